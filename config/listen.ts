@@ -1,0 +1,16 @@
+import { isIP } from 'node:net'
+
+export interface ListenAddress {
+  /** Without brackets. */
+  readonly host: string
+  readonly port: number
+}
+
+/** Reads `host:port` (IPv6 as `[::1]:8989`); `undefined` if it is not one. */
+export function parseListen(text: string): ListenAddress | undefined {
+  const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[\w.-]+)):(?<port>\d{1,5})$/.exec(text)
+  if (!match?.groups) return undefined
+  const { v6, host = '', port } = match.groups
+  if (v6 !== undefined && isIP(v6) !== 6) return undefined
+  return Number(port) <= 65_535 ? { host: v6 ?? host, port: Number(port) } : undefined
+}

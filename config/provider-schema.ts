@@ -1,0 +1,75 @@
+import type {
+  BearerSettings,
+  CodexSettings,
+  CustomSettings,
+  GeminiApiKeySettings,
+  GeminiSettings,
+  ProviderEntry,
+} from './config.js'
+import { callable, list, object, oneOf, rule } from './schema-parts.js'
+
+const common = (type: ProviderEntry['type']) => ({ type: { const: type }, proxy: rule('proxy') })
+const upstream = rule('upstream')
+
+const codex = object<CodexSettings>({
+  ...common('codex'),
+  apiKeys: oneOf('never', 'when-exhausted', 'always'),
+  allow: list(rule('text')),
+  responsesBase: upstream,
+  whamBase: upstream,
+  refreshBase: upstream,
+  openaiBase: upstream,
+})
+
+const gemini = object<GeminiSettings>({
+  ...common('gemini'),
+  upstream,
+  refreshBase: upstream,
+  oauthClientId: rule('text'),
+  oauthClientSecret: rule('text'),
+})
+
+const geminiApiKey = object<GeminiApiKeySettings>({ ...common('gemini-api-key'), upstream })
+
+const bearer = object<BearerSettings>({ ...common('bearer'), upstream, credentials: rule('filePattern') }, [
+  'upstream',
+])
+
+const custom = object<CustomSettings>(
+  {
+    ...common('custom'),
+    upstream,
+    authorize: callable,
+    credentials: rule('filePattern'),
+    inspect: callable,
+    path: callable,
+    conversation: callable,
+    model: callable,
+    serves: callable,
+    replayable: callable,
+    rewriteBody: callable,
+    discover: callable,
+    refresh: callable,
+    classify: callable,
+    classifyEvent: callable,
+    usage: callable,
+    usageMarker: rule('text'),
+    quota: callable,
+    pollQuota: callable,
+    boundHeaders: list(rule('text')),
+    hiddenHeaders: list(rule('text')),
+    answer: callable,
+    exhausted: callable,
+    failure: callable,
+    aliases: callable,
+  },
+  ['upstream', 'authorize'],
+)
+
+/** One entry of `providers`; its `type` says which fields it has. */
+export const providerEntry = {
+  type: 'object',
+  discriminator: { propertyName: 'type' },
+  required: ['type'],
+  oneOf: [codex, gemini, geminiApiKey, bearer, custom],
+}

@@ -1,0 +1,30 @@
+export const hidden = '***'
+
+// `access` itself as well: a key written one level too high is still a key.
+const secretKeys = /^(access|access\.keys(\..*|\[.*)?|.*\.?oauthClientSecret|GEMINI_OAUTH_CLIENT_SECRET)$/
+const knownPrefix = /^(sk-|GOCSPX-|AIza|ya29\.|eyJ|gh[a-z]_|xox|Bearer )/
+const longAndMixed = /^(?=.*\d)(?=.*[A-Za-z])[\w+=.~-]{20,}$/
+
+/** Whether a word looks like a key or token that somebody put in the wrong place. */
+export function looksSecret(word: string): boolean {
+  return knownPrefix.test(word) || longAndMixed.test(word)
+}
+
+/** A value as an error may show it: short, and never a secret. */
+export function showValue(key: string, value: unknown): string {
+  if (typeof value === 'string') {
+    return JSON.stringify(secretKeys.test(key) || looksSecret(value) ? hidden : shorten(hideInAddress(value)))
+  }
+  if (typeof value === 'function') return 'a function'
+  if (Array.isArray(value)) return 'a list'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+}
+
+/** An address without its user, password and query, where keys travel. */
+export function hideInAddress(address: string): string {
+  return address.replace(/^([a-z][\w+.-]*:\/\/)?.*@/i, `$1${hidden}@`).replace(/\?.*$/, `?${hidden}`)
+}
+
+function shorten(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
