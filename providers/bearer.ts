@@ -1,0 +1,20 @@
+import type { BearerSettings } from '../config/config.js'
+import type { Inspection, Provider } from '../config/provider.js'
+import { custom } from './custom.js'
+import { fitsHeader } from './header.js'
+import { fields, text } from './json.js'
+
+/** Any upstream that takes `Authorization: Bearer`, with `{ "token": "…" }` files. */
+export function bearer({ upstream, credentials }: BearerSettings, name: string): Provider {
+  return custom({ type: 'custom', upstream, credentials, inspect, authorize }, name)
+}
+
+const authorize: Provider['authorize'] = ({ credential }) => ({ authorization: `Bearer ${credential.token}` })
+
+function inspect(credential: unknown): Inspection | string {
+  const token = text(fields(credential)?.token)
+  if (token === undefined) return 'has no "token"; a bearer account is a file { "token": "…" }'
+  return fitsHeader(token)
+    ? { kind: 'token' }
+    : 'its "token" holds a space, a line break or another character no token has'
+}

@@ -1,0 +1,54 @@
+import type { Answer, Exhaustion, Provider } from '../config/provider.js'
+import { answer } from './codex/answers.js'
+import { conversation, model } from './codex/conversation.js'
+import { authHeaders, inspect } from './codex/credentials.js'
+import { replayable, serves, upstreamPath } from './codex/paths.js'
+import { pollQuota, quotaFromHeaders } from './codex/quota.js'
+import { refresh } from './codex/refresh.js'
+import type { Settings } from './codex/settings.js'
+import { classify, classifyEvent } from './codex/verdict.js'
+import { openAiFailure } from './openai-errors.js'
+import { openAiUsage, openAiUsageMarker } from './openai-usage.js'
+
+/** Codex CLI over ChatGPT accounts and OpenAI API keys. */
+export function codex(settings: Settings): Provider {
+  return {
+    upstream: settings.responsesBase,
+    credentials: '*.json',
+    inspect: inspect(settings),
+    authorize: ({ credential }) => authHeaders(credential),
+    path: upstreamPath(settings),
+    conversation,
+    model,
+    serves,
+    replayable,
+    refresh: refresh(settings),
+    classify,
+    classifyEvent,
+    usage: openAiUsage,
+    usageMarker: openAiUsageMarker,
+    quota: (headers) => quotaFromHeaders(headers),
+    pollQuota: pollQuota(settings),
+    // Opaque, and sent back in the same turn: another account's upstream would not know it.
+    boundHeaders: ['x-codex-turn-state'],
+    // Codex fetches the model list again whenever it differs, as it would after every change of account.
+    hiddenHeaders: ['x-models-etag'],
+    answer: answer(settings),
+    exhausted,
+    failure: openAiFailure,
+  }
+}
+
+/**
+ * In Codex's own words, so that it stops at once and says when to come back. With `Retry-After` nothing would be
+ * gained: this answer is final to it.
+ */
+function exhausted({ resetsAt, plan }: Exhaustion): Answer {
+  const error = {
+    type: 'usage_limit_reached',
+    message: 'Every account of the pool has reached its usage limit.',
+    ...(plan === undefined ? {} : { plan_type: plan }),
+    ...(resetsAt === undefined ? {} : { resets_at: Math.ceil(resetsAt / 1000) }),
+  }
+  return { status: 429, body: { error } }
+}

@@ -1,0 +1,104 @@
+import type { Credential, Inspection, Provider } from '../../config/provider.js'
+import { fingerprint } from '../fingerprint.js'
+import { fitsHeader } from '../header.js'
+import { fields, text } from '../json.js'
+import { jwtClaims, jwtExpiry } from '../jwt.js'
+import { whyUnusable } from './unusable.js'
+import type { Settings } from './settings.js'
+
+/** A ChatGPT login, as `codex login` leaves it in `auth.json`. */
+interface Login {
+  readonly kind: 'chatgpt'
+  readonly accessToken: string
+  readonly refreshToken: string | undefined
+  readonly accountId: string | undefined
+  readonly claims: Claims
+}
+
+interface Claims {
+  readonly email: string | undefined
+  readonly plan: string | undefined
+  readonly fedramp: boolean
+}
+
+interface ApiKey {
+  readonly kind: 'api-key'
+  readonly key: string
+}
+
+const STANDBY = { never: 'when-alone', 'when-exhausted': 'when-exhausted', always: undefined } as const
+
+/** What Codex would sign in with: `auth_mode` decides if a file holds both, then the tokens. */
+export function readAuth(credential: Credential): Login | ApiKey | undefined {
+  const { OPENAI_API_KEY, auth_mode, ...rest } = fields(credential) ?? {}
+  const key = text(OPENAI_API_KEY)
+  const tokens = fields(rest.tokens)
+  const accessToken = text(tokens?.access_token)
+  if (tokens && accessToken !== undefined && !(auth_mode === 'apikey' && key !== undefined)) {
+    const refreshToken = text(tokens.refresh_token)
+    const { accountId, ...claims } = readClaims(tokens.id_token, accessToken)
+    return {
+      kind: 'chatgpt',
+      accessToken,
+      refreshToken,
+      accountId: text(tokens.account_id) ?? accountId,
+      claims,
+    }
+  }
+  return key === undefined ? undefined : { kind: 'api-key', key }
+}
+
+export function isApiKey(credential: Credential): boolean {
+  return readAuth(credential)?.kind === 'api-key'
+}
+
+/** Claims stand in both tokens; the access token may be opaque. */
+function readClaims(idToken: unknown, accessToken: string): Claims & { accountId: string | undefined } {
+  const both = [jwtClaims(idToken) ?? {}, jwtClaims(accessToken) ?? {}]
+  const auth = both.map((claims) => fields(claims['https://api.openai.com/auth']) ?? {})
+  const profile = both.map((claims) => fields(claims['https://api.openai.com/profile']) ?? {})
+  const first = (name: string) => auth.map((claims) => text(claims[name])).find(Boolean)
+  return {
+    accountId: first('chatgpt_account_id'),
+    plan: first('chatgpt_plan_type'),
+    email: [...both, ...profile].map(({ email }) => text(email)).find(Boolean),
+    fedramp: auth.some((claims) => claims.chatgpt_account_is_fedramp === true),
+  }
+}
+
+/** Looks into an `auth.json`. */
+export function inspect({ apiKeys }: Settings): NonNullable<Provider['inspect']> {
+  return function inspect(credential): Inspection | string {
+    const auth = readAuth(credential)
+    if (!auth) return whyUnusable(credential)
+    if (auth.kind === 'api-key') {
+      if (!fitsHeader(auth.key))
+        return 'OPENAI_API_KEY holds a space, a line break or another character no key has'
+      return { kind: 'api-key', label: 'API key', refreshable: false, standby: STANDBY[apiKeys] }
+    }
+    const { accessToken, refreshToken, accountId, claims } = auth
+    if (!fitsHeader(accessToken)) return 'tokens.access_token holds a character that no token has'
+    return {
+      kind: 'chatgpt',
+      identity: accountId,
+      label: claims.email,
+      plan: claims.plan,
+      expiresAt: jwtExpiry(accessToken),
+      refreshable: refreshToken !== undefined,
+      login: refreshToken === undefined ? undefined : fingerprint(refreshToken),
+    }
+  }
+}
+
+/** `undefined` takes a header of the client's away without setting another. */
+export function authHeaders(credential: Credential): Record<string, string | undefined> {
+  const auth = readAuth(credential)
+  if (!auth) throw new Error(whyUnusable(credential))
+  const login = auth.kind === 'chatgpt' ? auth : undefined
+  return {
+    authorization: `Bearer ${auth.kind === 'chatgpt' ? auth.accessToken : auth.key}`,
+    'chatgpt-account-id': login?.accountId,
+    // Codex adds it for accounts of the US government's cloud, which other backends do not know.
+    'x-openai-fedramp': login?.claims.fedramp ? 'true' : undefined,
+  }
+}

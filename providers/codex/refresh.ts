@@ -1,0 +1,74 @@
+import type { Credential, Provider } from '../../config/provider.js'
+import { join } from '../address.js'
+import { fields, text, type Fields } from '../json.js'
+import { jwtExpiry } from '../jwt.js'
+import { callTokenEndpoint } from '../token-endpoint.js'
+import { readAuth } from './credentials.js'
+import type { Settings } from './settings.js'
+
+/** Public in the source of Codex CLI: the client that its logins belong to. */
+const CLIENT_ID = 'app_EMoamEEZ73f0CkXaXp7hrann'
+
+const SPOKEN: Readonly<Record<string, string>> = {
+  refresh_token_expired: 'the refresh token has expired',
+  refresh_token_reused: 'the refresh token was already used by another copy of this login',
+  refresh_token_invalidated: 'the refresh token was revoked',
+}
+
+/** Every 401, and what OAuth calls a grant that is over (RFC 6749 §5.2). */
+function isFinal(status: number, code: string | undefined): boolean {
+  return (
+    status === 401 || (status === 400 && code !== undefined && (code === 'invalid_grant' || code in SPOKEN))
+  )
+}
+
+function explain(code: string): string {
+  const what = SPOKEN[code] ?? `the login was refused (${code})`
+  return `${what}: run \`codex login\` and copy the new auth.json into the pool`
+}
+
+/** Renews a ChatGPT login with the very request that Codex makes. */
+export function refresh({ refreshBase }: Settings): NonNullable<Provider['refresh']> {
+  return async function refresh(credential, context) {
+    const auth = readAuth(credential)
+    if (auth?.kind !== 'chatgpt' || auth.refreshToken === undefined)
+      throw new Error('there is no refresh token')
+    const body = JSON.stringify({
+      client_id: CLIENT_ID,
+      grant_type: 'refresh_token',
+      refresh_reason: reasonFor(credential, auth.accessToken),
+      refresh_token: auth.refreshToken,
+    })
+    const url = join(refreshBase, '/oauth/token')
+    const headers = {
+      'content-type': 'application/json',
+      accept: 'application/json',
+      'user-agent': 'codex-pool',
+    }
+    const answer = await callTokenEndpoint({ url, headers, body, isFinal, explain }, context)
+    const renewed = merge(credential, answer)
+    return { credential: renewed, expiresAt: jwtExpiry(renewed.tokens.access_token) }
+  }
+}
+
+/** Each token of the answer is optional, and none that came may be lost: the old refresh token is spent. */
+function merge(credential: Credential, answer: Fields): Credential {
+  const names = ['id_token', 'access_token', 'refresh_token'] as const
+  const came = names.flatMap((name) =>
+    text(answer[name]) === undefined ? [] : [[name, answer[name]] as const],
+  )
+  if (came.length === 0) throw new Error('the token endpoint answered without a token')
+  const tokens = { ...fields(credential.tokens), ...Object.fromEntries(came) }
+  return { ...credential, tokens, last_refresh: new Date().toISOString() }
+}
+
+const SOON_MS = 10 * 60_000
+/** After so long Codex renews a login whose access token does not tell when it ends. */
+const OLD_MS = 8 * 86_400_000
+
+function reasonFor({ last_refresh }: Credential, accessToken: string): string {
+  const expiresAt = jwtExpiry(accessToken)
+  if (expiresAt !== undefined && expiresAt - Date.now() < SOON_MS) return 'proactive_expiry'
+  const age = Date.now() - Date.parse(String(last_refresh))
+  return expiresAt === undefined && age > OLD_MS ? 'scheduled' : 'unauthorized_recovery'
+}

@@ -1,0 +1,24 @@
+import type { CustomSettings } from '../config/config.js'
+import type { Provider } from '../config/provider.js'
+import { openAiExhausted, openAiFailure } from './openai-errors.js'
+import { openAiUsage, openAiUsageMarker } from './openai-usage.js'
+import { statusVerdict } from './status-verdict.js'
+
+/** What every provider has that does not say otherwise: most APIs write usage and errors as OpenAI's do. */
+const defaults = {
+  path: ({ url, route }) => {
+    const rest = url.slice(route.replace(/\/$/, '').length)
+    return rest.startsWith('/') ? rest : `/${rest}`
+  },
+  classify: statusVerdict,
+  usage: openAiUsage,
+  usageMarker: openAiUsageMarker,
+  exhausted: openAiExhausted,
+  failure: openAiFailure,
+} satisfies Partial<Provider>
+
+/** A provider of the user's own: what it states, and the defaults for the rest. */
+export function custom({ type: _type, proxy: _proxy, ...stated }: CustomSettings, name: string): Provider {
+  const given = Object.fromEntries(Object.entries(stated).filter(([, value]) => value !== undefined))
+  return { credentials: `${name}_*.json`, ...defaults, ...(given as typeof stated) }
+}

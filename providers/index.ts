@@ -1,0 +1,26 @@
+import type { CodexSettings, GeminiApiKeySettings, GeminiSettings, ProviderEntry } from '../config/config.js'
+import type { Provider } from '../config/provider.js'
+import { bearer } from './bearer.js'
+import { codex } from './codex.js'
+import { custom } from './custom.js'
+import { gemini } from './gemini.js'
+import { geminiApiKey } from './gemini-api-key.js'
+
+type Entry<T extends ProviderEntry['type']> = Extract<ProviderEntry, { type: T }>
+
+/** The config loader has filled in every default, which an entry's own type, the user's, does not say. */
+type Complete<E> = Required<Omit<E, 'proxy'>>
+
+const factories: { [T in ProviderEntry['type']]: (entry: Entry<T>, name: string) => Provider } = {
+  codex: (entry) => codex(entry as Complete<CodexSettings>),
+  gemini: (entry) => gemini(entry as Complete<GeminiSettings>),
+  'gemini-api-key': (entry) => geminiApiKey(entry as Complete<GeminiApiKeySettings>),
+  bearer,
+  custom,
+}
+
+/** Makes the provider that a resolved entry describes. `name` is the one that routes use. */
+export function createProvider(name: string, entry: ProviderEntry): Provider {
+  const factory = factories[entry.type] as (entry: ProviderEntry, name: string) => Provider
+  return factory(entry, name)
+}
