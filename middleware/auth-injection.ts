@@ -1,0 +1,103 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Account } from '../src/accounts/account.js'
+import type { Pool } from '../src/accounts/pool.js'
+import { Pins } from '../src/accounts/pins.js'
+import type { Network } from '../src/network.js'
+import type { Body } from './body.js'
+import type { Exchange } from './exchange.js'
+import { forwardable } from './request-headers.js'
+import type { AttemptPlan } from './stand-ins.js'
+
+/** A request made ready for one account, or why this account cannot take it. */
+export type Injected =
+  { readonly plan: AttemptPlan } | { readonly unfit: 'needs-login' | 'unavailable'; readonly reason: string }
+
+export type InjectAuth = (exchange: Exchange, account: Account) => Promise<Injected>
+
+/** Makes a request the account's own: a fresh token, its headers, its address, its body. */
+export function authInjection(pool: Pool, network: Network): InjectAuth {
+  return async function authInjection(exchange, account) {
+    const token = await pool.tokens.ready(account)
+    if (token.kind === 'needs-login')
+      return { unfit: 'needs-login', reason: account.loginNeeded?.reason ?? '' }
+    if (token.kind === 'unavailable') return { unfit: 'unavailable', reason: token.reason }
+    const missing = await pool.facts.ready(account)
+    if (missing !== undefined)
+      return { unfit: account.loginNeeded ? 'needs-login' : 'unavailable', reason: missing }
+    const authorized = await authorize(exchange, account)
+    if (typeof authorized === 'string') {
+      pool.needsLogin(account, authorized)
+      return { unfit: 'needs-login', reason: authorized }
+    }
+    const target = targetOf(exchange, account)
+    const body = bodyFor(exchange, account)
+    const headers = {
+      ...headersFor(exchange, account, pool.pins),
+      ...authorized,
+      ...lengthOf(exchange, body),
+    }
+    // A request that must not be sent twice gets a connection of its own: on a kept-alive one that the upstream has
+    // closed meanwhile it would be lost, and nobody could say whether it had arrived.
+    const agent = exchange.replayable && network.agent(account.key, target, exchange.matched.proxy)
+    return { plan: { method: exchange.method, target, headers, body, agent } }
+  }
+}
+
+/** The account's headers; a string is what is wrong with them. */
+async function authorize(exchange: Exchange, account: Account): Promise<IncomingHttpHeaders | string> {
+  const { credential } = account
+  const headers: IncomingHttpHeaders = {}
+  let given
+  try {
+    given = await exchange.provider.authorize({ credential, model: exchange.model, request: exchange })
+  } catch (error) {
+    return `authorize failed: ${(error as Error).message}`
+  }
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined) continue
+    if (typeof value !== 'string' || value === '') return `authorize gave no text for the header "${name}"`
+    headers[name.toLowerCase()] = value
+  }
+  return headers
+}
+
+function headersFor(exchange: Exchange, account: Account, pins: Pins): IncomingHttpHeaders {
+  const headers = forwardable(exchange.headers)
+  for (const name of exchange.provider.boundHeaders ?? []) {
+    const value = headers[name]
+    if (typeof value === 'string' && pins.get(boundKey(exchange, name, value)) !== account.key)
+      delete headers[name]
+  }
+  // Events are read on the way through.
+  if (exchange.method === 'POST' && exchange.replayable) headers['accept-encoding'] = 'identity'
+  return headers
+}
+
+/** The pin that says which account issued a header's value. */
+export function boundKey(exchange: Exchange, header: string, value: string): string {
+  return Pins.key('bound', exchange.matched.providerName, header, value)
+}
+
+function targetOf(exchange: Exchange, account: Account): URL {
+  const { provider, url, route } = exchange
+  const path = provider.path?.(exchange, account.forProvider()) ?? url.slice(route.replace(/\/$/, '').length)
+  if (/^https?:\/\//.test(path)) return new URL(path)
+  const base = provider.upstream.replace(/\/$/, '')
+  return new URL(path.startsWith('/') || path.startsWith('?') ? base + path : `${base}/${path}`)
+}
+
+function bodyFor(exchange: Exchange, account: Account): Body {
+  const { provider, body } = exchange
+  if (!provider.rewriteBody || body.kind !== 'buffered') return body
+  const json = exchange.json()
+  if (json === undefined) return body
+  const rewritten = provider.rewriteBody(json, account.forProvider(), exchange)
+  return rewritten === json ? body : { kind: 'buffered', bytes: Buffer.from(JSON.stringify(rewritten)) }
+}
+
+function lengthOf(exchange: Exchange, body: Body): IncomingHttpHeaders {
+  // Never chunked if it can be helped: the proxy closes the connection after a chunked request.
+  if (body.kind === 'buffered') return { 'content-length': String(body.bytes.length) }
+  const declared = exchange.headers['content-length']
+  return body.kind === 'streaming' && declared !== undefined ? { 'content-length': declared } : {}
+}

@@ -1,0 +1,123 @@
+import type { IncomingMessage } from 'node:http'
+import type { RequestHandler } from 'express'
+import { exchangeOf } from './exchange.js'
+import { GatewayFailure } from './failure.js'
+
+/** A request's body as the attempts see it. */
+export type Body =
+  | { readonly kind: 'none' }
+  /** Whole in memory: can be sent again. */
+  | { readonly kind: 'buffered'; readonly bytes: Buffer }
+  /** Too large to keep: `begun` has been read, `rest` still arrives. Can be sent once. */
+  | { readonly kind: 'streaming'; readonly begun: Buffer[]; readonly rest: IncomingMessage }
+
+/** Bytes of kept bodies in the whole process. */
+export class ReplayBudget {
+  #used = 0
+
+  constructor(private readonly limit: () => number) {}
+
+  take(bytes: number): boolean {
+    if (this.#used + bytes > this.limit()) return false
+    this.#used += bytes
+    return true
+  }
+
+  give(bytes: number): void {
+    this.#used -= bytes
+  }
+
+  get used(): number {
+    return this.#used
+  }
+}
+
+/** Keeps the body for a second try, or as much of it as may be kept. */
+export function body(budget: ReplayBudget): RequestHandler {
+  return async function body(request, response, next) {
+    const exchange = exchangeOf(request)
+    const { maxReplayBytes, maxBodyBytes } = exchange.snapshot
+    const declared = Number(request.headers['content-length'] ?? 0)
+    if (declared > maxBodyBytes) throw tooLarge(maxBodyBytes)
+    const parsed = takeParsed(request)
+    if (parsed) {
+      exchange.body = { kind: 'buffered', bytes: parsed }
+      return next()
+    }
+    if (declared === 0 && request.headers['transfer-encoding'] === undefined) return next()
+    const mustBuffer = exchange.provider.rewriteBody !== undefined
+    let kept = 0
+    response.once('close', () => budget.give(kept))
+    const read = await readUpTo(request, mustBuffer ? maxBodyBytes : maxReplayBytes, (bytes) => {
+      if (!budget.take(bytes)) return false
+      kept += bytes
+      return true
+    })
+    if (exchange.signal.aborted) return
+    if (read.complete) {
+      exchange.body = { kind: 'buffered', bytes: Buffer.concat(read.chunks) }
+      return next()
+    }
+    if (!mustBuffer) {
+      exchange.body = {
+        kind: 'streaming',
+        begun: read.chunks,
+        rest: limited(request, read.size, maxBodyBytes),
+      }
+      return next()
+    }
+    if (read.size > maxBodyBytes) throw tooLarge(maxBodyBytes)
+    throw new GatewayFailure(503, 'busy', 'too many large requests at once; try again', 2_000)
+  }
+}
+
+const tooLarge = (limit: number): GatewayFailure =>
+  new GatewayFailure(413, 'body_too_large', `a request body may have at most ${limit} bytes (maxBodyBytes)`)
+
+/** What a body parser in front of us has already taken from the stream. */
+function takeParsed(request: IncomingMessage & { body?: unknown }): Buffer | undefined {
+  if (!request.readableEnded || request.body === undefined) return undefined
+  // The parser has decoded it.
+  delete request.headers['content-encoding']
+  if (Buffer.isBuffer(request.body)) return request.body
+  return Buffer.from(typeof request.body === 'string' ? request.body : JSON.stringify(request.body))
+}
+
+interface Read {
+  readonly chunks: Buffer[]
+  readonly size: number
+  /** Whether the body ended within the limit and the budget. */
+  readonly complete: boolean
+}
+
+/** Reads until the end, the limit, or the end of the budget; what is left stays in the stream, paused. */
+function readUpTo(request: IncomingMessage, limit: number, take: (bytes: number) => boolean): Promise<Read> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const stop = (complete: boolean) => {
+      request.off('data', onData).off('end', onEnd).off('close', onClose)
+      if (!complete) request.pause()
+      resolve({ chunks, size, complete })
+    }
+    const onData = (chunk: Buffer) => {
+      chunks.push(chunk)
+      size += chunk.length
+      if (size > limit || !take(chunk.length)) stop(false)
+    }
+    const onEnd = () => stop(true)
+    const onClose = () => stop(false)
+    request.on('data', onData).once('end', onEnd).once('close', onClose)
+  })
+}
+
+/** Ends a chunked upload that goes beyond the limit: nobody has declared its length. */
+function limited(request: IncomingMessage, begun: number, limit: number): IncomingMessage {
+  let size = begun
+  request.on('data', (chunk: Buffer) => {
+    size += chunk.length
+    if (size > limit) request.destroy()
+  })
+  request.pause()
+  return request
+}

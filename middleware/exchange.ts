@@ -1,0 +1,177 @@
+import { randomBytes } from 'node:crypto'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { RequestHandler } from 'express'
+import type { Conversation, ClientRequest, Provider, Usage } from '../config/provider.js'
+import type { RetryPolicy } from '../config/config.js'
+import type { Strategy } from '../config/strategy.js'
+import type { Account } from '../src/accounts/account.js'
+import { admitted } from './guard.js'
+import { GatewayFailure } from './failure.js'
+import type { Body } from './body.js'
+import type { PickRecord } from './explanation.js'
+import type { Outcome } from './outcome.js'
+import { matchRoute } from './match-route.js'
+
+/** A route with everything that it names looked up. */
+export interface Route {
+  readonly path: string
+  readonly providerName: string
+  readonly provider: Provider
+  /** The provider's proxy, if it has one of its own. */
+  readonly proxy: string | undefined
+  readonly strategy: { readonly name: string; readonly pick: Strategy }
+  readonly sticky: boolean
+  readonly retry: Required<RetryPolicy>
+}
+
+/** The config as one request sees it from its start to its end, whatever is reloaded meanwhile. */
+export interface Snapshot {
+  readonly routes: readonly Route[]
+  readonly use: readonly RequestHandler[]
+  readonly maxReplayBytes: number
+  readonly maxBodyBytes: number
+}
+
+/** What happened with one account; kept for `/metrics` and the log. */
+export interface AttemptRecord {
+  readonly account: string
+  readonly status?: number | undefined
+  readonly outcome: string
+  /** ms since 1970 */
+  readonly startedAt: number
+  readonly durationMs: number
+  /** Whether the request may have reached the upstream. */
+  readonly sent: boolean
+}
+
+/** One request of a client, from its arrival to the end of its answer. */
+export class Exchange implements ClientRequest {
+  readonly id = randomBytes(9).toString('base64url')
+  readonly startedAt = Date.now()
+  readonly method: string
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  /** The client's connection. */
+  readonly socket: Socket
+  body: Body = { kind: 'none' }
+  model: string | undefined
+  conversation: Conversation | undefined
+  /** Keys of the conversation and its aliases among the pins; empty if it is not to be kept together. */
+  pinKeys: readonly string[] = []
+  readonly picks: PickRecord[] = []
+  readonly attempts: AttemptRecord[] = []
+  outcome: Outcome | undefined
+  /** The account whose answer the client gets. */
+  servedBy: Account | undefined
+  firstByteAt: number | undefined
+  usage: Usage | undefined
+  #json: { value: unknown } | undefined
+
+  constructor(
+    request: Pick<IncomingMessage, 'method' | 'headers' | 'socket'>,
+    readonly url: string,
+    readonly client: string,
+    readonly matched: Route,
+    readonly snapshot: Snapshot,
+    /** Aborts when the client leaves. */
+    readonly signal: AbortSignal,
+  ) {
+    this.method = request.method ?? 'GET'
+    this.headers = request.headers
+    this.socket = request.socket
+    this.path = pathOf(url)
+  }
+
+  get route(): string {
+    return this.matched.path
+  }
+
+  get provider(): Provider {
+    return this.matched.provider
+  }
+
+  json(): unknown {
+    if (this.body.kind !== 'buffered' || this.headers['content-encoding'] !== undefined) return undefined
+    this.#json ??= { value: parsed(this.body.bytes) }
+    return this.#json.value
+  }
+
+  /** Whether a POST may reach a second account after the first may have received it. */
+  get replayable(): boolean {
+    if (this.method === 'GET' || this.method === 'HEAD') return true
+    return this.provider.replayable?.(this) ?? GENERATION.test(this.path)
+  }
+}
+
+/** Generation calls of the APIs that people put behind a provider of their own. */
+const GENERATION =
+  /\/(responses|chat\/completions|completions|messages|embeddings)$|:(streamG|g)enerateContent$/
+
+const pathOf = (url: string): string => split(url)[0]
+
+function parsed(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+const exchanges = new WeakMap<object, Exchange>()
+
+/** The exchange that a request is part of; `undefined` before the exchange middleware has seen it. */
+export function findExchange(request: object): Exchange | undefined {
+  return exchanges.get(request)
+}
+
+/** Same, for what comes after the exchange middleware. */
+export function exchangeOf(request: object): Exchange {
+  const found = findExchange(request)
+  if (!found) throw new Error('this request has not passed the exchange middleware')
+  return found
+}
+
+/** Matches the route and ties everything that follows to the client's presence. */
+export function exchange(snapshot: () => Snapshot): RequestHandler {
+  return function exchange(request, response, next) {
+    const current = snapshot()
+    // Gemini CLI writes `//v1internal:…` when its endpoint ends in a slash.
+    const url = withoutKey(request.url.replace(/^\/{2,}/, '/'))
+    const route = matchRoute(current.routes, pathOf(url))
+    if (!route) return next(noRoute(current.routes))
+    if (DOT_SEGMENT.test(pathOf(url)))
+      return next(new GatewayFailure(400, 'bad_path', 'a path may not hold dot segments'))
+    const gone = new AbortController()
+    response.once('close', () => {
+      if (!response.writableFinished) gone.abort()
+    })
+    const { client } = admitted(request)
+    const created = new Exchange(request, url, client, route, current, gone.signal)
+    exchanges.set(request, created)
+    response.setHeader('x-codex-pool-request-id', created.id)
+    next()
+  }
+}
+
+/** `/v1/../x` would be resolved on the way and leave the upstream's base, past every rule about paths. */
+const DOT_SEGMENT = /(^|[/\\]|%2f|%5c)(\.|%2e){1,2}($|[/\\]|%2f|%5c)/i
+
+/** An API key of the client's in the query must not reach the upstream. */
+function withoutKey(url: string): string {
+  const [path, query] = split(url)
+  if (query === undefined || !/(^|&)key=/i.test(query)) return url
+  const kept = query.split('&').filter((part) => !/^key=/i.test(part))
+  return kept.length > 0 ? `${path}?${kept.join('&')}` : path
+}
+
+function split(url: string): [path: string, query: string | undefined] {
+  const at = url.indexOf('?')
+  return at < 0 ? [url, undefined] : [url.slice(0, at), url.slice(at + 1)]
+}
+
+/** Nothing serves this path. */
+export function noRoute(routes: readonly { readonly path: string }[]): GatewayFailure {
+  const declared = routes.map(({ path }) => path).join(', ')
+  return new GatewayFailure(404, 'no_route', `no route matches this path. Declared: ${declared}`)
+}

@@ -1,0 +1,75 @@
+import { LRUCache } from 'lru-cache'
+import type { AttemptRecord, Exchange } from './exchange.js'
+
+/** One choice of an account: who was asked next, who decided that, and why not the others. */
+export interface PickRecord {
+  readonly account: string | undefined
+  /** `owner`, `conversation`, or the strategy's name. */
+  readonly by: string
+  readonly others: readonly { readonly account: string; readonly why: string }[]
+}
+
+/** Why a request went where it went. Times are ISO 8601. No secret, no text of a prompt. */
+export interface Explanation {
+  readonly id: string
+  readonly state: 'running' | 'answered' | 'client-left'
+  readonly at: string
+  readonly method: string
+  readonly path: string
+  readonly route: string
+  readonly provider: string
+  readonly model?: string | undefined
+  /** A hash: the same for all requests of one conversation. */
+  readonly conversation?: string | undefined
+  readonly picks: readonly PickRecord[]
+  readonly attempts: readonly (Omit<AttemptRecord, 'startedAt'> & { readonly at: string })[]
+  readonly servedBy?: string | undefined
+  readonly status?: number | undefined
+  readonly durationMs?: number | undefined
+}
+
+/** Finished requests that are remembered. */
+const REMEMBERED = 2_000
+
+/** The requests that run now and the last ones that ended, by id. */
+export class Explanations {
+  #running = new Map<string, Exchange>()
+  #ended = new LRUCache<string, Explanation>({ max: REMEMBERED })
+
+  begin(exchange: Exchange): void {
+    this.#running.set(exchange.id, exchange)
+  }
+
+  end(exchange: Exchange, status: number | undefined): void {
+    this.#running.delete(exchange.id)
+    const durationMs = Date.now() - exchange.startedAt
+    const state = status === undefined ? 'client-left' : 'answered'
+    this.#ended.set(exchange.id, { ...explain(exchange), state, status, durationMs })
+  }
+
+  get(id: string): Explanation | undefined {
+    const running = this.#running.get(id)
+    return running ? explain(running) : this.#ended.get(id)
+  }
+}
+
+function explain(exchange: Exchange): Explanation {
+  const { id, method, path, matched, model, pinKeys, picks, servedBy } = exchange
+  return {
+    id,
+    state: 'running',
+    at: new Date(exchange.startedAt).toISOString(),
+    method,
+    path,
+    route: matched.path,
+    provider: matched.providerName,
+    model,
+    conversation: pinKeys[0],
+    picks,
+    attempts: exchange.attempts.map(({ startedAt, ...rest }) => ({
+      ...rest,
+      at: new Date(startedAt).toISOString(),
+    })),
+    servedBy: servedBy?.key,
+  }
+}

@@ -1,0 +1,56 @@
+import type { ServerResponse } from 'node:http'
+import type { ErrorRequestHandler } from 'express'
+import type { Answer, Failure } from '../config/provider.js'
+import { findExchange, type Exchange } from './exchange.js'
+
+/** The gateway answers in place of an upstream. Thrown, or handed to `next`, by any middleware of the chain. */
+export class GatewayFailure extends Error implements Failure {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly retryAfterMs?: number | undefined,
+  ) {
+    super(message)
+    this.name = 'GatewayFailure'
+  }
+}
+
+/** Sends an answer of the gateway's own. */
+export function send(response: ServerResponse, answer: Answer): void {
+  const body = answer.body === undefined ? '' : JSON.stringify(answer.body)
+  if (body !== '') response.setHeader('content-type', 'application/json')
+  for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value)
+  response.writeHead(answer.status, { 'content-length': Buffer.byteLength(body) }).end(body)
+}
+
+/** A failure in the shape that the route's client parses; OpenAI's where no provider has a say. */
+export function failureAnswer(failure: Failure, exchange: Exchange | undefined): Answer {
+  const answer = exchange?.provider.failure?.(failure, exchange) ?? {
+    status: failure.status,
+    body: { error: { message: failure.message, type: 'codex_pool_error', code: failure.code } },
+  }
+  if (failure.retryAfterMs === undefined) return answer
+  // Rounded up: a client that comes back a moment early is turned away once more.
+  const seconds = Math.max(1, Math.ceil(failure.retryAfterMs / 1000))
+  return { ...answer, headers: { ...answer.headers, 'retry-after': String(seconds) } }
+}
+
+export interface FailureOptions {
+  readonly onUnexpected: (error: Error) => void
+}
+
+/** The end of the chain for whatever was thrown in it. */
+export function answerFailure({ onUnexpected }: FailureOptions): ErrorRequestHandler {
+  return function answerFailure(error: Error, request, response, _next) {
+    if (!(error instanceof GatewayFailure)) onUnexpected(error)
+    if (response.headersSent || response.destroyed) return void response.destroy()
+    const failure =
+      error instanceof GatewayFailure
+        ? error
+        : new GatewayFailure(500, 'internal_error', 'the gateway failed; its log says why')
+    // A body that is still arriving would be read as the next request of this connection.
+    if (!request.complete) response.setHeader('connection', 'close')
+    send(response, failureAnswer(failure, findExchange(request)))
+  }
+}

@@ -1,0 +1,18 @@
+import type { RequestHandler } from 'express'
+import type { Pool } from '../src/accounts/pool.js'
+import { exchangeOf } from './exchange.js'
+import { send } from './failure.js'
+
+/** What the provider answers itself, for the pool as a whole. */
+export function localAnswers(pool: Pool): RequestHandler {
+  return function localAnswers(request, response, next) {
+    const exchange = exchangeOf(request)
+    const now = pool.now()
+    const accounts = pool.accounts.of(exchange.matched.providerName).map((account) => account.forAnswers(now))
+    const answer = exchange.provider.answer?.(exchange, { accounts, now })
+    if (!answer) return next()
+    // An unread body would be taken for the next request of this connection.
+    request.resume()
+    send(response, answer)
+  }
+}

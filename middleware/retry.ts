@@ -1,0 +1,33 @@
+import type { RequestHandler } from 'express'
+import type { Pool } from '../src/accounts/pool.js'
+import type { AttemptOne } from './attempt.js'
+import { decide } from './decide.js'
+import { exchangeOf, type Exchange } from './exchange.js'
+import type { Outcome } from './outcome.js'
+import { Search } from './search.js'
+
+/** Tries accounts until one of them serves the request or none is left. Nothing reaches the client in here. */
+export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
+  return async function retry(request, _response, next) {
+    const exchange = exchangeOf(request)
+    exchange.outcome = await failover(exchange, new Search(exchange, pool), attempt)
+    next()
+  }
+}
+
+async function failover(exchange: Exchange, search: Search, attempt: AttemptOne): Promise<Outcome> {
+  let account = await search.next()
+  while (account) {
+    const release = search.lease(account)
+    const attempted = await attempt(exchange, account, search.tries).catch((error: unknown) => {
+      release()
+      throw error
+    })
+    if (attempted.kind === 'answered') return search.commit(account, attempted.answer, release)
+    release()
+    const decision = exchange.signal.aborted ? 'give-up' : decide(attempted, exchange, search.tries)
+    if (decision === 'give-up') break
+    if (decision === 'next') account = await search.next()
+  }
+  return exchange.signal.aborted ? { kind: 'left' } : search.giveUp()
+}

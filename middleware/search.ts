@@ -1,0 +1,142 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Account } from '../src/accounts/account.js'
+import type { Pool } from '../src/accounts/pool.js'
+import { available, choose, fit, StrategyFailed } from '../src/accounts/selection.js'
+import type { Exchange } from './exchange.js'
+import { GatewayFailure } from './failure.js'
+import { finalAnswer } from './final-answer.js'
+import type { HeldAnswer, Outcome } from './outcome.js'
+import { homeOf, pin } from './stickiness.js'
+import { Tries } from './tries.js'
+
+/** One request's search for an account: whom to ask next, and what is remembered of it. */
+export class Search {
+  readonly tries = new Tries()
+  readonly #fitting: readonly Account[]
+  readonly #deadline: number
+
+  constructor(
+    private readonly exchange: Exchange,
+    private readonly pool: Pool,
+  ) {
+    const { providerName, retry } = exchange.matched
+    this.#fitting = this.#owned(fit(pool.accounts.of(providerName), exchange.provider, exchange))
+    this.#deadline = pool.now() + retry.waitForCooldownMs
+  }
+
+  /** What changes an account is for its owner alone. */
+  #owned(fitting: Account[]): Account[] {
+    const { conversation } = this.exchange
+    if (!conversation?.ownerOnly) return fitting
+    const own = fitting.filter(
+      ({ inspection }) => inspection.identity !== undefined && inspection.identity === conversation.owner,
+    )
+    if (own.length > 0) return own
+    const message =
+      'this request would change an account, and the account of your own login is not in the pool'
+    throw new GatewayFailure(403, 'not_your_account', message)
+  }
+
+  /** The next account to ask; waits for a cooldown to end if the route's policy allows it. */
+  async next(): Promise<Account | undefined> {
+    for (;;) {
+      if (this.exchange.signal.aborted) return undefined
+      const account = this.#pick()
+      if (account) return account
+      const wait = this.#nextEnd() - this.pool.now()
+      if (wait <= 0 || this.pool.now() + wait > this.#deadline) return undefined
+      await delay(wait, undefined, { signal: this.exchange.signal }).catch(() => {})
+      this.tries.accounts.clear()
+    }
+  }
+
+  #pick(): Account | undefined {
+    const { exchange, pool, tries } = this
+    const now = pool.now()
+    const offered = available(this.#fitting, tries.accounts, exchange.model, now)
+    const { account, by } = this.#choose(offered, now)
+    const others = this.#fitting
+      .filter((other) => other !== account)
+      .map((other) => ({
+        account: other.key,
+        why: whyNot(other, offered, tries.accounts, exchange.model, now),
+      }))
+    exchange.picks.push({ account: account?.key, by, others })
+    return account
+  }
+
+  #choose(offered: readonly Account[], now: number): { account: Account | undefined; by: string } {
+    const { exchange, pool, tries } = this
+    if (offered.length === 0) return { account: undefined, by: 'nobody is left' }
+    const home = homeOf(exchange, offered, pool.pins)
+    if (home) return home
+    try {
+      const account = choose(offered, exchange.matched.strategy, {
+        conversation: exchange.pinKeys[0],
+        model: exchange.model,
+        route: exchange.route,
+        attempt: tries.accounts.size + 1,
+        now,
+      })
+      return { account, by: exchange.matched.strategy.name }
+    } catch (error) {
+      if (error instanceof StrategyFailed) throw strategyFailure(error)
+      throw error
+    }
+  }
+
+  /** When the nearest cooldown ends; ms since 1970. */
+  #nextEnd(): number {
+    const now = this.pool.now()
+    const waiting = this.#fitting.filter((account) => !account.disabled && !account.loginNeeded)
+    const ends = waiting.flatMap((account) => account.availableAt(now, this.exchange.model) ?? [])
+    return ends.length > 0 ? Math.min(...ends) : Infinity
+  }
+
+  lease(account: Account): () => void {
+    this.tries.accounts.add(account)
+    return account.lease(this.exchange.model, this.pool.now())
+  }
+
+  commit(account: Account, answer: HeldAnswer, release: () => void): Outcome {
+    const { exchange, pool } = this
+    if (answer.status < 400) {
+      pool.succeeded(account, exchange.model)
+      pin(exchange, account, pool.pins)
+      // The upstream is well, so their trouble is their own: they rest, but softly.
+      for (const troubled of this.tries.troubled)
+        if (troubled !== account) pool.rest(troubled, { kind: 'cooling', reason: 'upstream_errors' })
+    }
+    this.tries.refusal?.answer.discard()
+    return { kind: 'upstream', answer, account, release }
+  }
+
+  giveUp(): Outcome {
+    const { refusal, refusing } = this.tries
+    const usable = this.#fitting.filter((account) => !account.disabled && !account.loginNeeded)
+    if (refusal && usable.every((account) => refusing.has(account)))
+      return { kind: 'upstream', ...refusal, release: () => {} }
+    refusal?.answer.discard()
+    return { kind: 'own', answer: finalAnswer(this.exchange, this.#fitting, this.tries, this.pool.now()) }
+  }
+}
+
+/** Why an account was not asked; for `explain`. */
+function whyNot(
+  account: Account,
+  offered: readonly Account[],
+  tried: ReadonlySet<Account>,
+  model: string | undefined,
+  now: number,
+): string {
+  if (offered.includes(account)) return 'not chosen'
+  if (tried.has(account)) return 'tried'
+  const state = account.unavailable(model, now)
+  if (state !== undefined) return state
+  return account.refuses(model, now) ? 'cannot serve this model' : 'held back'
+}
+
+function strategyFailure(error: StrategyFailed): GatewayFailure {
+  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : ''
+  return new GatewayFailure(500, 'strategy_failed', `${error.message}${cause}`)
+}

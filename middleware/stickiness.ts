@@ -1,0 +1,51 @@
+import type { RequestHandler } from 'express'
+import type { Conversation } from '../config/provider.js'
+import type { Account } from '../src/accounts/account.js'
+import { Pins } from '../src/accounts/pins.js'
+import { exchangeOf, type Exchange } from './exchange.js'
+
+/** Finds out which conversation and model a request belongs to. */
+export function stickiness(): RequestHandler {
+  return function stickiness(request, _response, next) {
+    const exchange = exchangeOf(request)
+    const { provider, matched } = exchange
+    exchange.model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
+    const told = provider.conversation?.(exchange)
+    exchange.conversation = typeof told === 'string' ? { id: told } : told
+    if (matched.sticky && exchange.conversation) exchange.pinKeys = keysOf(exchange, exchange.conversation)
+    next()
+  }
+}
+
+function modelOf(json: unknown): string | undefined {
+  const model = (json as { model?: unknown } | undefined)?.model
+  return typeof model === 'string' ? model : undefined
+}
+
+function keysOf({ matched, client }: Exchange, { id, aliases = [] }: Conversation): string[] {
+  return [id, ...aliases].map((name) => Pins.key('conversation', matched.providerName, client, name))
+}
+
+/**
+ * The account that a request should stay with: its owner's, or the one that served its conversation last. Whoever
+ * serves it next keeps it: after a move the cache is warm there, and the encrypted reasoning since then is readable
+ * there alone.
+ */
+export function homeOf(
+  exchange: Exchange,
+  offered: readonly Account[],
+  pins: Pins,
+): { readonly account: Account; readonly by: string } | undefined {
+  const owner = exchange.conversation?.owner
+  const own =
+    owner === undefined ? undefined : offered.find(({ inspection }) => inspection.identity === owner)
+  if (own) return { account: own, by: 'owner' }
+  const pinned = exchange.pinKeys.map((key) => pins.get(key)).find((key) => key !== undefined)
+  const home = offered.find(({ key }) => key === pinned)
+  return home && { account: home, by: 'conversation' }
+}
+
+/** Remembers who serves the conversation. */
+export function pin(exchange: Exchange, account: Account, pins: Pins): void {
+  for (const key of exchange.pinKeys) pins.set(key, account.key)
+}

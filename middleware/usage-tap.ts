@@ -1,0 +1,104 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { createBrotliDecompress, createGunzip, createInflate, type Gunzip } from 'node:zlib'
+import type { Provider, Usage } from '../config/provider.js'
+import { dataOf } from './sse.js'
+
+/** Listens to an answer on its way through and finds the tokens that it used. */
+export interface UsageTap {
+  write(chunk: Buffer): void
+  /** Call once, at the end of the answer. */
+  end(): Usage | undefined
+}
+
+const DEAF: UsageTap = { write: () => {}, end: () => undefined }
+
+/** What is kept of an answer at most: one event, or a whole JSON answer. Longer ones are not counted. */
+const LONGEST = 8 * 1024 * 1024
+
+export function usageTap(headers: IncomingHttpHeaders, provider: Provider): UsageTap {
+  const { usage } = provider
+  if (!usage) return DEAF
+  const type = headers['content-type'] ?? ''
+  const marker = provider.usageMarker ?? '"usage'
+  const read = (payload: unknown) => usage.call(provider, payload)
+  const tap = type.startsWith('text/event-stream')
+    ? streamTap(Buffer.from(marker), read)
+    : type.startsWith('application/json')
+      ? jsonTap(read)
+      : DEAF
+  return tap === DEAF ? tap : decoding(tap, headers['content-encoding'])
+}
+
+/** Keeps the last event that holds the marker; parses it at the end. */
+function streamTap(marker: Buffer, read: (payload: unknown) => Usage | undefined): UsageTap {
+  let line: Buffer[] = []
+  let length = 0
+  let last: Buffer | undefined
+  const add = (part: Buffer) => {
+    length += part.length
+    if (length <= LONGEST) line.push(part)
+    else line = []
+  }
+  const endLine = () => {
+    const whole = line.length === 1 ? line[0]! : Buffer.concat(line)
+    if (whole.includes(marker)) last = whole
+    line = []
+    length = 0
+  }
+  return {
+    write(chunk) {
+      let from = 0
+      for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+        add(chunk.subarray(from, at))
+        endLine()
+        from = at + 1
+      }
+      if (from < chunk.length) add(chunk.subarray(from))
+    },
+    end() {
+      if (line.length > 0) endLine()
+      const event = last && dataOf(last.toString('utf8').trimEnd())
+      return event === undefined ? undefined : read(event)
+    },
+  }
+}
+
+function jsonTap(read: (payload: unknown) => Usage | undefined): UsageTap {
+  let chunks: Buffer[] = []
+  let size = 0
+  return {
+    write(chunk) {
+      size += chunk.length
+      if (size <= LONGEST) chunks.push(chunk)
+      else chunks = []
+    },
+    end() {
+      try {
+        return size <= LONGEST ? read(JSON.parse(Buffer.concat(chunks).toString('utf8'))) : undefined
+      } catch {
+        return undefined
+      }
+    },
+  }
+}
+
+/** An answer that is compressed although we asked for none is decoded aside; the client gets it as it is. */
+function decoding(tap: UsageTap, encoding: string | undefined): UsageTap {
+  const decoder = decoderFor(encoding)
+  if (decoder === undefined) return encoding === undefined || encoding === 'identity' ? tap : DEAF
+  decoder.on('data', (chunk: Buffer) => tap.write(chunk)).on('error', () => {})
+  return {
+    write: (chunk) => void decoder.write(chunk),
+    // What the decoder still holds is lost: the end of an answer does not wait for it.
+    end: () => {
+      decoder.end()
+      return tap.end()
+    },
+  }
+}
+
+function decoderFor(encoding: string | undefined): Gunzip | undefined {
+  if (encoding === 'gzip') return createGunzip()
+  if (encoding === 'br') return createBrotliDecompress()
+  return encoding === 'deflate' ? createInflate() : undefined
+}

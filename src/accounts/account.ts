@@ -1,0 +1,221 @@
+import type {
+  AccountState,
+  Credential,
+  Inspection,
+  PoolAccount,
+  ProviderAccount,
+  Quota,
+  Verdict,
+} from '../../config/provider.js'
+import type { Candidate } from '../../config/strategy.js'
+import { cooldownAfter, type Cooldown } from './cooldown.js'
+import { Windows, type ObservedWindow } from './windows.js'
+
+/** Cooldowns are kept per model; this key is the account as a whole. */
+const WHOLE = ''
+
+/** A problem that only the user can repair. */
+export interface LoginNeeded {
+  readonly reason: string
+  readonly since: number
+}
+
+/** One credential file and its live state. The state outlives a change of the file's content and a reload. */
+export class Account {
+  inFlight = 0
+  lastUsedAt: number | undefined
+  loginNeeded: LoginNeeded | undefined
+  disabled = false
+  /** Set while a renewed credential could not be written to its file. */
+  unsaved: string | undefined
+  facts: Readonly<Record<string, string>> = {}
+  readonly windows = new Windows()
+  #cooldowns = new Map<string, Cooldown>()
+  #probing = new Set<string>()
+
+  constructor(
+    /** File name without `.json`. */
+    readonly id: string,
+    readonly provider: string,
+    /** Absolute path of the credential file. */
+    readonly file: string,
+    public credential: Credential,
+    public inspection: Inspection,
+    /** Of the file as last read or written by us, so that our own writes are no news. */
+    public digest: string,
+  ) {}
+
+  /** Unique in the pool. */
+  get key(): string {
+    return `${this.provider}/${this.id}`
+  }
+
+  /** A new credential: what was wrong with the old one no longer counts. */
+  replaceCredential(credential: Credential, inspection: Inspection, digest: string = this.digest): void {
+    this.credential = credential
+    this.inspection = inspection
+    this.digest = digest
+    this.loginNeeded = undefined
+  }
+
+  /** Why it cannot be leased for `model` now. A rest that is over admits one probe at a time. */
+  unavailable(model: string | undefined, now: number): AccountState | 'probing' | undefined {
+    if (this.disabled) return 'disabled'
+    if (this.loginNeeded) return 'needs-login'
+    for (const [scope, cooldown] of this.#cooldownsFor(model)) {
+      // A model that was refused is offered again when nobody else can serve it: the client then hears why.
+      if (cooldown.kind === 'refused') continue
+      if (cooldown.until > now) return cooldown.kind
+      if (this.#probing.has(scope)) return 'probing'
+    }
+    return undefined
+  }
+
+  /** Whether it said lately that it cannot serve `model`. */
+  refuses(model: string | undefined, now: number): boolean {
+    return this.#cooldownsFor(model).some(
+      ([, cooldown]) => cooldown.kind === 'refused' && cooldown.until > now,
+    )
+  }
+
+  /** Takes the account for one attempt; call the function returned once the attempt is over, as often as you like. */
+  lease(model: string | undefined, now: number): () => void {
+    const probed = this.#cooldownsFor(model).map(([scope]) => scope)
+    for (const scope of probed) this.#probing.add(scope)
+    this.inFlight++
+    this.lastUsedAt = now
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      this.inFlight--
+      for (const scope of probed) this.#probing.delete(scope)
+    }
+  }
+
+  /** A success: it can serve, for this model. */
+  succeeded(model: string | undefined): void {
+    for (const [scope] of this.#cooldownsFor(model)) this.#cooldowns.delete(scope)
+  }
+
+  rest(verdict: Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>, now: number): Cooldown {
+    const scope = verdict.model ?? WHOLE
+    const cooldown = cooldownAfter(verdict, this.#cooldowns.get(scope), now)
+    this.#cooldowns.set(scope, cooldown)
+    return cooldown
+  }
+
+  /** Quota as an answer or a poll told it: a full window exhausts the account, fresh room ends an exhaustion. */
+  observe(quota: Quota, source: ObservedWindow['source'], now: number): void {
+    this.windows.observe(quota, source, now)
+    const full = this.windows.full(now)
+    if (full) {
+      const known = this.#cooldowns.get(full.model ?? WHOLE)
+      if (known?.kind === 'exhausted' && known.until > now) return
+      const reason = `window ${full.name} is full`
+      this.rest({ kind: 'exhausted', reason, resetsAt: full.resetsAt, model: full.model }, now)
+    } else if (quota.windows.some((window) => window.usedPercent !== undefined)) {
+      for (const [scope, cooldown] of this.#cooldowns)
+        if (cooldown.kind === 'exhausted') this.#cooldowns.delete(scope)
+    }
+  }
+
+  state(now: number, model?: string): AccountState {
+    if (this.disabled) return 'disabled'
+    if (this.loginNeeded) return 'needs-login'
+    const resting = this.#cooldownsFor(model).find(([, { kind, until }]) => kind !== 'refused' && until > now)
+    return resting ? (resting[1].kind as AccountState) : 'ready'
+  }
+
+  /** When it can be asked again, for `model`; ms since 1970. `undefined` if now, or only after a login. */
+  availableAt(now: number, model?: string): number | undefined {
+    const ends = this.#cooldownsFor(model).flatMap(([, { kind, until }]) =>
+      kind !== 'refused' && until > now ? until : [],
+    )
+    return ends.length > 0 ? Math.max(...ends) : undefined
+  }
+
+  /** When its quota comes back, as the upstream told; ms since 1970. */
+  resetsAt(now: number, model?: string): number | undefined {
+    const resets = this.#cooldownsFor(model).flatMap(([, { resetsAt }]) => resetsAt ?? [])
+    const latest = Math.max(...resets)
+    return latest > now && Number.isFinite(latest) ? latest : undefined
+  }
+
+  #cooldownsFor(model: string | undefined): [string, Cooldown][] {
+    const scopes = model === undefined ? [WHOLE] : [WHOLE, model]
+    return scopes.flatMap((scope) => {
+      const cooldown = this.#cooldowns.get(scope)
+      return cooldown ? [[scope, cooldown] as [string, Cooldown]] : []
+    })
+  }
+
+  /** What a strategy sees. */
+  candidate(model: string | undefined, now: number): Candidate {
+    return {
+      id: this.id,
+      provider: this.provider,
+      plan: this.plan,
+      inFlight: this.inFlight,
+      usedPercent: this.windows.usedPercent(now, model),
+      windows: this.windows.current(now, model),
+      lastUsedAt: this.lastUsedAt,
+    }
+  }
+
+  /** What a provider's calls see. */
+  forProvider(): ProviderAccount {
+    return { id: this.id, credential: this.credential, inspection: this.inspection, facts: this.facts }
+  }
+
+  /** What a provider's local answers see: no credential. */
+  forAnswers(now: number): PoolAccount {
+    return {
+      id: this.id,
+      inspection: this.inspection,
+      state: this.state(now),
+      facts: this.facts,
+      quota: this.windows.quota(now),
+      availableAt: this.availableAt(now),
+    }
+  }
+
+  get plan(): string | undefined {
+    return this.windows.plan ?? this.inspection.plan
+  }
+
+  cooldowns(): { model: string | undefined; cooldown: Cooldown }[] {
+    return [...this.#cooldowns].map(([scope, cooldown]) => ({ model: scope || undefined, cooldown }))
+  }
+
+  /** What a restart must not forget. */
+  toJSON(): SavedAccount {
+    return {
+      cooldowns: [...this.#cooldowns],
+      windows: this.windows.toJSON(),
+      facts: this.facts,
+      disabled: this.disabled,
+      lastUsedAt: this.lastUsedAt,
+      loginNeeded: this.loginNeeded && { ...this.loginNeeded, digest: this.digest },
+    }
+  }
+
+  restore(saved: SavedAccount): void {
+    this.#cooldowns = new Map(saved.cooldowns)
+    this.windows.restore(saved.windows)
+    this.facts = saved.facts
+    this.disabled = saved.disabled
+    this.lastUsedAt = saved.lastUsedAt
+    // A changed file is the user's answer to it.
+    if (saved.loginNeeded?.digest === this.digest) this.loginNeeded = saved.loginNeeded
+  }
+}
+
+export interface SavedAccount {
+  cooldowns: [string, Cooldown][]
+  windows: ReturnType<Windows['toJSON']>
+  facts: Readonly<Record<string, string>>
+  disabled: boolean
+  lastUsedAt: number | undefined
+  loginNeeded?: (LoginNeeded & { digest: string }) | undefined
+}

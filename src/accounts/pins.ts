@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+
+/** Where pins are kept over a restart. */
+export interface PinStore {
+  put(key: string, pin: { account: string; at: number }): void
+  remove(key: string): void
+}
+
+/** A pin in daily use is written again only this often: its time matters to within the hour, not the request. */
+const TOUCH_MS = 10 * 60_000
+
+/**
+ * What belongs to which account: conversations, and opaque values that one account issued. Bounded, because the keys
+ * are the client's to choose; kept as hashes, because they may be secrets.
+ */
+export class Pins {
+  #pins: LRUCache<string, { account: string; at: number }>
+
+  constructor(
+    options: { max: number; idleMs: number },
+    private readonly store: PinStore,
+    private readonly now: () => number = Date.now,
+  ) {
+    this.#pins = new LRUCache({
+      max: options.max,
+      ttl: options.idleMs,
+      updateAgeOnGet: true,
+      perf: { now },
+      dispose: (_pin, key, reason) => {
+        if (reason !== 'set') store.remove(key)
+      },
+    })
+  }
+
+  /** The key of a pin: a hash of its parts. */
+  static key(...parts: string[]): string {
+    return createHash('sha256').update(parts.join('\0')).digest('base64url').slice(0, 27)
+  }
+
+  /** The account's key. */
+  get(key: string): string | undefined {
+    const pin = this.#pins.get(key)
+    if (pin && this.now() - pin.at > TOUCH_MS) this.#write(key, pin.account)
+    return pin?.account
+  }
+
+  set(key: string, account: string): void {
+    if (this.get(key) !== account) this.#write(key, account)
+  }
+
+  #write(key: string, account: string): void {
+    const pin = { account, at: this.now() }
+    this.#pins.set(key, pin)
+    this.store.put(key, pin)
+  }
+
+  restore(pins: Iterable<{ key: string; account: string; at: number }>): void {
+    const ttl = this.#pins.ttl
+    for (const { key, account, at } of [...pins].sort((a, b) => a.at - b.at)) {
+      const left = at + ttl - this.now()
+      if (left > 0) this.#pins.set(key, { account, at }, { ttl, start: at })
+      else this.store.remove(key)
+    }
+  }
+
+  get size(): number {
+    return this.#pins.size
+  }
+}

@@ -1,0 +1,57 @@
+import type { Quota, Verdict } from '../../config/provider.js'
+import type { Events } from '../events.js'
+import type { Account } from './account.js'
+import type { Facts } from './facts.js'
+import type { Pins } from './pins.js'
+import type { Accounts } from './registry.js'
+import type { Tokens } from './tokens.js'
+
+export interface PoolParts {
+  readonly accounts: Accounts
+  readonly tokens: Tokens
+  readonly facts: Facts
+  readonly pins: Pins
+  readonly events: Events
+  readonly save: (account: Account) => void
+  readonly now: () => number
+}
+
+/** The accounts and everything that is remembered about them. What happens to an account goes through here. */
+export class Pool {
+  readonly accounts: Accounts
+  readonly tokens: Tokens
+  readonly facts: Facts
+  readonly pins: Pins
+  readonly now: () => number
+
+  constructor(private readonly parts: PoolParts) {
+    this.accounts = parts.accounts
+    this.tokens = parts.tokens
+    this.facts = parts.facts
+    this.pins = parts.pins
+    this.now = parts.now
+  }
+
+  succeeded(account: Account, model: string | undefined): void {
+    account.succeeded(model)
+    this.parts.save(account)
+  }
+
+  rest(account: Account, verdict: Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>): void {
+    if (verdict.kind === 'exhausted' && verdict.plan) account.windows.plan = verdict.plan
+    const cooldown = account.rest(verdict, this.now())
+    this.parts.save(account)
+    const { kind, reason, until } = cooldown
+    this.parts.events.emit('cooldown', { account: account.key, kind, reason, until, model: verdict.model })
+  }
+
+  needsLogin(account: Account, reason: string): void {
+    account.loginNeeded = { reason, since: this.now() }
+    this.parts.events.emit('refresh', { account: account.key, outcome: `needs login: ${reason}` })
+  }
+
+  observe(account: Account, quota: Quota, source: 'headers' | 'poll'): void {
+    account.observe(quota, source, this.now())
+    this.parts.save(account)
+  }
+}

@@ -1,0 +1,150 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import picomatch from 'picomatch'
+import type { Credential, Inspection, Provider } from '../../config/provider.js'
+import { Account, type SavedAccount } from './account.js'
+import { readCredential } from './credential-file.js'
+
+export type Providers = ReadonlyMap<string, Provider>
+
+export interface SkippedFile {
+  readonly file: string
+  readonly reason: string
+}
+
+/** The accounts of the pool, by the files of its folder. An account keeps its state as long as its file exists. */
+export class Accounts {
+  #accounts = new Map<string, Account>()
+  /** Files that are no accounts, and why. */
+  skipped: readonly SkippedFile[] = []
+  /** What is wrong with files that are. */
+  warnings: readonly SkippedFile[] = []
+
+  constructor(private readonly saved: (key: string) => SavedAccount | undefined = () => undefined) {}
+
+  all(): Account[] {
+    return [...this.#accounts.values()]
+  }
+
+  of(provider: string): Account[] {
+    return this.all().filter((account) => account.provider === provider)
+  }
+
+  get(key: string): Account | undefined {
+    return this.#accounts.get(key)
+  }
+
+  /** Reads the folder. One bad file never stops the others. */
+  async scan(poolDir: string, providers: Providers): Promise<void> {
+    const names = await fileNames(poolDir)
+    const found = new Map<string, Account>()
+    const logins = new Map<string, Account>()
+    const skipped: SkippedFile[] = []
+    const warnings: SkippedFile[] = []
+    for (const name of names) {
+      const claimants = claimantsOf(name, providers)
+      if (claimants.length === 0) {
+        if (name.endsWith('.json'))
+          skipped.push({ file: name, reason: 'no provider reads files of this name' })
+        continue
+      }
+      const result = await this.#read(join(poolDir, name), name, claimants)
+      if (typeof result === 'string') {
+        skipped.push({ file: name, reason: result })
+        continue
+      }
+      const twin = result.account.inspection.login && logins.get(result.account.inspection.login)
+      if (twin) {
+        // Two copies of one single-use refresh token: the second refresh would revoke the login.
+        skipped.push({ file: name, reason: `is the same login as ${twin.id}.json` })
+        continue
+      }
+      if (result.account.inspection.login) logins.set(result.account.inspection.login, result.account)
+      found.set(result.account.key, result.account)
+      if (result.warning) warnings.push({ file: name, reason: result.warning })
+    }
+    this.#accounts = found
+    this.skipped = skipped
+    this.warnings = warnings
+  }
+
+  async #read(
+    file: string,
+    name: string,
+    claimants: Claimant[],
+  ): Promise<{ account: Account; warning?: string } | string> {
+    const id = name.replace(/\.json$/, '')
+    const read = await readCredential(file)
+    if ('problem' in read) {
+      // A login that is just being rewritten by its owner must not lose its account.
+      const known = claimants.map(({ provider }) => this.#accounts.get(`${provider}/${id}`)).find(Boolean)
+      return known
+        ? { account: known, warning: `${read.problem}; the last good content stays in use` }
+        : read.problem
+    }
+    const claim = inspect(read.credential, claimants)
+    if ('refused' in claim) return claim.refused
+    const account = this.#keep(id, claim.provider, file, read.credential, claim.inspection, read.digest)
+    return read.openToOthers ? { account, warning: 'can be read by others: chmod 600' } : { account }
+  }
+
+  #keep(
+    id: string,
+    provider: string,
+    file: string,
+    credential: Credential,
+    inspection: Inspection,
+    digest: string,
+  ): Account {
+    const known = this.#accounts.get(`${provider}/${id}`)
+    if (known?.file === file) {
+      // The same file again: only what the settings make of it may have changed.
+      if (known.digest !== digest) known.replaceCredential(credential, inspection, digest)
+      else if (!known.unsaved) known.inspection = { ...inspection, expiresAt: known.inspection.expiresAt }
+      return known
+    }
+    const account = new Account(id, provider, file, credential, inspection, digest)
+    const saved = this.saved(account.key)
+    if (saved) account.restore(saved)
+    return account
+  }
+}
+
+interface Claimant {
+  readonly provider: string
+  readonly inspect: (credential: Credential) => Inspection | string
+}
+
+/** The providers whose pattern fits a file name best: `gemini_*.json` goes before `*.json`. */
+function claimantsOf(name: string, providers: Providers): Claimant[] {
+  const fitting = [...providers].flatMap(([provider, definition]) => {
+    const pattern = definition.credentials ?? `${provider}_*.json`
+    if (!picomatch.isMatch(name, pattern)) return []
+    const inspect = (credential: Credential) => definition.inspect?.(credential) ?? {}
+    return [{ provider, inspect, specificity: pattern.search(/[*?[{(!]|$/) }]
+  })
+  const best = Math.max(...fitting.map(({ specificity }) => specificity))
+  return fitting.filter(({ specificity }) => specificity === best)
+}
+
+function inspect(
+  credential: Credential,
+  claimants: Claimant[],
+): { provider: string; inspection: Inspection } | { refused: string } {
+  const reasons: string[] = []
+  for (const { provider, inspect } of claimants) {
+    const inspection = inspect(credential)
+    if (typeof inspection !== 'string') return { provider, inspection }
+    reasons.push(claimants.length > 1 ? `${provider}: ${inspection}` : inspection)
+  }
+  return { refused: reasons.join('; ') }
+}
+
+async function fileNames(poolDir: string): Promise<string[]> {
+  try {
+    return (await readdir(poolDir)).sort()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}

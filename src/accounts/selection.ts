@@ -1,0 +1,54 @@
+import type { ClientRequest, Provider } from '../../config/provider.js'
+import type { Strategy, StrategyContext } from '../../config/strategy.js'
+import type { Account } from './account.js'
+
+/** A strategy threw, or named an account that it was not offered. */
+export class StrategyFailed extends Error {
+  constructor(strategy: string, what: string, cause?: unknown) {
+    super(`strategy "${strategy}" ${what}`, { cause })
+    this.name = 'StrategyFailed'
+  }
+}
+
+/** The accounts that could ever serve a request: those of its provider that are fit for it. */
+export function fit(accounts: readonly Account[], provider: Provider, request: ClientRequest): Account[] {
+  const able = accounts.filter((account) => provider.serves?.(account.forProvider(), request) ?? true)
+  const members = able.filter((account) => account.inspection.standby === undefined)
+  // Who has ChatGPT accounts has not agreed to pay per token, even while they rest.
+  return members.length > 0 ? able.filter((account) => account.inspection.standby !== 'when-alone') : able
+}
+
+/** Those of `fitting` that can be leased now; standbys only if nobody else can. */
+export function available(
+  fitting: readonly Account[],
+  tried: ReadonlySet<Account>,
+  model: string | undefined,
+  now: number,
+): Account[] {
+  const free = fitting.filter(
+    (account) => !tried.has(account) && account.unavailable(model, now) === undefined,
+  )
+  const members = free.filter((account) => account.inspection.standby === undefined)
+  const offered = members.length > 0 ? members : free
+  const willing = offered.filter((account) => !account.refuses(model, now))
+  return willing.length > 0 ? willing : offered
+}
+
+/** Asks the strategy. `offered` is not empty. */
+export function choose(
+  offered: readonly Account[],
+  strategy: { readonly name: string; readonly pick: Strategy },
+  context: StrategyContext,
+): Account {
+  const candidates = offered.map((account) => account.candidate(context.model, context.now))
+  let picked
+  try {
+    picked = strategy.pick(candidates, context)
+  } catch (error) {
+    throw new StrategyFailed(strategy.name, 'failed', error)
+  }
+  if (picked === undefined) return offered[0]!
+  const account = offered.find(({ id }) => id === picked.id)
+  if (!account) throw new StrategyFailed(strategy.name, 'picked an account that it was not offered')
+  return account
+}

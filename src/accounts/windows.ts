@@ -1,0 +1,59 @@
+import type { Credits, Quota, QuotaWindow } from '../../config/provider.js'
+
+export interface ObservedWindow extends QuotaWindow {
+  /** Where it was read. */
+  readonly source: 'headers' | 'poll'
+  /** ms since 1970. */
+  readonly seenAt: number
+}
+
+/** What is known of one account's quota. A window whose reset has passed is unknown again, not 0. */
+export class Windows {
+  #byName = new Map<string, ObservedWindow>()
+  plan: string | undefined
+  credits: Credits | undefined
+
+  observe(quota: Quota, source: ObservedWindow['source'], now: number): void {
+    // A poll tells all there is: a window that it leaves out (the 5-hour one came and went in 2026) is gone.
+    if (source === 'poll') this.#byName.clear()
+    for (const window of quota.windows) this.#byName.set(window.name, { ...window, source, seenAt: now })
+    if (quota.plan !== undefined) this.plan = quota.plan
+    if (quota.credits !== undefined) this.credits = quota.credits
+  }
+
+  /** The windows still running that count requests for `model`; all of them without a model. */
+  current(now: number, model?: string): ObservedWindow[] {
+    return [...this.#byName.values()].filter(
+      (window) =>
+        (window.resetsAt === undefined || window.resetsAt > now) &&
+        (model === undefined || window.model === undefined || window.model === model),
+    )
+  }
+
+  /** The fullest window that counts for `model`; `undefined` if none is known. */
+  usedPercent(now: number, model?: string): number | undefined {
+    const known = this.current(now, model).flatMap((window) => window.usedPercent ?? [])
+    return known.length > 0 ? Math.max(...known) : undefined
+  }
+
+  /** A window that is full, if credits do not carry the account beyond it. */
+  full(now: number): ObservedWindow | undefined {
+    if (this.credits?.hasCredits || this.credits?.unlimited) return undefined
+    const full = this.current(now).filter((window) => (window.usedPercent ?? 0) >= 100)
+    return full.sort((a, b) => (b.resetsAt ?? 0) - (a.resetsAt ?? 0))[0]
+  }
+
+  quota(now: number): Quota {
+    return { windows: this.current(now), plan: this.plan, credits: this.credits }
+  }
+
+  toJSON(): { windows: ObservedWindow[]; plan?: string | undefined; credits?: Credits | undefined } {
+    return { windows: [...this.#byName.values()], plan: this.plan, credits: this.credits }
+  }
+
+  restore(saved: ReturnType<Windows['toJSON']>): void {
+    for (const window of saved.windows) this.#byName.set(window.name, window)
+    this.plan = saved.plan
+    this.credits = saved.credits
+  }
+}

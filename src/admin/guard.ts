@@ -1,0 +1,26 @@
+import type { RequestHandler } from 'express'
+import type { ResolvedConfig } from '../../config/config.js'
+import { GatewayFailure } from '../../middleware/failure.js'
+import { foreignHost, foreignOrigin, isLoopback, sameSecret } from '../../middleware/guard.js'
+
+/** Only Host and Origin are checked: a health check carries no key. */
+export function fromHere(access: () => ResolvedConfig['access']): RequestHandler {
+  return function fromHere(request, _response, next) {
+    const rules = access()
+    if (rules === 'host-app') return next()
+    next(foreignHost(request, rules) ?? foreignOrigin(request, rules))
+  }
+}
+
+/** Reading is open on this machine, unless there are access keys: a client key never opens `/admin`. */
+export function mayRead(access: () => ResolvedConfig['access'], token: string): RequestHandler {
+  return function mayRead(request, _response, next) {
+    const rules = access()
+    if (rules === 'host-app' || rules.keys === false) return next()
+    if (rules.keys === undefined && isLoopback(request.socket.remoteAddress)) return next()
+    const presented = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1]
+    if (presented !== undefined && sameSecret(presented, token)) return next()
+    const how = 'Authorization: Bearer TOKEN, from the file admin-token beside the database'
+    next(new GatewayFailure(403, 'admin_token_required', `this needs the admin token: ${how}`))
+  }
+}

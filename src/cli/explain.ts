@@ -1,0 +1,39 @@
+import type { Explanation, PickRecord } from '../../middleware/explanation.js'
+import { readConfig } from '../config-source.js'
+import { adminCall } from './admin-call.js'
+import type { CommonOptions } from './main.js'
+import { flagsOf, print } from './serve.js'
+
+/** `codex-pool explain ID`: why a request went where it went. The id is in the answer's `x-codex-pool-request-id`. */
+export async function explain(options: CommonOptions, id: string): Promise<void> {
+  const source = { config: options.config, cwd: process.cwd(), env: process.env, flags: flagsOf(options) }
+  const config = await readConfig(source)
+  const path = `/admin/requests/${encodeURIComponent(id)}`
+  const explanation = await adminCall<Explanation>(config, 'GET', path)
+  if (!explanation)
+    throw Object.assign(new Error('no gateway answers at this address'), { code: 'not_running' })
+  print(textOf(explanation))
+}
+
+function textOf(explanation: Explanation): string {
+  const { method, path, at, route, provider, model, conversation, picks, attempts, status, durationMs } =
+    explanation
+  const lines = [
+    `${method} ${path}  at ${at}`,
+    `route ${route}, provider ${provider}, model ${model ?? 'unknown'}, conversation ${conversation ?? 'none'}`,
+    ...picks.flatMap(pickLines),
+    ...attempts.map(
+      (attempt) =>
+        `${attempt.account}: ${attempt.status ?? 'no answer'}, ${attempt.outcome}, ${attempt.durationMs} ms`,
+    ),
+    `${explanation.state}: ${status ?? '-'} by ${explanation.servedBy ?? 'the gateway'} after ${durationMs ?? '?'} ms`,
+  ]
+  return lines.join('\n')
+}
+
+function pickLines({ account, by, others }: PickRecord): string[] {
+  return [
+    `asked ${account ?? 'nobody'} (${by})`,
+    ...others.map((other) => `    not ${other.account}: ${other.why}`),
+  ]
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+import { createRequire } from 'node:module'
+import { Command, Option } from 'commander'
+import { showAccounts } from './accounts.js'
+import { check } from './check.js'
+import { showClients } from './clients.js'
+import { demo } from './demo.js'
+import { exitWith } from './exit.js'
+import { explain } from './explain.js'
+import { serve } from './serve.js'
+
+/** What every command takes. */
+export interface CommonOptions {
+  config?: string
+  listen?: string
+  poolDir?: string
+}
+
+const { version } = createRequire(import.meta.url)('codex-pool/package.json') as { version: string }
+
+const program = new Command('codex-pool')
+  .description(
+    'Spreads Codex CLI and Gemini CLI over the accounts in ./pool. Without a command: runs the gateway.',
+  )
+  .version(version)
+  .option(
+    '-c, --config <file>',
+    'configuration file (default: codex-pool.config.* in this folder, else built-in)',
+  )
+  .option('-l, --listen <host:port>', 'address to listen on (default: 127.0.0.1:8989)')
+  .option('-p, --pool-dir <folder>', 'folder of the credential files (default: ./pool)')
+  .addOption(new Option('--demo', 'run on a built-in stand-in for the upstreams, with made-up accounts'))
+  .showHelpAfterError('(codex-pool --help shows what there is)')
+
+program.action(
+  guarded((options: CommonOptions & { demo?: boolean }) => (options.demo ? demo(options) : serve(options))),
+)
+program
+  .command('check')
+  .description('validate the configuration and print it with every default')
+  .action(guarded(check))
+program.command('accounts').description('show the accounts and their state').action(guarded(showAccounts))
+program
+  .command('clients')
+  .description('print the lines that point Codex CLI and Gemini CLI here')
+  .action(guarded(showClients))
+program
+  .command('explain <request-id>')
+  .description('tell why a request went where it went (the id is in its x-codex-pool-request-id)')
+  .action((id: string) => explain(program.opts(), id).catch(exitWith))
+await program.parseAsync()
+
+/** Runs a command with the common options, wherever they stand on the line; what it throws becomes an exit status. */
+function guarded<O extends CommonOptions>(run: (options: O) => Promise<void>): () => Promise<void> {
+  return () => run(program.opts<O>()).catch(exitWith)
+}

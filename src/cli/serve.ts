@@ -1,0 +1,59 @@
+import type { Flags } from '../../config/index.js'
+import { createGateway, type Gateway } from '../gateway.js'
+import { startServer, type RunningServer } from '../server.js'
+import { clientLines } from './clients.js'
+import { firstSteps } from './first-steps.js'
+import type { CommonOptions } from './main.js'
+
+/** Answers that still run at a stop may end; after this they are cut. */
+const GRACE_MS = 30_000
+
+/** Runs the gateway until a signal ends it. */
+export async function serve(options: CommonOptions): Promise<void> {
+  const gateway = await createGateway(options.config, { flags: flagsOf(options) })
+  const server = await listen(gateway)
+  if (gateway.accounts().length === 0) print(firstSteps(gateway.config.poolDir))
+  print(clientLines(server.url, gateway.config.access))
+}
+
+export function flagsOf({ listen, poolDir }: CommonOptions): Flags {
+  return { listen, poolDir }
+}
+
+/** Starts the server, says where (one line that programs can read), and stops it on a signal. */
+export async function listen(gateway: Gateway): Promise<RunningServer> {
+  const server = await startServer(gateway).catch(async (error: unknown) => {
+    await gateway.close()
+    throw error
+  })
+  print(`codex-pool listening on ${server.url}`)
+  report(gateway)
+  let stopping = false
+  const stop = async (signal: NodeJS.Signals) => {
+    // Who asks twice does not want to wait.
+    if (stopping) process.exit(1)
+    stopping = true
+    gateway.log.info(`${signal}: no new requests; running ones may take ${GRACE_MS / 1000} s more`)
+    await server.stop(GRACE_MS)
+    await gateway.close()
+    process.exit(0)
+  }
+  process.on('SIGTERM', stop).on('SIGINT', stop)
+  return server
+}
+
+function report(gateway: Gateway): void {
+  const { log, config } = gateway
+  const accounts = gateway.accounts()
+  log.info(
+    `configuration: ${config.file ?? 'built-in defaults'}; pool: ${config.poolDir} (${accounts.length} accounts)`,
+  )
+  for (const { id, provider, kind, plan } of accounts)
+    log.info(`account ${id}: ${[provider, kind, plan].filter(Boolean).join(', ')}`)
+  for (const { file, reason } of gateway.skipped()) log.warn(`${file} ${reason}`)
+  for (const notice of gateway.notices()) log.info(notice)
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}

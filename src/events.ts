@@ -1,0 +1,38 @@
+import { EventEmitter } from 'node:events'
+
+/** What a gateway tells while it works. No event carries a secret. */
+export interface GatewayEvents {
+  /** A request is over. */
+  request: [RequestEvent]
+  /** One account was tried. */
+  attempt: [AttemptEvent]
+  /** A token refresh ended: `refreshed`, `adopted`, or what went wrong. */
+  refresh: [{ account: string; outcome: string }]
+  /** An account rests. `until` in ms since 1970. */
+  cooldown: [{ account: string; kind: string; reason: string; until: number; model?: string | undefined }]
+}
+
+export interface RequestEvent {
+  readonly id: string
+  readonly method: string
+  readonly path: string
+  readonly status: number
+  /** `provider/id` of the account that served it, if one did. */
+  readonly account?: string | undefined
+  readonly attempts: number
+  /** ms */
+  readonly durationMs: number
+}
+
+export interface AttemptEvent {
+  readonly id: string
+  readonly account: string
+  /** The upstream's status; absent if it never answered. */
+  readonly status?: number | undefined
+  /** What was made of it: `pass`, `exhausted`, `ECONNREFUSED`, … */
+  readonly outcome: string
+  /** ms */
+  readonly durationMs: number
+}
+
+export class Events extends EventEmitter<GatewayEvents> {}

@@ -1,0 +1,72 @@
+import type { AccountState } from '../config/provider.js'
+import type { Accounts } from './accounts/registry.js'
+import { redact } from './log.js'
+
+export interface HealthReport {
+  readonly status: 'ok' | 'degraded'
+  readonly uptimeSeconds: number
+  readonly accounts: {
+    readonly total: number
+    /** By provider, then by state. */
+    readonly byProvider: Readonly<Record<string, Partial<Record<AccountState, number>>>>
+  }
+  /** What is wrong now, in words. */
+  readonly problems: readonly string[]
+  readonly recentErrors: readonly { readonly at: string; readonly message: string }[]
+}
+
+const REMEMBERED_ERRORS = 20
+
+/** What `/healthz` tells. */
+export class Health {
+  readonly #startedAt = Date.now()
+  #errors: { at: string; message: string }[] = []
+  /** Why the last reload kept the old configuration. */
+  configProblem: string | undefined
+
+  constructor(
+    private readonly accounts: Accounts,
+    private readonly failing: () => readonly (string | undefined)[],
+    private readonly now: () => number,
+  ) {}
+
+  error(message: string): void {
+    this.#errors.push({ at: new Date().toISOString(), message: redact(message) })
+    this.#errors.splice(0, this.#errors.length - REMEMBERED_ERRORS)
+  }
+
+  report(): HealthReport {
+    const byProvider: Record<string, Partial<Record<AccountState, number>>> = {}
+    for (const account of this.accounts.all()) {
+      const states = (byProvider[account.provider] ??= {})
+      const state = account.state(this.now())
+      states[state] = (states[state] ?? 0) + 1
+    }
+    const problems = this.#problems()
+    return {
+      status: problems.length > 0 ? 'degraded' : 'ok',
+      uptimeSeconds: Math.floor((Date.now() - this.#startedAt) / 1000),
+      accounts: { total: this.accounts.all().length, byProvider },
+      problems,
+      recentErrors: this.#errors,
+    }
+  }
+
+  #problems(): string[] {
+    const { accounts } = this
+    const files = [...accounts.skipped, ...accounts.warnings].map(({ file, reason }) => `${file}: ${reason}`)
+    const logins = accounts
+      .all()
+      .flatMap(({ id, loginNeeded }) =>
+        loginNeeded ? `${id}: needs a new login: ${loginNeeded.reason}` : [],
+      )
+    const unsaved = accounts
+      .all()
+      .flatMap(({ id, unsaved }) =>
+        unsaved ? `${id}: its renewed login is in memory only, the file cannot be written (${unsaved})` : [],
+      )
+    const empty = accounts.all().length === 0 ? ['the pool has no account'] : []
+    const own = [this.configProblem, ...this.failing()].filter((problem) => problem !== undefined)
+    return [...empty, ...own, ...unsaved, ...logins, ...files].map(redact)
+  }
+}

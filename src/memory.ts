@@ -1,0 +1,54 @@
+import type { Account, SavedAccount } from './accounts/account.js'
+import { Pins, type PinStore } from './accounts/pins.js'
+import type { SpentLogins } from './accounts/tokens.js'
+import type { StateStore } from './state/store.js'
+
+/** What the state store keeps of the pool over a restart, by kind of document. */
+export class Memory {
+  #accounts: Map<string, SavedAccount>
+  #spent: Set<string>
+
+  constructor(private readonly store: StateStore) {
+    this.#accounts = new Map(
+      store.all('account').map(({ _id, ...saved }) => [keyOf(_id), saved as unknown as SavedAccount]),
+    )
+    this.#spent = new Set(store.all('spent').map(({ _id }) => keyOf(_id)))
+  }
+
+  savedAccount(key: string): SavedAccount | undefined {
+    return this.#accounts.get(key)
+  }
+
+  saveAccount(account: Account): void {
+    this.store.put('account', account.key, account.toJSON())
+  }
+
+  get spent(): SpentLogins {
+    return {
+      has: (login) => this.#spent.has(login),
+      add: (login) => {
+        this.#spent.add(login)
+        this.store.put('spent', login, { at: Date.now() })
+      },
+    }
+  }
+
+  openPins(options: { max: number; idleMs: number }, now: () => number): Pins {
+    const store: PinStore = {
+      put: (key, pin) => this.store.put('pin', key, pin),
+      remove: (key) => this.store.remove('pin', key),
+    }
+    const pins = new Pins(options, store, now)
+    pins.restore(
+      this.store.all('pin').map((saved) => ({ ...(saved as unknown as SavedPin), key: keyOf(saved._id) })),
+    )
+    return pins
+  }
+}
+
+interface SavedPin {
+  account: string
+  at: number
+}
+
+const keyOf = (id: string): string => id.slice(id.indexOf(':') + 1)

@@ -1,0 +1,74 @@
+import type { CallContext } from '../config/provider.js'
+import type { Account } from './accounts/account.js'
+import { Background } from './accounts/background.js'
+import { Facts } from './accounts/facts.js'
+import { Pool } from './accounts/pool.js'
+import { Accounts } from './accounts/registry.js'
+import { Tokens } from './accounts/tokens.js'
+import type { Events } from './events.js'
+import type { Memory } from './memory.js'
+import type { Network } from './network.js'
+import type { Settings } from './snapshot.js'
+
+export interface PoolContext {
+  readonly settings: () => Settings
+  readonly memory: Memory
+  readonly network: Network
+  readonly events: Events
+  /** Aborts when the gateway closes. */
+  readonly closing: AbortSignal
+  readonly now: () => number
+}
+
+/** After this a quota poll is given up; ms. */
+const POLL_MS = 15_000
+
+/** Puts the pool together from its parts. Everything in it outlives a reload of the config. */
+export function assemblePool({ settings, memory, network, events, closing, now }: PoolContext): {
+  pool: Pool
+  background: Background
+} {
+  const provider = (name: string) => settings().providers.get(name)
+  const call = (name: string, timeoutMs: number): CallContext => ({
+    fetch: network.fetch(settings().config.providers[name]?.proxy),
+    signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), closing]),
+  })
+  const save = (account: Account) => memory.saveAccount(account)
+  const accounts = new Accounts((key) => memory.savedAccount(key))
+  const tokens = new Tokens({
+    provider,
+    // A refresh that has begun is not broken off when the gateway closes: its answer would be lost.
+    call: (name, timeoutMs) => ({ ...call(name, timeoutMs), signal: AbortSignal.timeout(timeoutMs) }),
+    settings: () => settings().config.refresh,
+    spent: memory.spent,
+    onRefresh: (account, outcome) => {
+      save(account)
+      events.emit('refresh', { account: account.key, outcome })
+    },
+    now,
+  })
+  const facts = new Facts({ provider, call, now })
+  const pins = memory.openPins(settings().config.pins, now)
+  const pool = new Pool({ accounts, tokens, facts, pins, events, save, now })
+
+  const pollQuota = async (account: Account) => {
+    const definition = provider(account.provider)
+    if (
+      !definition?.pollQuota ||
+      (await tokens.ready(account)).kind !== 'fresh' ||
+      (await facts.ready(account)) !== undefined
+    )
+      return
+    const quota = await definition.pollQuota(account.forProvider(), call(account.provider, POLL_MS))
+    if (quota) pool.observe(account, quota, 'poll')
+  }
+  const background = new Background({
+    tokens,
+    accounts: () => accounts.all(),
+    spacingMs: () => settings().config.refresh.spacingMs,
+    quotaPollMs: () => settings().config.quotaPollMs,
+    pollQuota,
+    now,
+  })
+  return { pool, background }
+}
