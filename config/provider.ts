@@ -20,8 +20,8 @@ export interface ClientRequest {
   /** Says apart the people who share one gateway: a hash of the access key, or `local`. */
   readonly client: string
   /**
-   * The parsed JSON body; `undefined` while none has been read, and for a body that is not JSON, is compressed, or is
-   * larger than `maxReplayBytes`. Parsed at the first call.
+   * The parsed JSON body, decompressed if need be; `undefined` while none has been read, and for a body that is not
+   * JSON or is larger than `maxReplayBytes`. Parsed at the first call, which is costly: look at the headers first.
    */
   json(): unknown
 }
@@ -133,7 +133,9 @@ export interface UpstreamAnswer {
  * - `exhausted`: its quota is used up, until `resetsAt` if known.
  * - `unauthorized`: the access token was refused: refresh once and replay.
  * - `refused`: this account cannot serve this model or path; the next one is asked.
- * - `needs-login`: only the user can repair it.
+ * - `needs-login`: only the user can help.
+ * - `repair`: the request holds something that only another account can read; `body` is its JSON without that. It is
+ *   sent once more to the same account; a second such verdict is a `pass`.
  */
 export type Verdict =
   | { readonly kind: 'pass' }
@@ -155,6 +157,7 @@ export type Verdict =
   | { readonly kind: 'unauthorized'; readonly reason: string }
   | { readonly kind: 'refused'; readonly reason: string; readonly model?: string | undefined }
   | { readonly kind: 'needs-login'; readonly reason: string }
+  | { readonly kind: 'repair'; readonly reason: string; readonly body: unknown }
 
 /** Why the gateway answers in place of an upstream. */
 export interface Failure {

@@ -17,6 +17,8 @@ export type Attempted =
   | { readonly kind: 'unfit' }
   /** Its token was refused and has been renewed. */
   | { readonly kind: 'renewed' }
+  /** It cannot read a part of the request that another account wrote; that part is out now. */
+  | { readonly kind: 'repaired' }
   /** It refused: a limit, a login, a model. */
   | { readonly kind: 'turned-away' }
   /** Broken on a kept-alive socket that the upstream had most likely closed before. */
@@ -83,8 +85,15 @@ interface Lesson {
 
 /** Keeps what a verdict says about the account. An answer that the client will not get is given up. */
 async function learn(verdict: Verdict, answer: HeldAnswer, lesson: Lesson): Promise<Attempted> {
-  const { pool, account, tries } = lesson
+  const { pool, account, tries, exchange } = lesson
   if (verdict.kind === 'pass') return { kind: 'answered', answer }
+  if (verdict.kind === 'repair') {
+    const once = exchange.matched.retry.attempts > 1 && tries.mayReplay(account, 'repair')
+    if (!once) return { kind: 'answered', answer }
+    answer.discard()
+    exchange.repaired = verdict.body
+    return { kind: 'repaired' }
+  }
   if (verdict.kind === 'refused') {
     tries.refuse(account, answer)
     if (verdict.model !== undefined) pool.rest(account, verdict)

@@ -30,12 +30,14 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
       return { unfit: 'needs-login', reason: authorized }
     }
     const target = targetOf(exchange, account)
-    const body = bodyFor(exchange, account)
-    const headers = {
-      ...headersFor(exchange, account, pool.pins),
+    const { body, rewritten } = bodyFor(exchange, account)
+    const headers: IncomingHttpHeaders = {
+      ...headersFor(exchange, account, pool.issued),
       ...authorized,
       ...lengthOf(exchange, body),
     }
+    // It is written anew, and not compressed again.
+    if (rewritten) delete headers['content-encoding']
     // A request that must not be sent twice gets a connection of its own: on a kept-alive one that the upstream has
     // closed meanwhile it would be lost, and nobody could say whether it had arrived.
     const agent = exchange.replayable && network.agent(account.key, target, exchange.matched.proxy)
@@ -61,11 +63,11 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
   return headers
 }
 
-function headersFor(exchange: Exchange, account: Account, pins: Pins): IncomingHttpHeaders {
+function headersFor(exchange: Exchange, account: Account, issued: Pins): IncomingHttpHeaders {
   const headers = forwardable(exchange.headers)
   for (const name of exchange.provider.boundHeaders ?? []) {
     const value = headers[name]
-    if (typeof value === 'string' && pins.get(boundKey(exchange, name, value)) !== account.key)
+    if (typeof value === 'string' && issued.get(boundKey(exchange, name, value)) !== account.key)
       delete headers[name]
   }
   // Events are read on the way through.
@@ -86,13 +88,17 @@ function targetOf(exchange: Exchange, account: Account): URL {
   return new URL(path.startsWith('/') || path.startsWith('?') ? base + path : `${base}/${path}`)
 }
 
-function bodyFor(exchange: Exchange, account: Account): Body {
+/** The body as this account gets it; the very bytes that came, unless something in it must be the account's own. */
+function bodyFor(exchange: Exchange, account: Account): { body: Body; rewritten: boolean } {
   const { provider, body } = exchange
-  if (!provider.rewriteBody || body.kind !== 'buffered') return body
-  const json = exchange.json()
-  if (json === undefined) return body
-  const rewritten = provider.rewriteBody(json, account.forProvider(), exchange)
-  return rewritten === json ? body : { kind: 'buffered', bytes: Buffer.from(JSON.stringify(rewritten)) }
+  if (body.kind !== 'buffered' || (!provider.rewriteBody && exchange.repaired === undefined))
+    return { body, rewritten: false }
+  const original = exchange.json()
+  const repaired = exchange.repaired ?? original
+  if (repaired === undefined) return { body, rewritten: false }
+  const json = provider.rewriteBody?.(repaired, account.forProvider(), exchange) ?? repaired
+  if (json === original) return { body, rewritten: false }
+  return { body: { kind: 'buffered', bytes: Buffer.from(JSON.stringify(json)) }, rewritten: true }
 }
 
 function lengthOf(exchange: Exchange, body: Body): IncomingHttpHeaders {

@@ -22,12 +22,12 @@ export function decide(attempted: Failed, exchange: Exchange, tries: Tries): Dec
   if (exchange.body.kind === 'streaming' && attempted.kind !== 'unfit') return 'give-up'
   switch (attempted.kind) {
     case 'renewed':
+    case 'repaired':
+    case 'stale':
       return 'again'
     case 'unfit':
     case 'turned-away':
       return 'next'
-    case 'stale':
-      return 'again'
     case 'never-sent':
       // Another account may live at another address; but a client is not kept waiting through a row of timeouts.
       return attempted.slow ? spend(tries, attempts) : 'next'

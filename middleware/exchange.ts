@@ -9,6 +9,7 @@ import type { Account } from '../src/accounts/account.js'
 import { admitted } from './guard.js'
 import { GatewayFailure } from './failure.js'
 import type { Body } from './body.js'
+import { decodeBody } from './decode-body.js'
 import type { PickRecord } from './explanation.js'
 import type { Outcome } from './outcome.js'
 import { matchRoute } from './match-route.js'
@@ -61,6 +62,8 @@ export class Exchange implements ClientRequest {
   pinKeys: readonly string[] = []
   readonly picks: PickRecord[] = []
   readonly attempts: AttemptRecord[] = []
+  /** The JSON body without what the account refused in it; see the verdict `repair`. */
+  repaired: unknown
   outcome: Outcome | undefined
   /** The account whose answer the client gets. */
   servedBy: Account | undefined
@@ -92,8 +95,10 @@ export class Exchange implements ClientRequest {
   }
 
   json(): unknown {
-    if (this.body.kind !== 'buffered' || this.headers['content-encoding'] !== undefined) return undefined
-    this.#json ??= { value: parsed(this.body.bytes) }
+    if (this.body.kind !== 'buffered') return undefined
+    this.#json ??= {
+      value: parsed(decodeBody(this.body.bytes, this.headers['content-encoding'] ?? 'identity')),
+    }
     return this.#json.value
   }
 
@@ -110,9 +115,9 @@ const GENERATION =
 
 const pathOf = (url: string): string => split(url)[0]
 
-function parsed(bytes: Buffer): unknown {
+function parsed(bytes: Buffer | undefined): unknown {
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    return bytes && JSON.parse(bytes.toString('utf8'))
   } catch {
     return undefined
   }

@@ -72,7 +72,7 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
 function rememberBoundHeaders(exchange: Exchange, { answer, account }: FromUpstream, pool: Pool): void {
   for (const name of exchange.provider.boundHeaders ?? []) {
     const value = answer.response.headers[name]
-    if (typeof value === 'string') pool.pins.set(boundKey(exchange, name, value), account.key)
+    if (typeof value === 'string') pool.issued.set(boundKey(exchange, name, value), account.key)
   }
 }
 

@@ -2,7 +2,7 @@ import type { Account } from '../src/accounts/account.js'
 import type { HeldAnswer } from './outcome.js'
 
 /** Why an account may be asked a second time for one request; once for each reason. */
-export type Replay = 'refresh' | 'stale'
+export type Replay = 'refresh' | 'stale' | 'repair'
 
 /** What one request has been through so far. */
 export class Tries {
