@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { get } from 'node:http'
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -206,6 +207,7 @@ test('what must reach no upstream is a violation', () =>
       headers: { cookie: 'a=b', 'x-forwarded-for': '::1', 'x-codex-pool-key': 'k', via: '1.1 x' },
     })
     await ask(sim, bob, { headers: { 'x-note': 'the secret-of-the-client' } })
+    await send(sim.url, { host: 'gateway.local:8989' })
     const path = 'POST /backend-api/codex/responses'
     assert.deepEqual(sim.violations, [
       `${path}: x-codex-turn-state of alice sent for bob`,
@@ -214,6 +216,7 @@ test('what must reach no upstream is a violation', () =>
       `${path}: header x-codex-pool-key`,
       `${path}: header via`,
       `${path}: a forbidden value`,
+      'GET /backend-api/nowhere: header host of another server',
     ])
   }))
 
@@ -233,6 +236,41 @@ test('a script says what the model does and sees what the tools answered', () =>
     const body = { ...turn, input: [...turn.input, ...list(first.at(-1), 'response', 'output'), output] }
     const second = eventsOf(await (await ask(sim, sim.account('alice'), { body })).text())
     assert.equal(field(second.at(-1), 'response', 'output', 0, 'content', 0, 'text'), 'The tool said 42')
+  }))
+
+test('a script that throws is heard by the caller and hurts nobody else', () =>
+  withSimulator({ codex: [{ id: 'alice' }] }, async (sim) => {
+    sim.reply(() => {
+      throw new Error('not what I expected')
+    })
+    const response = await ask(sim, sim.account('alice'))
+    assert.equal(response.status, 500)
+    assert.equal(field(await response.json(), 'error', 'message'), 'not what I expected')
+    sim.reply(() => 'fine')
+    assert.equal((await ask(sim, sim.account('alice'))).status, 200)
+  }))
+
+test('a conversation that is compacted gets one compaction item', () =>
+  withSimulator({ codex: [{ id: 'alice' }] }, async (sim) => {
+    const body = { ...turn, input: [...turn.input, { type: 'compaction_trigger' }] }
+    const events = eventsOf(await (await ask(sim, sim.account('alice'), { body })).text())
+    const output = list(events.at(-1), 'response', 'output')
+    assert.deepEqual(
+      output.map((item) => field(item, 'type')),
+      ['compaction'],
+    )
+  }))
+
+test('an account has its own list of models, and no other may be used on it', () =>
+  withSimulator({ codex: [{ id: 'alice', models: ['gpt-5.5'] }] }, async (sim) => {
+    const alice = sim.account('alice')
+    const response = await fetch(`${sim.url}/backend-api/codex/models`, { headers: headersFor(alice) })
+    const slugs = list(await response.json(), 'models').map((model) => field(model, 'slug'))
+    assert.deepEqual(slugs, ['gpt-5.5'])
+    assert.equal((await ask(sim, alice)).headers.get('x-models-etag'), response.headers.get('etag'))
+    const refused = await ask(sim, alice, { body: { ...turn, model: 'gpt-9' } })
+    assert.equal(refused.status, 400)
+    assert.match(String(field(await refused.json(), 'detail')), /'gpt-9' model is not supported/)
   }))
 
 test('with strictHistory, reasoning of one account is refused by another', () =>
@@ -373,7 +411,7 @@ test('an upgrade is answered 426, an unknown path 404, and a simulator that is d
     assert.equal(unknown.status, 404)
     assert.deepEqual(await unknown.json(), { detail: 'Not Found' })
     const { url } = sim
-    assert.equal(await upgradeStatus(`${url}/backend-api/codex/responses`), 426)
+    assert.equal(await send(url, { connection: 'Upgrade', upgrade: 'websocket' }), 426)
     await sim.down()
     await assert.rejects(fetch(url))
     await sim.up()
@@ -381,10 +419,12 @@ test('an upgrade is answered 426, an unknown path 404, and a simulator that is d
     assert.equal((await ask(sim, sim.account('alice'))).status, 200)
   }))
 
-async function upgradeStatus(url: string): Promise<number | undefined> {
-  const { get } = await import('node:http')
+/** A GET with headers that `fetch` does not let one set; gives the status. */
+function send(url: string, headers: Record<string, string>): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    const headers = { connection: 'Upgrade', upgrade: 'websocket' }
-    get(url, { headers }, (response) => resolve(response.resume().statusCode)).on('error', reject)
+    const sent = get(`${url}/backend-api/nowhere`, { headers }, (response) =>
+      resolve(response.resume().statusCode),
+    )
+    sent.on('error', reject)
   })
 }

@@ -21,7 +21,9 @@ export interface ServerOptions {
 
 /** The HTTP server of all upstreams: read, record, take the fault if one is due, answer. */
 export function createSimulatorServer(options: ServerOptions): Server {
-  const server = createServer((message, response) => void serve(message, response, options))
+  const server = createServer((message, response) => {
+    serve(message, response, options).catch((error: unknown) => giveUp(response, error))
+  })
   server.on('upgrade', (message, socket) => refuseUpgrade(message, socket, options))
   // A gateway keeps connections open between two tests; a short timeout of ours would look like a reset to it.
   server.keepAliveTimeout = 60_000
@@ -79,6 +81,14 @@ async function act(
   if (fault === 'lost') return breakOff(response)
   const slow = answer.stream && pauseMs > 0 ? { pauseMs } : {}
   await deliver(response, answer, { ...slow, ...fault })
+}
+
+/** A script of the test's own threw: the caller hears it, instead of the whole process dying of it. */
+function giveUp(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) return breakOff(response)
+  const message = error instanceof Error ? error.message : String(error)
+  response.writeHead(500, { 'content-type': 'application/json' })
+  response.end(JSON.stringify({ error: { code: 'simulator_script_failed', message } }))
 }
 
 function answerOf(fault: 'lost' | 'mute' | WireFault | undefined, work: () => Answer): Answer {

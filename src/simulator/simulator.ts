@@ -145,7 +145,7 @@ export class Simulator {
   }
 
   #record(request: SimRequest): void {
-    this.violations.push(...violationsOf(request, this.#forbidden))
+    this.violations.push(...violationsOf(request, this.#port, this.#forbidden))
     this.#journal.add(request)
   }
 

@@ -28,12 +28,19 @@ const FOREIGN: Record<UpstreamKind, readonly string[]> = {
 }
 
 /** What a request carries that it must not. Names only: a value may be somebody's secret. */
-export function violationsOf(request: SimRequest, forbidden: readonly string[]): string[] {
+export function violationsOf(request: SimRequest, port: number, forbidden: readonly string[]): string[] {
   const names = Object.keys(request.headers)
   const found = names.filter((name) => isForeign(name, request.kind)).map((name) => `header ${name}`)
+  if (!request.headers.host?.endsWith(`:${port}`)) found.push('header host of another server')
+  if (timesSent(request, 'authorization') > 1) found.push('header authorization twice')
   if (request.query.has('key')) found.push('query parameter key')
   if (forbidden.some((value) => carries(request, value))) found.push('a forbidden value')
   return found.map((what) => `${request.method} ${request.path}: ${what}`)
+}
+
+/** Node keeps only the first of two, so a second credential would go unseen. */
+function timesSent({ rawHeaders }: SimRequest, name: string): number {
+  return rawHeaders.filter((header, index) => index % 2 === 0 && header.toLowerCase() === name).length
 }
 
 function isForeign(name: string, kind: UpstreamKind): boolean {
