@@ -31,6 +31,8 @@ export interface GeminiSettings extends ProviderSettings {
   upstream?: string
   /** @default `https://oauth2.googleapis.com` (UPSTREAM_GEMINI_REFRESH_BASE) */
   refreshBase?: string
+  /** The page where a person logs in. @default `https://accounts.google.com` (UPSTREAM_GEMINI_LOGIN_BASE) */
+  loginBase?: string
   /** @default the Gemini CLI's public pair (GEMINI_OAUTH_CLIENT_ID) */
   oauthClientId?: string
   /** @default the Gemini CLI's public pair (GEMINI_OAUTH_CLIENT_SECRET) */
@@ -73,6 +75,8 @@ export interface RouteEntry<P extends string = string, S extends string = string
   provider: P
   /** @default 'sticky' */
   strategy?: StrategyChoice<S>
+  /** `false`: upgrades are answered 426 at once, on which Codex uses HTTP without delay. @default true */
+  websocket?: boolean
   /** Name of a retry policy. @default 'default' */
   retry?: R
 }
@@ -196,4 +200,5 @@ export interface ResolvedRoute {
   /** Whether a conversation stays on its account. */
   readonly sticky: boolean
   readonly retry: string
+  readonly websocket: boolean
 }

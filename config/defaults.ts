@@ -27,6 +27,7 @@ const gemini: GeminiSettings = {
   type: 'gemini',
   upstream: 'https://cloudcode-pa.googleapis.com',
   refreshBase: 'https://oauth2.googleapis.com',
+  loginBase: 'https://accounts.google.com',
   oauthClientId: geminiCliClient.id,
   oauthClientSecret: geminiCliClient.secret,
 }

@@ -13,7 +13,7 @@ function describeAccess(access: ResolvedConfig['access']): unknown {
 }
 
 function describe(value: unknown, key = ''): unknown {
-  if (key === 'oauthClientSecret') return hidden
+  if (key === 'oauthClientSecret' || key === 'clientSecret') return hidden
   // A proxy's address may hold its password.
   if (typeof value === 'string') return URL.canParse(value) ? hideInAddress(value) : value
   if (typeof value === 'function') return value.name ? `[function ${value.name}]` : '[function]'

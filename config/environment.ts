@@ -53,6 +53,7 @@ const variables: Record<string, Variable> = {
   UPSTREAM_OPENAI_BASE: address(({ codex }, value) => (codex.openaiBase = value)),
   UPSTREAM_GEMINI_BASE: address(({ gemini }, value) => (gemini.upstream = value)),
   UPSTREAM_GEMINI_REFRESH_BASE: address(({ gemini }, value) => (gemini.refreshBase = value)),
+  UPSTREAM_GEMINI_LOGIN_BASE: address(({ gemini }, value) => (gemini.loginBase = value)),
   UPSTREAM_GEMINI_API_BASE: address((providers, value) => (providers['gemini-api-key'].upstream = value)),
   GEMINI_OAUTH_CLIENT_ID: {
     rule: rules.text,

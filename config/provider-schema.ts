@@ -6,7 +6,8 @@ import type {
   GeminiSettings,
   ProviderEntry,
 } from './config.js'
-import { callable, list, object, oneOf, rule } from './schema-parts.js'
+import type { Login } from './provider.js'
+import { boolean, callable, integer, list, named, object, oneOf, rule } from './schema-parts.js'
 
 const common = (type: ProviderEntry['type']) => ({ type: { const: type }, proxy: rule('proxy') })
 const upstream = rule('upstream')
@@ -25,6 +26,7 @@ const gemini = object<GeminiSettings>({
   ...common('gemini'),
   upstream,
   refreshBase: upstream,
+  loginBase: upstream,
   oauthClientId: rule('text'),
   oauthClientSecret: rule('text'),
 })
@@ -34,6 +36,23 @@ const geminiApiKey = object<GeminiApiKeySettings>({ ...common('gemini-api-key'),
 const bearer = object<BearerSettings>({ ...common('bearer'), upstream, credentials: rule('filePattern') }, [
   'upstream',
 ])
+
+const login = object<Login>(
+  {
+    issuer: rule('text'),
+    authorizeUrl: upstream,
+    tokenUrl: upstream,
+    clientId: rule('text'),
+    clientSecret: rule('text'),
+    scope: rule('text'),
+    parameters: named({ type: 'string' }),
+    callback: object<Login['callback']>({ port: integer(0, 65_535), path: rule('text') }, ['port', 'path']),
+    singleUse: boolean,
+    credential: callable,
+    device: callable,
+  },
+  ['issuer', 'authorizeUrl', 'tokenUrl', 'clientId', 'scope', 'callback', 'credential'],
+)
 
 const custom = object<CustomSettings>(
   {
@@ -50,12 +69,14 @@ const custom = object<CustomSettings>(
     rewriteBody: callable,
     discover: callable,
     refresh: callable,
+    login,
     classify: callable,
     classifyEvent: callable,
     usage: callable,
     usageMarker: rule('text'),
     quota: callable,
     pollQuota: callable,
+    socket: { type: 'object' },
     boundHeaders: list(rule('text')),
     hiddenHeaders: list(rule('text')),
     answer: callable,

@@ -195,6 +195,65 @@ export interface Conversation {
   readonly ownerOnly?: boolean
 }
 
+/** Fields of a token endpoint's answer. They are the issuer's, so they are not typed here. */
+export type TokenAnswer = Readonly<Record<string, unknown>>
+
+/** An authorization code, and what a token endpoint asks for beside it. */
+export interface CodeGrant {
+  readonly code: string
+  /** PKCE's `code_verifier` (RFC 7636). */
+  readonly verifier: string
+  readonly redirectUri: string
+}
+
+/**
+ * What has become of a device code.
+ * - `pending`: nobody has entered it yet.
+ * - `granted`: to be redeemed at the token endpoint.
+ * - `refused`: never, and why.
+ */
+export type DeviceProgress =
+  | { readonly kind: 'pending' }
+  | ({ readonly kind: 'granted' } & CodeGrant)
+  | { readonly kind: 'refused'; readonly reason: string }
+
+/** A code that a person enters in a browser on any machine. */
+export interface DeviceCode {
+  /** Where it is entered. */
+  readonly page: string
+  /** For the person to read; no secret without the page. */
+  readonly code: string
+  /** How often `poll` may be called; ms. */
+  readonly intervalMs: number
+  /** ms since 1970 */
+  readonly expiresAt: number
+  /** Asks once. What it throws is taken as passing trouble. */
+  poll(context: CallContext): Promise<DeviceProgress>
+}
+
+/** How a person logs in: OAuth's authorization code with PKCE, the browser being sent back to this machine (RFC 8252). */
+export interface Login {
+  /** What the issuer calls itself: a callback that names another one is refused (RFC 9207). */
+  readonly issuer: string
+  /** The page that asks the person. */
+  readonly authorizeUrl: string
+  readonly tokenUrl: string
+  readonly clientId: string
+  /** Of an installed app, so public. @default none */
+  readonly clientSecret?: string
+  readonly scope: string
+  /** More query parameters of `authorizeUrl`. @default none */
+  readonly parameters?: Readonly<Record<string, string>>
+  /** Where on 127.0.0.1 the issuer sends the browser. Port 0 takes a free one, for issuers that allow any. */
+  readonly callback: { readonly port: number; readonly path: string }
+  /** Whether a refresh token works only once, so that two holders of one login lock each other out. @default false */
+  readonly singleUse?: boolean
+  /** The credential file that a token endpoint's answer makes; a string says why it makes none. */
+  credential(answer: TokenAnswer): Credential | string
+  /** Asks for a device code. @throws with the way out if there are none */
+  device?(context: CallContext): Promise<DeviceCode>
+}
+
 /**
  * One kind of upstream. Only `upstream` and `authorize` are required; the built-in providers implement this type and
  * nothing else.
@@ -237,7 +296,10 @@ export interface Provider {
   replayable?(request: ClientRequest): boolean
   /** Rewrites the JSON body for the chosen account; with this, a request's body is always buffered. */
   rewriteBody?(body: unknown, account: ProviderAccount, request: ClientRequest): unknown
-  /** Facts about an account that need a call upstream; asked once, then kept. Values are not secret. */
+  /**
+   * Facts about an account that need a call upstream; asked once, then kept. Values are not secret. On an error with
+   * `status: 401` the token is renewed and the call made once more.
+   */
   discover?(account: ProviderAccount, context: CallContext): Promise<Record<string, string>>
   /**
    * Renews a credential. Throw {@link CredentialRejected} if only a new login helps; anything else thrown is taken as
@@ -247,6 +309,8 @@ export interface Provider {
     credential: Credential,
     context: CallContext,
   ): Promise<{ credential: Credential; expiresAt?: number | undefined }>
+  /** How `codex-pool login NAME` makes a credential. @default only `codex-pool add FILE` does */
+  readonly login?: Login
   /** Judges an upstream answer. @default by status, `Retry-After` honoured */
   classify?(answer: UpstreamAnswer, request: ClientRequest): Verdict
   /**
@@ -267,6 +331,8 @@ export interface Provider {
   quota?(headers: IncomingHttpHeaders): Quota | undefined
   /** Asks the upstream for an account's quota; polled about every five minutes. */
   pollQuota?(account: ProviderAccount, context: CallContext): Promise<Quota | undefined>
+  /** How to read WebSocket messages. Without it they pass unread, on every path. */
+  readonly socket?: SocketProtocol
   /** Names of headers whose value is an account's own: what one account issued goes back to that account only. */
   readonly boundHeaders?: readonly string[]
   /** Response headers that must not reach the client. `set-cookie` never does. */
@@ -280,6 +346,30 @@ export interface Provider {
   exhausted?(exhaustion: Exhaustion, request: ClientRequest): Answer
   /** Any other failure of the gateway's own, in the shape that the client parses. @default OpenAI's error shape */
   failure?(failure: Failure, request: ClientRequest): Answer
+}
+
+/** The messages of a provider's WebSockets, as parsed JSON. Text messages only; binary ones always pass unread. */
+export interface SocketProtocol {
+  /** Which upgrades are served; others are answered 426. @default all */
+  serves?(request: ClientRequest): boolean
+  /** What a client's message begins: a response of `model`, which counts as use unless it only warms up. */
+  begins(message: unknown): { readonly model?: string | undefined; readonly counts: boolean } | undefined
+  /** Whether the response that runs is over with this message of the upstream. */
+  ends(message: unknown): boolean
+  /** Types (`type` field) of the upstream's messages that are parsed once output has begun; before that, all are. */
+  readonly reads: ReadonlySet<string>
+  /** Quota as a message tells it. */
+  quota?(message: unknown): Quota | undefined
+  /** The same message with the pool's quota in place of one account's. */
+  withPoolQuota?(message: unknown, accounts: readonly PoolAccount[], now: number): unknown
+  /** The values of `boundHeaders` that a message carries, either way. */
+  bound?(message: unknown): Readonly<Record<string, string>>
+  /** A client's message without these bound values. */
+  withoutBound?(message: unknown, names: readonly string[]): unknown
+  /** Makes the client connect again and send everything again, unseen by its user. */
+  readonly reconnect: unknown
+  /** "Every account is exhausted", in the client's own words. */
+  exhausted(exhaustion: Exhaustion): unknown
 }
 
 /** Thrown by a provider's `refresh` or `discover` when the upstream will not accept this credential any more. */

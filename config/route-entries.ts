@@ -13,8 +13,14 @@ export function resolveRoutes(user: UserConfig, providers: ResolvedConfig['provi
   return [...own, ...left].map(resolveRoute)
 }
 
-function resolveRoute({ path, provider, strategy, retry }: RouteEntry): ResolvedRoute {
-  return { path, provider, ...resolveStrategy(strategy ?? defaults.strategy), retry: retry ?? defaults.retry }
+function resolveRoute({ path, provider, strategy, retry, websocket = true }: RouteEntry): ResolvedRoute {
+  return {
+    path,
+    provider,
+    ...resolveStrategy(strategy ?? defaults.strategy),
+    retry: retry ?? defaults.retry,
+    websocket,
+  }
 }
 
 function resolveStrategy(choice: StrategyChoice): Pick<ResolvedRoute, 'strategy' | 'sticky'> {

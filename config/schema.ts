@@ -19,7 +19,13 @@ const strategyChoice = {
 }
 
 const route = object<RouteEntry>(
-  { path: rule('routePath'), provider: rule('text'), strategy: strategyChoice, retry: rule('text') },
+  {
+    path: rule('routePath'),
+    provider: rule('text'),
+    strategy: strategyChoice,
+    retry: rule('text'),
+    websocket: boolean,
+  },
   ['path', 'provider'],
 )
 

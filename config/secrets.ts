@@ -1,7 +1,7 @@
 export const hidden = '***'
 
 // `access` itself as well: a key written one level too high is still a key.
-const secretKeys = /^(access|access\.keys(\..*|\[.*)?|.*\.?oauthClientSecret|GEMINI_OAUTH_CLIENT_SECRET)$/
+const secretKeys = /^(access|access\.keys(\..*|\[.*)?|.*\.?(oauthC|c)lientSecret|GEMINI_OAUTH_CLIENT_SECRET)$/
 const knownPrefix = /^(sk-|GOCSPX-|AIza|ya29\.|eyJ|gh[a-z]_|xox|Bearer )/
 const longAndMixed = /^(?=.*\d)(?=.*[A-Za-z])[\w+=.~-]{20,}$/
 

@@ -36,11 +36,13 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
       ...authorized,
       ...lengthOf(exchange, body),
     }
+    for (const [name, value] of Object.entries(headers)) if (value === undefined) delete headers[name]
     // It is written anew, and not compressed again.
     if (rewritten) delete headers['content-encoding']
     // A request that must not be sent twice gets a connection of its own: on a kept-alive one that the upstream has
     // closed meanwhile it would be lost, and nobody could say whether it had arrived.
-    const agent = exchange.replayable && network.agent(account.key, target, exchange.matched.proxy)
+    const reuse = exchange.replayable && !exchange.upgrades
+    const agent = network.agent(account.key, target, exchange.matched.proxy, reuse)
     return { plan: { method: exchange.method, target, headers, body, agent } }
   }
 }
@@ -56,7 +58,11 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
     return `authorize failed: ${(error as Error).message}`
   }
   for (const [name, value] of Object.entries(given)) {
-    if (value === undefined) continue
+    // Named without a value: the client's own must not go out all the same.
+    if (value === undefined) {
+      headers[name.toLowerCase()] = undefined
+      continue
+    }
     if (typeof value !== 'string' || value === '') return `authorize gave no text for the header "${name}"`
     headers[name.toLowerCase()] = value
   }

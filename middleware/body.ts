@@ -58,6 +58,7 @@ export function body(budget: ReplayBudget): RequestHandler {
       exchange.body = { kind: 'buffered', bytes: Buffer.concat(read.chunks) }
       return next()
     }
+    if (read.size > maxBodyBytes) throw tooLarge(maxBodyBytes)
     if (!mustBuffer) {
       exchange.body = {
         kind: 'streaming',
@@ -66,7 +67,6 @@ export function body(budget: ReplayBudget): RequestHandler {
       }
       return next()
     }
-    if (read.size > maxBodyBytes) throw tooLarge(maxBodyBytes)
     throw new GatewayFailure(503, 'busy', 'too many large requests at once; try again', 2_000)
   }
 }

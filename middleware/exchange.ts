@@ -24,6 +24,7 @@ export interface Route {
   readonly strategy: { readonly name: string; readonly pick: Strategy }
   readonly sticky: boolean
   readonly retry: Required<RetryPolicy>
+  readonly websocket: boolean
 }
 
 /** The config as one request sees it from its start to its end, whatever is reloaded meanwhile. */
@@ -55,6 +56,8 @@ export class Exchange implements ClientRequest {
   readonly headers: IncomingHttpHeaders
   /** The client's connection. */
   readonly socket: Socket
+  /** Whether it asks for a WebSocket. */
+  upgrades = false
   body: Body = { kind: 'none' }
   model: string | undefined
   conversation: Conversation | undefined
@@ -140,23 +143,31 @@ export function exchangeOf(request: object): Exchange {
 /** Matches the route and ties everything that follows to the client's presence. */
 export function exchange(snapshot: () => Snapshot): RequestHandler {
   return function exchange(request, response, next) {
-    const current = snapshot()
-    // Gemini CLI writes `//v1internal:…` when its endpoint ends in a slash.
-    const url = withoutKey(request.url.replace(/^\/{2,}/, '/'))
-    const route = matchRoute(current.routes, pathOf(url))
-    if (!route) return next(noRoute(current.routes))
-    if (DOT_SEGMENT.test(pathOf(url)))
-      return next(new GatewayFailure(400, 'bad_path', 'a path may not hold dot segments'))
     const gone = new AbortController()
     response.once('close', () => {
       if (!response.writableFinished) gone.abort()
     })
-    const { client } = admitted(request)
-    const created = new Exchange(request, url, client, route, current, gone.signal)
-    exchanges.set(request, created)
-    response.setHeader('x-codex-pool-request-id', created.id)
+    const opened = openExchange(request, snapshot(), gone.signal)
+    if (opened instanceof GatewayFailure) return next(opened)
+    exchanges.set(request, opened)
+    response.setHeader('x-codex-pool-request-id', opened.id)
     next()
   }
+}
+
+/** The exchange that a request begins, or why it begins none. `signal` aborts when the client leaves. */
+export function openExchange(
+  request: IncomingMessage,
+  snapshot: Snapshot,
+  signal: AbortSignal,
+): Exchange | GatewayFailure {
+  // Gemini CLI writes `//v1internal:…` when its endpoint ends in a slash.
+  const url = withoutKey((request.url ?? '/').replace(/^\/{2,}/, '/'))
+  const route = matchRoute(snapshot.routes, pathOf(url))
+  if (!route) return noRoute(snapshot.routes)
+  if (DOT_SEGMENT.test(pathOf(url)))
+    return new GatewayFailure(400, 'bad_path', 'a path may not hold dot segments')
+  return new Exchange(request, url, admitted(request).client, route, snapshot, signal)
 }
 
 /** `/v1/../x` would be resolved on the way and leave the upstream's base, past every rule about paths. */

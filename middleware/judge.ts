@@ -33,7 +33,7 @@ async function lookEarly(answer: HeldAnswer, exchange: Exchange): Promise<Judged
   let verdict: Verdict = { kind: 'pass' }
   const enough = (bytes: Buffer): boolean => {
     for (const event of eventsIn(bytes)) {
-      const found = exchange.provider.classifyEvent!(event)
+      const found = exchange.provider.classifyEvent!(event, exchange)
       if (found === undefined) continue
       if (found !== 'output') verdict = found
       return true

@@ -1,4 +1,5 @@
 import type { RequestHandler } from 'express'
+import type { Usage } from '../config/provider.js'
 import type { Events } from '../src/events.js'
 import type { Metrics } from '../src/metrics.js'
 import type { Ledger } from '../src/usage/ledger.js'
@@ -53,9 +54,13 @@ function count(metrics: Metrics, exchange: Exchange, status: number): void {
   const replays = attempts.slice(0, -1).filter(({ sent }) => sent).length
   if (replays > 0) metrics.replays.inc(replays)
   if (!servedBy || !usage) return
+  recordTokens(metrics, servedBy.id, usage)
+}
+
+export function recordTokens(metrics: Metrics, account: string, usage: Usage): void {
   const kinds = { input: usage.inputTokens, cached: usage.cachedTokens, output: usage.outputTokens }
   for (const [kind, tokens] of Object.entries(kinds))
-    if (tokens !== undefined) metrics.tokens.inc({ account: servedBy.id, kind }, tokens)
+    if (tokens !== undefined) metrics.tokens.inc({ account, kind }, tokens)
 }
 
 const idOf = (key: string): string => key.slice(key.indexOf('/') + 1)

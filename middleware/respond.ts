@@ -5,6 +5,7 @@ import { boundKey } from './auth-injection.js'
 import { exchangeOf, type Exchange } from './exchange.js'
 import { send } from './failure.js'
 import type { Outcome } from './outcome.js'
+import { keysOf } from './stickiness.js'
 import { deliverable } from './response-headers.js'
 import { usageTap } from './usage-tap.js'
 
@@ -32,12 +33,16 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
   const headers = deliverable(upstream.rawHeaders, exchange.provider.hiddenHeaders)
   response.writeHead(answer.status, upstream.statusMessage, [...headers, ...own])
 
-  const silence = silenceLimit(exchange.matched.retry.idleTimeoutMs, () => answer.discard())
+  const silence = silenceLimit(exchange.matched.retry.idleTimeoutMs, () => {
+    // A client that does not read holds the upstream back: that silence is its own.
+    if (response.writableNeedDrain) silence.heard()
+    else answer.discard()
+  })
   const tap = usageTap(upstream.headers, exchange.provider)
   const finish = () => {
     silence.stop()
     outcome.release()
-    exchange.usage ??= tap.end()
+    learnFromEnd(exchange, outcome, tap.end(), pool)
   }
   // Before the metrics' own listener, which reads what was used.
   response.prependOnceListener('close', finish)
@@ -67,6 +72,15 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
   })
   upstream.once('end', () => upstream.complete && end())
   upstream.pipe(response, { end: false })
+}
+
+/** What the end of an answer tells: tokens used, and further names of its conversation. */
+function learnFromEnd(exchange: Exchange, { account }: FromUpstream, payload: unknown, pool: Pool): void {
+  if (payload === undefined) return
+  const { provider } = exchange
+  exchange.usage ??= provider.usage?.(payload)
+  for (const key of exchange.matched.sticky ? keysOf(exchange, provider.aliases?.(payload) ?? []) : [])
+    pool.pins.set(key, account.key)
 }
 
 function rememberBoundHeaders(exchange: Exchange, { answer, account }: FromUpstream, pool: Pool): void {

@@ -10,12 +10,14 @@ import { Search } from './search.js'
 export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function retry(request, _response, next) {
     const exchange = exchangeOf(request)
-    exchange.outcome = await failover(exchange, new Search(exchange, pool), attempt)
+    exchange.outcome = await failover(exchange, pool, attempt)
     next()
   }
 }
 
-async function failover(exchange: Exchange, search: Search, attempt: AttemptOne): Promise<Outcome> {
+/** The loop; an upgrade goes through it as well. */
+export async function failover(exchange: Exchange, pool: Pool, attempt: AttemptOne): Promise<Outcome> {
+  const search = new Search(exchange, pool)
   let account = await search.next()
   while (account) {
     const release = search.lease(account)

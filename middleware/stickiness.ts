@@ -1,5 +1,4 @@
 import type { RequestHandler } from 'express'
-import type { Conversation } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
 import { exchangeOf, type Exchange } from './exchange.js'
@@ -7,13 +6,19 @@ import { exchangeOf, type Exchange } from './exchange.js'
 /** Finds out which conversation and model a request belongs to. */
 export function stickiness(): RequestHandler {
   return function stickiness(request, _response, next) {
-    const exchange = exchangeOf(request)
-    const { provider, matched } = exchange
-    exchange.model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
-    const told = provider.conversation?.(exchange)
-    exchange.conversation = typeof told === 'string' ? { id: told } : told
-    if (matched.sticky && exchange.conversation) exchange.pinKeys = keysOf(exchange, exchange.conversation)
+    identify(exchangeOf(request))
     next()
+  }
+}
+
+export function identify(exchange: Exchange): void {
+  const { provider, matched } = exchange
+  exchange.model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
+  const told = provider.conversation?.(exchange)
+  exchange.conversation = typeof told === 'string' ? { id: told } : told
+  if (matched.sticky && exchange.conversation) {
+    const { id, aliases = [] } = exchange.conversation
+    exchange.pinKeys = keysOf(exchange, [id, ...aliases])
   }
 }
 
@@ -22,8 +27,9 @@ function modelOf(json: unknown): string | undefined {
   return typeof model === 'string' ? model : undefined
 }
 
-function keysOf({ matched, client }: Exchange, { id, aliases = [] }: Conversation): string[] {
-  return [id, ...aliases].map((name) => Pins.key('conversation', matched.providerName, client, name))
+/** The pins of a conversation's names. */
+export function keysOf({ matched, client }: Exchange, names: readonly string[]): string[] {
+  return names.map((name) => Pins.key('conversation', matched.providerName, client, name))
 }
 
 /**

@@ -1,13 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { createBrotliDecompress, createGunzip, createInflate, type Gunzip } from 'node:zlib'
-import type { Provider, Usage } from '../config/provider.js'
+import type { Provider } from '../config/provider.js'
 import { dataOf } from './sse.js'
 
-/** Listens to an answer on its way through and finds the tokens that it used. */
+/** Listens to an answer on its way through and finds what tells the tokens that it used. */
 export interface UsageTap {
   write(chunk: Buffer): void
-  /** Call once, at the end of the answer. */
-  end(): Usage | undefined
+  /** Call once, at the end of the answer: the JSON that tells them, for the provider to read. */
+  end(): unknown
 }
 
 const DEAF: UsageTap = { write: () => {}, end: () => undefined }
@@ -16,21 +16,19 @@ const DEAF: UsageTap = { write: () => {}, end: () => undefined }
 const LONGEST = 8 * 1024 * 1024
 
 export function usageTap(headers: IncomingHttpHeaders, provider: Provider): UsageTap {
-  const { usage } = provider
-  if (!usage) return DEAF
+  if (!provider.usage && !provider.aliases) return DEAF
   const type = headers['content-type'] ?? ''
   const marker = provider.usageMarker ?? '"usage'
-  const read = (payload: unknown) => usage.call(provider, payload)
   const tap = type.startsWith('text/event-stream')
-    ? streamTap(Buffer.from(marker), read)
+    ? streamTap(Buffer.from(marker))
     : type.startsWith('application/json')
-      ? jsonTap(read)
+      ? jsonTap()
       : DEAF
   return tap === DEAF ? tap : decoding(tap, headers['content-encoding'])
 }
 
 /** Keeps the last event that holds the marker; parses it at the end. */
-function streamTap(marker: Buffer, read: (payload: unknown) => Usage | undefined): UsageTap {
+function streamTap(marker: Buffer): UsageTap {
   let line: Buffer[] = []
   let length = 0
   let last: Buffer | undefined
@@ -57,13 +55,12 @@ function streamTap(marker: Buffer, read: (payload: unknown) => Usage | undefined
     },
     end() {
       if (line.length > 0) endLine()
-      const event = last && dataOf(last.toString('utf8').trimEnd())
-      return event === undefined ? undefined : read(event)
+      return last && dataOf(last.toString('utf8').trimEnd())
     },
   }
 }
 
-function jsonTap(read: (payload: unknown) => Usage | undefined): UsageTap {
+function jsonTap(): UsageTap {
   let chunks: Buffer[] = []
   let size = 0
   return {
@@ -74,7 +71,7 @@ function jsonTap(read: (payload: unknown) => Usage | undefined): UsageTap {
     },
     end() {
       try {
-        return size <= LONGEST ? read(JSON.parse(Buffer.concat(chunks).toString('utf8'))) : undefined
+        return size <= LONGEST ? JSON.parse(Buffer.concat(chunks).toString('utf8')) : undefined
       } catch {
         return undefined
       }

@@ -2,9 +2,11 @@ import type { Answer, Exhaustion, Provider } from '../config/provider.js'
 import { answer } from './codex/answers.js'
 import { conversation, model } from './codex/conversation.js'
 import { authHeaders, inspect } from './codex/credentials.js'
+import { login } from './codex/login.js'
 import { replayable, serves, upstreamPath } from './codex/paths.js'
 import { pollQuota, quotaFromHeaders } from './codex/quota.js'
 import { refresh } from './codex/refresh.js'
+import { codexSocket } from './codex/socket.js'
 import type { Settings } from './codex/settings.js'
 import { classify, classifyEvent } from './codex/verdict.js'
 import { openAiFailure } from './openai-errors.js'
@@ -23,12 +25,14 @@ export function codex(settings: Settings): Provider {
     serves,
     replayable,
     refresh: refresh(settings),
+    login: login(settings),
     classify,
     classifyEvent,
     usage: openAiUsage,
     usageMarker: openAiUsageMarker,
     quota: (headers) => quotaFromHeaders(headers),
     pollQuota: pollQuota(settings),
+    socket: codexSocket,
     // Opaque, and sent back in the same turn: another account's upstream would not know it.
     boundHeaders: ['x-codex-turn-state'],
     // Codex fetches the model list again whenever it differs, as it would after every change of account.

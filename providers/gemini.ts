@@ -4,6 +4,7 @@ import { answer } from './gemini/answers.js'
 import { aliases, conversation, model } from './gemini/conversation.js'
 import { authHeaders, inspect } from './gemini/credentials.js'
 import { discover } from './gemini/discover.js'
+import { login } from './gemini/login.js'
 import { replayable } from './gemini/methods.js'
 import { rewriteBody } from './gemini/project.js'
 import { pollQuota } from './gemini/quota.js'
@@ -28,6 +29,7 @@ export function gemini(settings: Settings): Provider {
     rewriteBody,
     discover: discover(settings),
     refresh: refresh(settings),
+    login: login(settings),
     classify,
     classifyEvent: (event, request) => geminiEvent(event, request && model(request)),
     usage: geminiUsage,

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express, { type RequestHandler, type Router } from 'express'
 import type { UserConfig } from '../config/config.js'
@@ -6,9 +7,8 @@ import type { Environment, Flags } from '../config/index.js'
 import { ReplayBudget } from '../middleware/body.js'
 import { Explanations } from '../middleware/explanation.js'
 import { chain } from '../middleware/chain.js'
-import { refusal } from '../middleware/guard.js'
 import { isOurs, scope } from '../middleware/scope.js'
-import { refuseUpgrade, UPGRADE_NOT_SERVED } from '../middleware/upgrade.js'
+import { WebSockets } from '../middleware/websocket/upgrade.js'
 import { reportOf, type AccountReport } from './admin/account-report.js'
 import { adminRouter, type ReloadReport } from './admin/router.js'
 import { openAdminToken } from './admin/token.js'
@@ -94,6 +94,11 @@ export class Gateway {
     return this.parts.reload()
   }
 
+  /** Before a stop: WebSockets end as soon as no response runs on them, in a way that makes clients connect again. */
+  drain(): void {
+    this.parts.drain()
+  }
+
   /** Lets go of everything. Requests still running lose their upstream. A second call does nothing. */
   close(): Promise<void> {
     return this.parts.close()
@@ -110,6 +115,7 @@ interface GatewayParts {
   readonly pool: Pool
   readonly accounts: () => readonly AccountReport[]
   readonly reload: () => Promise<ReloadReport>
+  readonly drain: () => void
   readonly close: () => Promise<void>
 }
 
@@ -201,26 +207,29 @@ export async function createGateway(
     onUnexpected,
   })
   const budget = new ReplayBudget(() => settings.config.maxReplayTotalBytes)
+  const parts = {
+    pool,
+    network,
+    budget,
+    snapshot: () => settings,
+    access,
+    metrics,
+    ledger: () => ledger,
+    explanations,
+    events,
+    onUnexpected,
+  }
   const router = express.Router()
   router.use(
     scope(() => settings.routes),
-    ...chain({
-      pool,
-      network,
-      budget,
-      snapshot: () => settings,
-      access,
-      metrics,
-      ledger: () => ledger,
-      explanations,
-      events,
-      onUnexpected,
-    }),
+    ...chain(parts),
   )
+  const sockets = new WebSockets(parts)
 
   let closed: Promise<void> | undefined
   async function close(): Promise<void> {
     closing.abort()
+    sockets.close()
     await background.stop()
     await pool.tokens.settled()
     await ledger.close()
@@ -231,11 +240,11 @@ export async function createGateway(
   return new Gateway({
     middleware: router,
     admin,
-    upgrade: (request, socket) => {
+    upgrade: (request, socket, head) => {
       const path = under(mountPath, request.url ?? '/')
       if (path === undefined || !isOurs(settings.routes, path)) return
       request.url = path
-      refuseUpgrade(request, socket, refusal(request, access()) ?? UPGRADE_NOT_SERVED)
+      void sockets.upgrade(request, socket as Socket, head)
     },
     events,
     log,
@@ -243,6 +252,7 @@ export async function createGateway(
     pool,
     accounts,
     reload,
+    drain: () => sockets.drain(),
     close: () => (closed ??= close()),
   })
 }

@@ -33,14 +33,14 @@ export class Memory {
     }
   }
 
-  openPins(options: { max: number; idleMs: number }, now: () => number): Pins {
+  openPins(kind: 'pin' | 'issued', options: { max: number; idleMs: number }, now: () => number): Pins {
     const store: PinStore = {
-      put: (key, pin) => this.store.put('pin', key, pin),
-      remove: (key) => this.store.remove('pin', key),
+      put: (key, pin) => this.store.put(kind, key, pin),
+      remove: (key) => this.store.remove(kind, key),
     }
     const pins = new Pins(options, store, now)
     pins.restore(
-      this.store.all('pin').map((saved) => ({ ...(saved as unknown as SavedPin), key: keyOf(saved._id) })),
+      this.store.all(kind).map((saved) => ({ ...(saved as unknown as SavedPin), key: keyOf(saved._id) })),
     )
     return pins
   }

@@ -14,14 +14,15 @@ export class Network {
 
   /**
    * The sockets of one account to one origin. Accounts never share sockets: what breaks one connection is then no
-   * other account's trouble.
+   * other account's trouble. Without `reuse` every request gets a new connection.
    */
-  agent(account: string, target: URL, proxy: string | undefined): http.Agent {
-    const key = `${account} ${target.origin}`
+  agent(account: string, target: URL, proxy: string | undefined, reuse: boolean): http.Agent | false {
+    const via = proxy ?? getProxyForUrl(target.href)
+    if (!reuse && !via) return false
+    const key = `${account} ${target.origin} ${reuse}`
     const known = this.#agents.get(key)
     if (known) return known
-    const options = { keepAlive: true, maxFreeSockets: 16, scheduling: 'lifo' as const }
-    const via = proxy ?? getProxyForUrl(target.href)
+    const options = { keepAlive: reuse, maxFreeSockets: 16, scheduling: 'lifo' as const }
     const agent = via
       ? new HttpsProxyAgent(via, options)
       : target.protocol === 'https:'

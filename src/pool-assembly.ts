@@ -47,9 +47,10 @@ export function assemblePool({ settings, memory, network, events, closing, now }
     },
     now,
   })
-  const facts = new Facts({ provider, call, now })
-  const pins = memory.openPins(settings().config.pins, now)
-  const pool = new Pool({ accounts, tokens, facts, pins, events, save, now })
+  const facts = new Facts({ provider, call, tokens, now })
+  const pins = memory.openPins('pin', settings().config.pins, now)
+  const issued = memory.openPins('issued', settings().config.pins, now)
+  const pool = new Pool({ accounts, tokens, facts, pins, issued, events, save, now })
 
   const pollQuota = async (account: Account) => {
     const definition = provider(account.provider)

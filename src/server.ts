@@ -43,12 +43,17 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
   })
   const address = server.address() as AddressInfo
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
-  return { url: `http://${name}:${address.port}`, stop: (graceMs) => stop(server, graceMs) }
+  return { url: `http://${name}:${address.port}`, stop: (graceMs) => stop(server, gateway, graceMs) }
 }
 
-function stop(server: http.Server, graceMs: number): Promise<void> {
+function stop(server: http.Server, gateway: Gateway, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const deadline = setTimeout(() => server.closeAllConnections(), graceMs)
+    gateway.drain()
+    const deadline = setTimeout(() => {
+      server.closeAllConnections()
+      // Upgraded connections are no longer the server's; the gateway ends them when it closes.
+      resolve()
+    }, graceMs)
     server.close(() => {
       clearTimeout(deadline)
       resolve()

@@ -16,7 +16,7 @@ export function settingsOf(config: ResolvedConfig, builtins: Readonly<Record<str
     Object.entries(config.providers).map(([name, entry]) => [name, createProvider(name, entry)]),
   )
   const strategies = { ...builtins, ...config.strategies }
-  const routes = config.routes.map(({ path, provider, strategy, sticky, retry }) => ({
+  const routes = config.routes.map(({ path, provider, strategy, sticky, retry, websocket }) => ({
     path,
     providerName: provider,
     provider: providers.get(provider)!,
@@ -24,6 +24,7 @@ export function settingsOf(config: ResolvedConfig, builtins: Readonly<Record<str
     strategy: { name: strategy, pick: strategies[strategy]! },
     sticky,
     retry: config.retry[retry]!,
+    websocket,
   }))
   const { use, maxReplayBytes, maxBodyBytes } = config
   return { config, providers, routes, use, maxReplayBytes, maxBodyBytes }

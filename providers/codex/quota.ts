@@ -7,7 +7,7 @@ import { authHeaders, isApiKey } from './credentials.js'
 import type { Settings } from './settings.js'
 
 /** By position, as upstream: `primary` may be the 5-hour window or, where there is none, the 7-day one. */
-const NAMES = ['primary', 'secondary'] as const
+export const NAMES = ['primary', 'secondary'] as const
 
 /** Quota as the `x-codex-*` headers of an answer tell it. */
 export function quotaFromHeaders(headers: IncomingHttpHeaders, now: number = Date.now()): Quota | undefined {
@@ -33,7 +33,7 @@ function creditsFromHeaders(headers: IncomingHttpHeaders): Credits | undefined {
 const isTrue = (value: string | undefined) => value === 'true' || value === '1'
 
 /** A plan without the window sends 0 percent of 0 minutes: that is no window, not an empty one. */
-function quotaWindow(
+export function quotaWindow(
   name: string,
   usedPercent: number | undefined,
   minutes: number | undefined,
@@ -45,7 +45,7 @@ function quotaWindow(
 }
 
 /** Unix seconds, or seconds from now; both are 0 or absent where there is no window. ms since 1970. */
-function resetAt(at: number | undefined, after: number | undefined, now: number): number | undefined {
+export function resetAt(at: number | undefined, after: number | undefined, now: number): number | undefined {
   if (at !== undefined && at > 0) return at * 1000
   return after !== undefined && after > 0 ? now + after * 1000 : undefined
 }

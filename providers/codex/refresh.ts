@@ -3,11 +3,9 @@ import { join } from '../address.js'
 import { fields, text, type Fields } from '../json.js'
 import { jwtExpiry } from '../jwt.js'
 import { callTokenEndpoint } from '../token-endpoint.js'
+import { CLIENT_ID } from './client.js'
 import { readAuth } from './credentials.js'
 import type { Settings } from './settings.js'
-
-/** Public in the source of Codex CLI: the client that its logins belong to. */
-const CLIENT_ID = 'app_EMoamEEZ73f0CkXaXp7hrann'
 
 const SPOKEN: Readonly<Record<string, string>> = {
   refresh_token_expired: 'the refresh token has expired',

@@ -7,6 +7,7 @@ import { retryAfterMs } from '../retry-after.js'
 import { isPage, statusVerdict } from '../status-verdict.js'
 import { model } from './conversation.js'
 import { quotaFromHeaders } from './quota.js'
+import { foreignReasoning, withoutReasoning } from './repair.js'
 
 const USED_UP = new Set([
   'usage_limit_reached',
@@ -47,6 +48,8 @@ export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdic
   const error = openAiError(answer.json(), now)
   if (status !== 404 && isOneOf(error, GONE))
     return { kind: 'needs-login', reason: error.code ?? error.type! }
+  const repaired = status === 400 && foreignReasoning(error) ? withoutReasoning(request.json()) : undefined
+  if (repaired) return { kind: 'repair', reason: 'invalid_encrypted_content', body: repaired }
   if (status === 400 || status === 404) return modelVerdict(error, request)
   if (status === 402) return used(answer, error, now, request)
   if (status === 429) return limited(answer, error, now, request)
@@ -103,17 +106,19 @@ function fullUntil(answer: UpstreamAnswer, now: number): { full: boolean; resets
 const PRELUDE = new Set(['response.created', 'response.in_progress', 'response.queued', 'response.metadata'])
 
 /** Judges the first events of a stream. */
-export function classifyEvent(payload: unknown): Verdict | 'output' | undefined {
+export function classifyEvent(payload: unknown, request?: ClientRequest): Verdict | 'output' | undefined {
   const event = fields(payload)
   const type = event?.type
-  if (type === 'response.failed') return eventVerdict(fields(event?.response)?.error)
-  if (type === 'error') return eventVerdict(event?.error ?? event, number(event?.status))
+  if (type === 'response.failed') return eventVerdict(fields(event?.response)?.error, request)
+  if (type === 'error') return eventVerdict(event?.error ?? event, request, number(event?.status))
   return typeof type === 'string' && type.startsWith('response.') && !PRELUDE.has(type) ? 'output' : undefined
 }
 
-function eventVerdict(payload: unknown, status?: number): Verdict {
+function eventVerdict(payload: unknown, request: ClientRequest | undefined, status?: number): Verdict {
   const error = openAiError(payload, Date.now())
   const reason = error.code ?? error.type ?? 'response_failed'
+  const repaired = request && foreignReasoning(error) ? withoutReasoning(request.json()) : undefined
+  if (repaired) return { kind: 'repair', reason, body: repaired }
   if (isOneOf(error, USED_UP))
     return { kind: 'exhausted', reason, resetsAt: error.resetsAt, plan: error.plan }
   if (isOneOf(error, GONE)) return { kind: 'needs-login', reason }

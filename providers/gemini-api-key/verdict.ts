@@ -1,7 +1,9 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
 import { googleError, type GoogleError } from '../google-errors.js'
 import { googleVerdict } from '../google-verdict.js'
+import { fields } from '../json.js'
 import { nextPacificMidnight } from '../pacific-midnight.js'
+import { signatureVerdict } from '../thought-signature.js'
 import { model } from './methods.js'
 
 /** What is wrong with a key that no other request will get through with either. */
@@ -27,7 +29,9 @@ export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdic
     if (status === 400 && /location is not supported/i.test(error?.message ?? ''))
       return { kind: 'refused', reason: 'location_not_supported', model: asked }
   }
-  return googleVerdict(answer, { model: asked, dayEnds: nextPacificMidnight(Date.now()) })
+  const body = status === 400 ? fields(request.json()) : undefined
+  const repair = signatureVerdict(answer, body?.contents, (contents) => ({ ...body, contents }))
+  return repair ?? googleVerdict(answer, { model: asked, dayEnds: nextPacificMidnight(Date.now()) })
 }
 
 function whyDead({ reason, message }: GoogleError): string | undefined {

@@ -1,7 +1,8 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
 import { googleError, type GoogleError } from '../google-errors.js'
 import { googleVerdict } from '../google-verdict.js'
-import { text } from '../json.js'
+import { fields, text } from '../json.js'
+import { signatureVerdict } from '../thought-signature.js'
 import { model } from './conversation.js'
 import { ineligible, validationNeeded } from './ineligible.js'
 
@@ -14,7 +15,17 @@ export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdic
   const error = answer.status === 403 ? googleError(answer.json()) : undefined
   const barred = error && whyBarred(error)
   if (barred !== undefined) return { kind: 'needs-login', reason: barred }
-  return googleVerdict(answer, { model: model(request) })
+  return repairVerdict(answer, request) ?? googleVerdict(answer, { model: model(request) })
+}
+
+function repairVerdict(answer: UpstreamAnswer, request: ClientRequest): Verdict | undefined {
+  if (answer.status !== 400) return undefined
+  const body = fields(request.json())
+  const inner = fields(body?.request)
+  return signatureVerdict(answer, inner?.contents, (contents) => ({
+    ...body,
+    request: { ...inner, contents },
+  }))
 }
 
 /** What is between the account and Code Assist that no other request will pass either. */

@@ -11,6 +11,7 @@ export interface PoolParts {
   readonly tokens: Tokens
   readonly facts: Facts
   readonly pins: Pins
+  readonly issued: Pins
   readonly events: Events
   readonly save: (account: Account) => void
   readonly now: () => number
@@ -21,7 +22,13 @@ export class Pool {
   readonly accounts: Accounts
   readonly tokens: Tokens
   readonly facts: Facts
+  /** Conversations. */
   readonly pins: Pins
+  /**
+   * Opaque values that an account issued. Apart from the conversations: a busy one gets a new value with each answer,
+   * and would push all others out.
+   */
+  readonly issued: Pins
   readonly now: () => number
 
   constructor(private readonly parts: PoolParts) {
@@ -29,6 +36,7 @@ export class Pool {
     this.tokens = parts.tokens
     this.facts = parts.facts
     this.pins = parts.pins
+    this.issued = parts.issued
     this.now = parts.now
   }
 

@@ -1,11 +1,9 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import picomatch from 'picomatch'
-import type { Credential, Inspection, Provider } from '../../config/provider.js'
+import type { Credential, Inspection } from '../../config/provider.js'
 import { Account, type SavedAccount } from './account.js'
+import { claimantsOf, claimOf, type Claimant, type Providers } from './claim.js'
 import { readCredential } from './credential-file.js'
-
-export type Providers = ReadonlyMap<string, Provider>
 
 export interface SkippedFile {
   readonly file: string
@@ -82,7 +80,7 @@ export class Accounts {
         ? { account: known, warning: `${read.problem}; the last good content stays in use` }
         : read.problem
     }
-    const claim = inspect(read.credential, claimants)
+    const claim = claimOf(read.credential, claimants)
     if ('refused' in claim) return claim.refused
     const account = this.#keep(id, claim.provider, file, read.credential, claim.inspection, read.digest)
     return read.openToOthers ? { account, warning: 'can be read by others: chmod 600' } : { account }
@@ -108,36 +106,6 @@ export class Accounts {
     if (saved) account.restore(saved)
     return account
   }
-}
-
-interface Claimant {
-  readonly provider: string
-  readonly inspect: (credential: Credential) => Inspection | string
-}
-
-/** The providers whose pattern fits a file name best: `gemini_*.json` goes before `*.json`. */
-function claimantsOf(name: string, providers: Providers): Claimant[] {
-  const fitting = [...providers].flatMap(([provider, definition]) => {
-    const pattern = definition.credentials ?? `${provider}_*.json`
-    if (!picomatch.isMatch(name, pattern)) return []
-    const inspect = (credential: Credential) => definition.inspect?.(credential) ?? {}
-    return [{ provider, inspect, specificity: pattern.search(/[*?[{(!]|$/) }]
-  })
-  const best = Math.max(...fitting.map(({ specificity }) => specificity))
-  return fitting.filter(({ specificity }) => specificity === best)
-}
-
-function inspect(
-  credential: Credential,
-  claimants: Claimant[],
-): { provider: string; inspection: Inspection } | { refused: string } {
-  const reasons: string[] = []
-  for (const { provider, inspect } of claimants) {
-    const inspection = inspect(credential)
-    if (typeof inspection !== 'string') return { provider, inspection }
-    reasons.push(claimants.length > 1 ? `${provider}: ${inspection}` : inspection)
-  }
-  return { refused: reasons.join('; ') }
 }
 
 async function fileNames(poolDir: string): Promise<string[]> {

@@ -48,7 +48,8 @@ export function choose(
     throw new StrategyFailed(strategy.name, 'failed', error)
   }
   if (picked === undefined) return offered[0]!
-  const account = offered.find(({ id }) => id === picked.id)
+  // A strategy in plain JavaScript may return anything, null too.
+  const account = offered.find(({ id }) => id === picked?.id)
   if (!account) throw new StrategyFailed(strategy.name, 'picked an account that it was not offered')
   return account
 }

@@ -1,4 +1,3 @@
-import { basename, dirname, join } from 'node:path'
 import {
   CredentialRejected,
   type CallContext,
@@ -6,9 +5,9 @@ import {
   type Provider,
 } from '../../config/provider.js'
 import type { ResolvedConfig } from '../../config/config.js'
-import { acquireLock } from '../state/lock.js'
 import type { Account } from './account.js'
 import { readCredential, writeCredential } from './credential-file.js'
+import { lockCredential } from './credential-lock.js'
 import { Backoff, lostAfterSending } from './refresh-trouble.js'
 
 export type TokenResult =
@@ -101,11 +100,9 @@ export class Tokens {
       return { kind: 'unavailable', reason: 'a token refresh failed a moment ago' }
     let lock
     try {
-      lock = await acquireLock(account.file, {
-        lockfile: lockOf(account.file),
-        retries: LOCK_TRIES,
-        onCompromised: () => this.options.onRefresh(account, 'lock lost while refreshing'),
-      })
+      lock = await lockCredential(account.file, () =>
+        this.options.onRefresh(account, 'lock lost while refreshing'),
+      )
     } catch (error) {
       return this.#trouble(account, error as Error)
     }
@@ -198,11 +195,4 @@ export class Tokens {
     this.options.onRefresh(account, `failed: ${error.message}`)
     return { kind: 'unavailable', reason: `token refresh failed: ${error.message}` }
   }
-}
-
-/** At about 100 ms each this outlasts a token call of another process, and its lock if it was killed. */
-const LOCK_TRIES = 200
-
-function lockOf(file: string): string {
-  return join(dirname(file), `.${basename(file, '.json')}.codex-pool.lock`)
 }

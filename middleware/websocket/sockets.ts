@@ -1,0 +1,129 @@
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { WebSocket, WebSocketServer } from 'ws'
+import type { Forwarded, ForwardTimeouts } from '../forward.js'
+import type { HeldAnswer } from '../outcome.js'
+import type { AttemptPlan } from '../stand-ins.js'
+
+export type { WebSocket }
+
+/** Frames pass as they are: no compression of our own, pings answered by the other end, not by us. */
+const TRANSPARENT = { perMessageDeflate: false, autoPong: false } as const
+
+/** A handshake that takes longer has failed; generation only starts after it. */
+const HANDSHAKE_MS = 30_000
+
+/** Opens a WebSocket upstream. A refusal of the handshake is an answer like any other. */
+export function dial(
+  plan: AttemptPlan,
+  timeouts: ForwardTimeouts,
+  signal: AbortSignal,
+  maxPayload: number,
+): Promise<Forwarded> {
+  return new Promise((resolve) => {
+    let connected = false
+    const socket = new WebSocket(addressOf(plan.target), protocolsOf(plan), {
+      ...TRANSPARENT,
+      headers: headersOf(plan),
+      agent: plan.agent || undefined,
+      maxPayload,
+      followRedirects: false,
+      handshakeTimeout: Math.min(HANDSHAKE_MS, timeouts.headersTimeoutMs),
+      finishRequest: (request) => {
+        request.once('socket', (wire: Socket) => {
+          wire.once('encrypted' in wire ? 'secureConnect' : 'connect', () => (connected = true))
+        })
+        request.end()
+      },
+    })
+    const leave = () => socket.terminate()
+    signal.addEventListener('abort', leave, { once: true })
+    const settle = (forwarded: Forwarded) => {
+      signal.removeEventListener('abort', leave)
+      resolve(forwarded)
+    }
+    socket.once('upgrade', (response) => {
+      socket.once('open', () => {
+        // Until the client's end is open as well, nobody listens.
+        socket.pause()
+        settle({ kind: 'answered', answer: { ...answerOf(response, () => socket.terminate()), socket } })
+      })
+    })
+    socket.once('unexpected-response', (request: ClientRequest, response) => {
+      settle({ kind: 'answered', answer: answerOf(response, () => request.destroy()) })
+    })
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      const late = /handshake has timed out/.test(error.message)
+      const reason = late
+        ? connected
+          ? 'headers_timeout'
+          : 'connect_timeout'
+        : (error.code ?? error.message)
+      settle({ kind: 'failed', reason, sent: connected, stale: false })
+    })
+  })
+}
+
+function answerOf(response: IncomingMessage, discard: () => void): HeldAnswer {
+  return {
+    status: response.statusCode ?? 502,
+    response,
+    begun: [],
+    ended: false,
+    discard,
+    done: () => {},
+    onBroken: (listener) => void response.once('close', listener),
+  }
+}
+
+function addressOf(target: URL): URL {
+  const address = new URL(target)
+  address.protocol = target.protocol === 'https:' ? 'wss:' : 'ws:'
+  return address
+}
+
+function protocolsOf({ headers }: AttemptPlan): string[] {
+  const offered = headers['sec-websocket-protocol']
+  return typeof offered === 'string' ? offered.split(/\s*,\s*/) : []
+}
+
+/** Those of the handshake itself are written anew. */
+function headersOf({ headers }: AttemptPlan): Record<string, string | string[]> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(
+      (entry): entry is [string, string | string[]] =>
+        entry[1] !== undefined && !entry[0].startsWith('sec-websocket-'),
+    ),
+  )
+}
+
+/** Whether this is a WebSocket handshake that can be accepted (RFC 6455 §4.2.1). */
+export function isHandshake({ method, headers }: IncomingMessage): boolean {
+  const key = headers['sec-websocket-key'] ?? ''
+  const version = headers['sec-websocket-version']
+  const websocket = headers.upgrade?.toLowerCase() === 'websocket'
+  return (
+    method === 'GET' &&
+    websocket &&
+    /^[+/0-9A-Za-z]{22}==$/.test(key) &&
+    (version === '13' || version === '8')
+  )
+}
+
+/** Completes the client's handshake with the subprotocol that the upstream chose. */
+export function accept(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  chosen: { readonly protocol: string; readonly maxPayload: number },
+): Promise<WebSocket> {
+  const server = new WebSocketServer({
+    ...TRANSPARENT,
+    noServer: true,
+    clientTracking: false,
+    maxPayload: chosen.maxPayload,
+    handleProtocols: () => chosen.protocol || false,
+  })
+  return new Promise((resolve) => server.handleUpgrade(request, socket, head, resolve))
+}

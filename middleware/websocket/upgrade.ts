@@ -1,0 +1,156 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ResolvedConfig } from '../../config/config.js'
+import type { Pool } from '../../src/accounts/pool.js'
+import type { Network } from '../../src/network.js'
+import { attempt } from '../attempt.js'
+import { authInjection } from '../auth-injection.js'
+import { openExchange, type Exchange, type Snapshot } from '../exchange.js'
+import { failureAnswer, GatewayFailure } from '../failure.js'
+import { refusal } from '../guard.js'
+import type { MetricsOptions } from '../metrics.js'
+import type { Outcome } from '../outcome.js'
+import { failover } from '../retry.js'
+import { identify } from '../stickiness.js'
+import { listenEarly } from './early.js'
+import { relay } from './relay.js'
+import { sendAnswer, sendUpstreamAnswer } from './refuse.js'
+import { accept, dial, isHandshake, type WebSocket } from './sockets.js'
+import { Turn } from './turn.js'
+import { SocketWatch } from './watch.js'
+
+export interface UpgradeParts extends MetricsOptions {
+  readonly pool: Pool
+  readonly network: Network
+  readonly snapshot: () => Snapshot
+  readonly access: () => ResolvedConfig['access']
+}
+
+/** Codex falls back to plain HTTP at once on 426; on anything else it tries for seconds first. */
+const NOT_SERVED = new GatewayFailure(426, 'upgrade_not_served', 'WebSockets are not served here; use HTTP')
+
+/** The server restarts (RFC 6455's registry): the client connects again and sends everything again. */
+const SERVICE_RESTART = 1012
+/** A client that was told to come again closes by itself; after this we do. */
+const MOVED_MS = 2_000
+
+/** The life of one WebSocket: the same rules and the same search for an account as for a request, then a relay. */
+export class WebSockets {
+  #open = new Map<WebSocket, SocketWatch>()
+  #draining = false
+
+  constructor(private readonly parts: UpgradeParts) {}
+
+  async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    // Without a listener a client that resets the connection would end the process.
+    socket.on('error', () => socket.destroy())
+    const refused = refusal(request, this.parts.access())
+    if (refused) return sendAnswer(socket, failureAnswer(refused, undefined))
+    const client = listenEarly(socket, head)
+    const exchange = openExchange(request, this.parts.snapshot(), client.gone)
+    if (exchange instanceof GatewayFailure) return sendAnswer(socket, failureAnswer(exchange, undefined))
+    exchange.upgrades = true
+    this.parts.explanations.begin(exchange)
+    const status = await this.#serve(exchange, request, socket, client.taken).catch((error: Error) => {
+      const failure =
+        error instanceof GatewayFailure
+          ? error
+          : new GatewayFailure(500, 'internal_error', 'the gateway failed')
+      sendAnswer(socket, failureAnswer(failure, exchange))
+      return failure.status
+    })
+    this.parts.metrics.requests.inc({ status })
+    this.parts.explanations.end(exchange, status)
+  }
+
+  /** Returns the status of the handshake, when everything after it is over as well. */
+  async #serve(
+    exchange: Exchange,
+    request: IncomingMessage,
+    socket: Socket,
+    takeHead: () => Buffer,
+  ): Promise<number> {
+    const { matched, provider } = exchange
+    const served = matched.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
+    if (!served || this.#draining) throw NOT_SERVED
+    identify(exchange)
+    const outcome = await this.#search(exchange)
+    if (outcome.kind === 'left') return 499
+    if (outcome.kind === 'own') {
+      sendAnswer(socket, outcome.answer)
+      return outcome.answer.status
+    }
+    // From here on each response takes a lease of its own: an idle socket is no load.
+    outcome.release()
+    const upstream = outcome.answer.socket
+    if (!upstream) {
+      sendUpstreamAnswer(socket, outcome.answer)
+      return outcome.answer.status
+    }
+    exchange.servedBy = outcome.account
+    const chosen = { protocol: upstream.protocol, maxPayload: exchange.snapshot.maxBodyBytes }
+    const client = await accept(request, socket, takeHead(), chosen)
+    await this.#relay(exchange, outcome, client, upstream)
+    return 101
+  }
+
+  #search(exchange: Exchange): Promise<Outcome> {
+    const { pool, network, events } = this.parts
+    const { maxBodyBytes } = exchange.snapshot
+    const askOne = attempt(
+      pool,
+      authInjection(pool, network),
+      (plan, _client, timeouts, signal) => dial(plan, timeouts, signal, maxBodyBytes),
+      events,
+    )
+    return failover(exchange, pool, askOne)
+  }
+
+  async #relay(
+    exchange: Exchange,
+    { account }: Extract<Outcome, { kind: 'upstream' }>,
+    client: WebSocket,
+    upstream: WebSocket,
+  ): Promise<void> {
+    let number = 0
+    const { pool } = this.parts
+    let moved: NodeJS.Timeout | undefined
+    const watch = new SocketWatch({
+      exchange,
+      account,
+      pool,
+      begin: (told) => new Turn({ ...this.parts, exchange, account, number: ++number }, told),
+      onMoved: () => {
+        moved = setTimeout(() => client.close(SERVICE_RESTART, 'another account'), MOVED_MS)
+      },
+    })
+    this.#open.set(client, watch)
+    await relay(client, upstream, {
+      fromClient: (data, binary) => watch.fromClient(data, binary),
+      fromUpstream: (data, binary) => {
+        const message = watch.fromUpstream(data, binary)
+        if (this.#draining && !watch.busy) setImmediate(() => client.close(SERVICE_RESTART, 'restart'))
+        return message
+      },
+    })
+    clearTimeout(moved)
+    watch.close()
+    this.#open.delete(client)
+  }
+
+  /** Accepts nothing new; idle connections end now, the others after the response that runs on them. */
+  drain(): void {
+    this.#draining = true
+    for (const [client, watch] of this.#open) if (!watch.busy) client.close(SERVICE_RESTART, 'restart')
+  }
+
+  /** Ends what is left. */
+  close(): void {
+    this.#draining = true
+    for (const client of this.#open.keys()) client.terminate()
+  }
+
+  get size(): number {
+    return this.#open.size
+  }
+}
