@@ -14,6 +14,11 @@ export interface CodexSettings extends ProviderSettings {
   apiKeys?: 'never' | 'when-exhausted' | 'always'
   /** More path families that may pass under `/backend-api`, such as `files/`. @default [] */
   allow?: string[]
+  /**
+   * Where Codex CLI keeps its own login. A pool file that is a copy of it is kept together with it; `false` never
+   * looks there. @default `~/.codex` (CODEX_HOME)
+   */
+  codexHome?: string | false
   /** @default `https://chatgpt.com/backend-api/codex` (UPSTREAM_RESPONSES_BASE) */
   responsesBase?: string
   /** @default `https://chatgpt.com/backend-api` (UPSTREAM_WHAM_BASE) */
@@ -148,6 +153,8 @@ export interface UserConfig<P extends string = string, S extends string = string
     /** After this a token call is given up; ms. @default 10000 */
     timeoutMs?: number
   }
+  /** Whether files that appear, change or vanish in the pool folder are noticed at once. @default true */
+  watch?: boolean
   /** How often each account's quota is asked for; ms, ±20 %. 0: never. @default 300000 */
   quotaPollMs?: number
   pins?: {
@@ -187,6 +194,7 @@ export interface ResolvedConfig {
   readonly maxReplayTotalBytes: number
   readonly maxBodyBytes: number
   readonly refresh: Readonly<Required<NonNullable<UserConfig['refresh']>>>
+  readonly watch: boolean
   readonly quotaPollMs: number
   readonly pins: Readonly<Required<NonNullable<UserConfig['pins']>>>
   readonly log: Readonly<Required<NonNullable<UserConfig['log']>>>

@@ -1,3 +1,5 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
 import type { CodexSettings, GeminiApiKeySettings, GeminiSettings, RetryPolicy } from './config.js'
 
 const MiB = 1024 * 1024
@@ -17,6 +19,7 @@ const codex: CodexSettings = {
   type: 'codex',
   apiKeys: 'never',
   allow: [],
+  codexHome: join(homedir(), '.codex'),
   responsesBase: 'https://chatgpt.com/backend-api/codex',
   whamBase: 'https://chatgpt.com/backend-api',
   refreshBase: 'https://auth.openai.com',
@@ -73,6 +76,7 @@ export const defaults = {
   maxReplayTotalBytes: 256 * MiB,
   maxBodyBytes: 256 * MiB,
   refresh: { enabled: true, leadMs: 300_000, spacingMs: 5_000, timeoutMs: 10_000 },
+  watch: true,
   quotaPollMs: 300_000,
   pins: { max: 10_000, idleMs: 86_400_000 },
   log: { level: 'info' },

@@ -47,6 +47,7 @@ const variables: Record<string, Variable> = {
     put: (overlay, value) => isOn(value) && (overlay.refreshEnabled = false),
   },
   PROXY_DEBUG: { rule: onOff, put: (overlay, value) => isOn(value) && (overlay.logLevel = 'debug') },
+  CODEX_HOME: { rule: rules.text, put: ({ providers }, value) => (providers.codex.codexHome = value) },
   UPSTREAM_RESPONSES_BASE: address(({ codex }, value) => (codex.responsesBase = value)),
   UPSTREAM_WHAM_BASE: address(({ codex }, value) => (codex.whamBase = value)),
   UPSTREAM_REFRESH_BASE: address(({ codex }, value) => (codex.refreshBase = value)),

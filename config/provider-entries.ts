@@ -1,20 +1,21 @@
+import { resolve } from 'node:path'
 import type { ProviderEntry, ResolvedConfig, UserConfig } from './config.js'
 import { builtinProviders, credentialsPattern } from './defaults.js'
-import type { Overlay } from './environment.js'
+import type { Layers } from './layers.js'
 import { defined } from './record.js'
 
 /** The built-in providers and the user's own by name, without those that were taken away. */
 export function resolveProviders(
   own: UserConfig['providers'] = {},
-  overlay: Overlay,
+  layers: Layers,
 ): ResolvedConfig['providers'] {
   const entries = Object.entries<ProviderEntry | false>({ ...builtinProviders, ...own })
   return Object.fromEntries(
-    entries.flatMap(([name, entry]) => (entry ? [[name, fillIn(name, entry, overlay)]] : [])),
+    entries.flatMap(([name, entry]) => (entry ? [[name, fillIn(name, entry, layers)]] : [])),
   )
 }
 
-function fillIn(name: string, entry: ProviderEntry, overlay: Overlay): ProviderEntry {
+function fillIn(name: string, entry: ProviderEntry, layers: Layers): ProviderEntry {
   // Kept as it is: a copy of an instance would lose the methods of its class.
   if (entry.type === 'custom') return entry
   if (entry.type === 'bearer') {
@@ -23,8 +24,17 @@ function fillIn(name: string, entry: ProviderEntry, overlay: Overlay): ProviderE
       ...defined(entry),
     } as ProviderEntry)
   }
-  const filled = { ...builtinProviders[entry.type], ...defined(entry), ...overlay.providers[entry.type] }
+  const set = { ...defined(entry), ...layers.overlay.providers[entry.type] }
+  const filled = { ...builtinProviders[entry.type], ...set, ...codexHome(entry, layers) }
   return withoutTrailingSlashes(filled as ProviderEntry)
+}
+
+/** Relative to the file that names it, or in the environment to the working directory. */
+function codexHome(entry: ProviderEntry, { overlay, baseDir, cwd }: Layers): { codexHome?: string } {
+  if (entry.type !== 'codex') return {}
+  const named = overlay.providers.codex.codexHome
+  if (named) return { codexHome: resolve(cwd, named) }
+  return entry.codexHome ? { codexHome: resolve(baseDir, entry.codexHome) } : {}
 }
 
 /** Paths are appended to these addresses, and `//oauth/token` is not found. */

@@ -302,6 +302,11 @@ export interface Provider {
    */
   discover?(account: ProviderAccount, context: CallContext): Promise<Record<string, string>>
   /**
+   * Files, absolute, in which the client itself keeps a login, in the form of the pool's files. A pool file is often a
+   * copy of one, and with single-use refresh tokens the two must change together.
+   */
+  readonly twins?: readonly string[]
+  /**
    * Renews a credential. Throw {@link CredentialRejected} if only a new login helps; anything else thrown is taken as
    * passing trouble. `expiresAt` in ms since 1970.
    */

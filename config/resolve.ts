@@ -48,7 +48,7 @@ export function resolveConfig(user: unknown, context: ConfigContext = {}): Resol
 
 function fillIn(user: UserConfig, layers: Layers, file: string | undefined): ResolvedConfig {
   const { overlay } = layers
-  const providers = resolveProviders(user.providers, overlay)
+  const providers = resolveProviders(user.providers, layers)
   const limits = { ...defaults, ...defined(user) }
   return {
     file,
@@ -70,6 +70,7 @@ function fillIn(user: UserConfig, layers: Layers, file: string | undefined): Res
       ...defined(user.refresh),
       ...defined({ enabled: overlay.refreshEnabled }),
     },
+    watch: limits.watch,
     quotaPollMs: limits.quotaPollMs,
     pins: { ...defaults.pins, ...defined(user.pins) },
     log: { ...defaults.log, ...defined(user.log), ...defined({ level: overlay.logLevel }) },

@@ -55,6 +55,7 @@ export const configSchema = object<UserConfig>({
   maxReplayTotalBytes: integer(0),
   maxBodyBytes: integer(1),
   refresh: object<Section<'refresh'>>({ enabled: boolean, leadMs: ms(), spacingMs: ms(), timeoutMs: ms(1) }),
+  watch: boolean,
   quotaPollMs: ms(),
   pins: object<Section<'pins'>>({ max: integer(1), idleMs: ms(1) }),
   log: object<Section<'log'>>({ level: oneOf('error', 'warn', 'info', 'debug', 'silent') }),

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { Answer, Exhaustion, Provider } from '../config/provider.js'
 import { answer } from './codex/answers.js'
 import { conversation, model } from './codex/conversation.js'
@@ -24,6 +25,7 @@ export function codex(settings: Settings): Provider {
     model,
     serves,
     replayable,
+    twins: settings.codexHome === false ? [] : [join(settings.codexHome, 'auth.json')],
     refresh: refresh(settings),
     login: login(settings),
     classify,

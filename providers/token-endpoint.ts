@@ -32,7 +32,7 @@ export async function callTokenEndpoint(call: TokenCall, context: CallContext): 
 }
 
 /** `{"error":{"code":"…"}}`, `{"error":"…"}` or `{"code":"…"}`. */
-function errorCode(answer: Fields | undefined): string | undefined {
+export function errorCode(answer: Fields | undefined): string | undefined {
   const code = text(fields(answer?.error)?.code) ?? text(answer?.error) ?? text(answer?.code)
   // Shown to people and kept: a code is a short word, and never what an upstream echoes from the request.
   return code !== undefined && /^[\w.-]{1,64}$/.test(code) ? code : undefined

@@ -14,7 +14,9 @@ import { adminRouter, type ReloadReport } from './admin/router.js'
 import { openAdminToken } from './admin/token.js'
 import { ConfigError, readConfig, type ConfigSource } from './config-source.js'
 import type { Pool } from './accounts/pool.js'
+import { sweepLeftovers } from './accounts/leftovers.js'
 import type { SkippedFile } from './accounts/registry.js'
+import { Watcher } from './accounts/watcher.js'
 import { standbyNotices } from './accounts/standby.js'
 import { Events } from './events.js'
 import { Health } from './health.js'
@@ -166,13 +168,27 @@ export async function createGateway(
   ]
   const health = new Health(pool.accounts, failing, now)
   logEvents({ events, log, health, metrics })
-  await pool.accounts.scan(settings.config.poolDir, settings.providers)
-  background.start()
-
   const onUnexpected = (error: Error) => {
     log.error(error.stack ?? error.message)
     health.error(error.message)
   }
+  const scan = async () => {
+    await pool.accounts.scan(settings.config.poolDir, settings.providers)
+    const twins = [...settings.providers.values()].flatMap((provider) => provider.twins ?? [])
+    if (settings.config.watch) await watcher.watch({ poolDir: settings.config.poolDir, twins })
+  }
+  const watcher = new Watcher(() => {
+    const hasTwin = (name: string) => (settings.providers.get(name)?.twins?.length ?? 0) > 0
+    const look = () =>
+      Promise.all(
+        pool.accounts.all().map((account) => hasTwin(account.provider) && pool.tokens.lookAround(account)),
+      )
+    scan().then(look).catch(onUnexpected)
+  })
+  await sweepLeftovers(settings.config.poolDir)
+  await scan()
+  background.start()
+
   const access = () => settings.config.access
   const accounts = () => {
     const totals = ledger.totals()
@@ -190,7 +206,7 @@ export async function createGateway(
       health.configProblem = `the configuration was not reloaded: ${error.message}`
       log.error(health.configProblem)
     }
-    await pool.accounts.scan(settings.config.poolDir, settings.providers)
+    await scan()
     const { skipped } = pool.accounts
     return { accounts: pool.accounts.all().length, skipped, configProblem: health.configProblem }
   }
@@ -230,6 +246,7 @@ export async function createGateway(
   async function close(): Promise<void> {
     closing.abort()
     sockets.close()
+    await watcher.close()
     await background.stop()
     await pool.tokens.settled()
     await ledger.close()

@@ -1,6 +1,6 @@
 import type { Account, SavedAccount } from './accounts/account.js'
 import { Pins, type PinStore } from './accounts/pins.js'
-import type { SpentLogins } from './accounts/tokens.js'
+import type { SpentLogins } from './accounts/renewal.js'
 import type { StateStore } from './state/store.js'
 
 /** What the state store keeps of the pool over a restart, by kind of document. */

@@ -9,8 +9,8 @@ const LIFETIME_MS = 15 * 60_000
 const SECONDS_BETWEEN_POLLS = 5
 
 /**
- * OpenAI's own device flow, which is older than RFC 8628 looks here: the code is traded for an authorization code, and
- * the issuer chooses the PKCE verifier.
+ * OpenAI's own device flow, not that of RFC 8628: the code is traded for an authorization code, and it is the issuer
+ * who chooses the PKCE verifier.
  */
 export function deviceCode({ refreshBase }: Pick<Settings, 'refreshBase'>): NonNullable<Login['device']> {
   const post = (path: string, body: object, context: CallContext) =>

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { open, readFile, realpath, stat } from 'node:fs/promises'
+import { open, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import writeFileAtomic from 'write-file-atomic'
 import type { Credential } from '../../config/provider.js'
@@ -62,6 +62,19 @@ export async function writeCredential(file: string, credential: Credential): Pro
     await writeInPlace(target, text)
   }
   return digestOf(text)
+}
+
+/** Whether the folder of `file` takes `bytes` more. Returns the system's code if it does not. */
+export async function canWrite(file: string, bytes: number): Promise<string | undefined> {
+  const probe = `${await realpath(file).catch(() => file)}.${process.pid}.probe`
+  try {
+    await writeFile(probe, Buffer.alloc(bytes), { mode: 0o600, flush: true })
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'write failed'
+  } finally {
+    await rm(probe, { force: true }).catch(() => {})
+  }
 }
 
 /** The recovery copy is complete on disk before the only other one is overwritten. */

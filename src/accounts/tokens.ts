@@ -1,14 +1,10 @@
-import {
-  CredentialRejected,
-  type CallContext,
-  type Credential,
-  type Provider,
-} from '../../config/provider.js'
+import type { CallContext, Provider } from '../../config/provider.js'
 import type { ResolvedConfig } from '../../config/config.js'
+import type { Lock } from '../state/lock.js'
 import type { Account } from './account.js'
-import { readCredential, writeCredential } from './credential-file.js'
 import { lockCredential } from './credential-lock.js'
 import { Backoff, lostAfterSending } from './refresh-trouble.js'
+import { adopt, hasEnded, renew, write, type Renewed, type SpentLogins } from './renewal.js'
 
 export type TokenResult =
   | { readonly kind: 'fresh' }
@@ -16,12 +12,6 @@ export type TokenResult =
   | { readonly kind: 'needs-login' }
   /** Not now; the token may be had later. */
   | { readonly kind: 'unavailable'; readonly reason: string }
-
-/** Remembers refresh tokens that were presented, by fingerprint, over restarts. */
-export interface SpentLogins {
-  has(login: string): boolean
-  add(login: string): void
-}
 
 export interface TokensOptions {
   readonly provider: (name: string) => Provider | undefined
@@ -49,9 +39,10 @@ export class Tokens {
   /** A token that has not ended, as far as its own expiry tells. Waits for a refresh only if it has. */
   async ready(account: Account): Promise<TokenResult> {
     if (account.loginNeeded) return { kind: 'needs-login' }
-    const { expiresAt } = account.inspection
-    if (expiresAt === undefined || expiresAt > this.options.now()) return { kind: 'fresh' }
-    if (!this.#canRefresh(account)) return { kind: 'fresh' }
+    const skewed = (this.#lifetimes.get(account) ?? 1) <= 0
+    // A clock that runs ahead ends every token at once; then only the upstream's word counts.
+    if (!hasEnded(account, this.options.now()) || skewed || !this.#canRefresh(account))
+      return { kind: 'fresh' }
     return this.refresh(account)
   }
 
@@ -72,7 +63,9 @@ export class Tokens {
     const { expiresAt } = account.inspection
     if (account.loginNeeded || expiresAt === undefined || !this.#canRefresh(account)) return undefined
     // A token that lives for less than the lead would otherwise be renewed without end.
-    const lead = Math.min(this.options.settings().leadMs, (this.#lifetimes.get(account) ?? Infinity) / 2)
+    const lifetime = this.#lifetimes.get(account) ?? Infinity
+    if (lifetime <= 0) return undefined
+    const lead = Math.min(this.options.settings().leadMs, lifetime / 2)
     return Math.max(expiresAt - lead, this.#backoff.retryAt(account))
   }
 
@@ -83,6 +76,18 @@ export class Tokens {
     const flight = this.#fly(account).finally(() => this.#flights.delete(account))
     this.#flights.set(account, flight)
     return flight
+  }
+
+  /** Takes over a login that its owner has renewed elsewhere; calls nobody. */
+  async lookAround(account: Account): Promise<void> {
+    if (this.#flights.has(account)) return
+    const lock = await this.#lock(account)
+    try {
+      const provider = this.options.provider(account.provider)
+      if (provider && (await adopt(account, provider))) this.options.onRefresh(account, 'adopted')
+    } finally {
+      await lock?.release()
+    }
   }
 
   /** Ends when no refresh is in flight: a pair that arrives must still reach the disk. */
@@ -98,89 +103,51 @@ export class Tokens {
   async #fly(account: Account): Promise<TokenResult> {
     if (this.#backoff.retryAt(account) > this.options.now())
       return { kind: 'unavailable', reason: 'a token refresh failed a moment ago' }
-    let lock
     try {
-      lock = await lockCredential(account.file, () =>
+      const lock = await this.#lock(account)
+      try {
+        return this.#learn(account, await this.#renew(account))
+      } finally {
+        await lock?.release()
+      }
+    } catch (error) {
+      return this.#trouble(account, error as Error)
+    }
+  }
+
+  /** A disk that takes no lock file must not cost a login whose token has ended: nobody else can write there either. */
+  async #lock(account: Account): Promise<Lock | undefined> {
+    try {
+      return await lockCredential(account.file, () =>
         this.options.onRefresh(account, 'lock lost while refreshing'),
       )
     } catch (error) {
-      return this.#trouble(account, error as Error)
-    }
-    try {
-      return await this.#renewLocked(account)
-    } catch (error) {
-      return this.#trouble(account, error as Error)
-    } finally {
-      await lock.release()
+      const refused = DISK_REFUSES.has((error as NodeJS.ErrnoException).code ?? '')
+      if (refused && hasEnded(account, this.options.now())) return undefined
+      throw error
     }
   }
 
-  async #renewLocked(account: Account): Promise<TokenResult> {
-    if (account.unsaved) await this.save(account)
-    if ((await this.#adopt(account)) && !this.#ended(account)) return this.#done(account, 'adopted')
-    const { login } = account.inspection
-    if (login && this.options.spent.has(login)) {
-      this.#needsLogin(account, 'its refresh token was used before (is the file an old copy of a login?)')
-      return { kind: 'needs-login' }
-    }
-    const provider = this.options.provider(account.provider)!
-    const context = this.options.call(account.provider, this.options.settings().timeoutMs)
-    let renewed
-    try {
-      renewed = await provider.refresh!(account.credential, context)
-    } catch (error) {
-      if (!(error instanceof CredentialRejected)) throw error
-      // Somebody who does not know our lock may have renewed it in the meantime.
-      if (await this.#adopt(account)) return this.#done(account, 'adopted')
-      this.#needsLogin(account, error.message)
-      return { kind: 'needs-login' }
-    }
-    const inspection = provider.inspect?.(renewed.credential) ?? {}
-    if (typeof inspection === 'string')
-      throw new Error(`the renewed credential cannot be used: ${inspection}`)
-    const expiresAt = renewed.expiresAt ?? inspection.expiresAt
-    if (login && inspection.login !== login) this.options.spent.add(login)
-    if (expiresAt !== undefined) this.#lifetimes.set(account, expiresAt - this.options.now())
-    const unsaved = await this.#write(account, renewed.credential)
-    account.replaceCredential(renewed.credential, { ...inspection, expiresAt })
-    account.unsaved = unsaved
-    return this.#done(account, unsaved ? `refreshed, but not written: ${unsaved}` : 'refreshed')
+  #renew(account: Account): Promise<Renewed> {
+    const { provider, call, settings, spent, now } = this.options
+    const context = call(account.provider, settings().timeoutMs)
+    return renew(account, { provider: provider(account.provider)!, context, spent, now })
   }
 
-  /** Takes over what the file says if somebody else has written it. */
-  async #adopt(account: Account): Promise<boolean> {
-    const read = await readCredential(account.file)
-    if ('problem' in read || read.digest === account.digest) return false
-    const inspection = this.options.provider(account.provider)?.inspect?.(read.credential) ?? {}
-    if (typeof inspection === 'string') return false
-    account.replaceCredential(read.credential, inspection, read.digest)
-    return true
+  #learn(account: Account, renewed: Renewed): TokenResult {
+    if (renewed.kind === 'needs-login') {
+      this.#needsLogin(account, renewed.reason)
+      return { kind: 'needs-login' }
+    }
+    if (renewed.lifetimeMs !== undefined) this.#lifetimes.set(account, renewed.lifetimeMs)
+    this.#backoff.clear(account)
+    this.options.onRefresh(account, renewed.outcome)
+    return { kind: 'fresh' }
   }
 
   /** Tries again to write a pair that is only in memory, since the disk refused it. */
   async save(account: Account): Promise<void> {
-    account.unsaved = await this.#write(account, account.credential)
-  }
-
-  /** Why the disk refused, if it did. */
-  async #write(account: Account, credential: Credential): Promise<string | undefined> {
-    try {
-      account.digest = await writeCredential(account.file, credential)
-      return undefined
-    } catch (error) {
-      return (error as NodeJS.ErrnoException).code ?? 'write failed'
-    }
-  }
-
-  #ended(account: Account): boolean {
-    const { expiresAt } = account.inspection
-    return expiresAt !== undefined && expiresAt <= this.options.now()
-  }
-
-  #done(account: Account, outcome: string): TokenResult {
-    this.#backoff.clear(account)
-    this.options.onRefresh(account, outcome)
-    return { kind: 'fresh' }
+    account.unsaved = await write(account, account.credential)
   }
 
   #needsLogin(account: Account, reason: string): void {
@@ -196,3 +163,5 @@ export class Tokens {
     return { kind: 'unavailable', reason: `token refresh failed: ${error.message}` }
   }
 }
+
+const DISK_REFUSES = new Set(['ENOSPC', 'EROFS', 'EACCES', 'EPERM', 'EDQUOT'])

@@ -6,6 +6,7 @@ export type SimulatorEnvironment = Record<
   | 'UPSTREAM_OPENAI_BASE'
   | 'UPSTREAM_GEMINI_BASE'
   | 'UPSTREAM_GEMINI_REFRESH_BASE'
+  | 'UPSTREAM_GEMINI_LOGIN_BASE'
   | 'UPSTREAM_GEMINI_API_BASE',
   string
 >
@@ -19,6 +20,7 @@ export function environmentFor(url: string): SimulatorEnvironment {
     UPSTREAM_OPENAI_BASE: `${url}/openai/v1`,
     UPSTREAM_GEMINI_BASE: url,
     UPSTREAM_GEMINI_REFRESH_BASE: url,
+    UPSTREAM_GEMINI_LOGIN_BASE: url,
     UPSTREAM_GEMINI_API_BASE: url,
   }
 }

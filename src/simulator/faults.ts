@@ -19,6 +19,16 @@ export const faults = {
   stall: (after = 2): WireFault => ({ ending: 'stall', after }),
   /** Every event comes late. */
   slow: (pauseMs: number): WireFault => ({ pauseMs }),
+  /** A WebSocket is closed with this code after so many events. */
+  close: (code: number, reason = '', after = 0): WireFault => ({
+    ending: 'end',
+    after,
+    close: { code, reason },
+  }),
+  /** One more event, of so many bytes, before the last one. */
+  big: (bytes: number): WireFault => ({
+    events: (events) => [...events.slice(0, -1), bigEvent(bytes), ...events.slice(-1)],
+  }),
   /** The answer is compressed, whatever the client accepts. */
   gzip: (): WireFault => ({ gzip: true }),
 
@@ -62,6 +72,17 @@ export const faults = {
   /** 400 that says that the account may not use the model. */
   unsupportedModel: (model: string): WireFault =>
     answer(400, { detail: `The '${model}' model is not supported when using Codex with a ChatGPT account.` }),
+  /** A WebSocket that has been open for as long as one may be; the client is to open another. */
+  connectionLimit: (): WireFault =>
+    answer(400, {
+      error: {
+        message:
+          'Responses websocket connection limit reached (60 minutes). Create a new websocket connection.',
+        type: 'invalid_request_error',
+        param: null,
+        code: 'websocket_connection_limit_reached',
+      },
+    }),
   /** A 200 stream that fails right after `response.created`. */
   failed: (code: string, message = code): WireFault => ({
     events: (events) => [...events.slice(0, 1), failedEvent(code, message)],
@@ -76,6 +97,9 @@ function failedEvent(code: string, message: string): object {
   const response = { id: 'resp_sim_failed', object: 'response', status: 'failed', output: [], usage: null }
   return { type: 'response.failed', sequence_number: 1, response: { ...response, error: { code, message } } }
 }
+
+/** `bytes` of text in an event of a kind that clients pass over. */
+const bigEvent = (bytes: number): object => ({ type: 'simulator.padding', padding: 'x'.repeat(bytes) })
 
 const CHALLENGE =
   '<!DOCTYPE html><html lang="en-US"><head><title>Just a moment...</title></head><body>' +

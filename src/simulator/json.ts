@@ -19,3 +19,13 @@ export function list(value: unknown, ...path: (string | number)[]): unknown[] {
   const found = field(value, ...path)
   return Array.isArray(found) ? found : []
 }
+
+/** The object or list that a text holds; `undefined` if it holds none. */
+export function parse(source: string): unknown {
+  if (!/^[{[]/.test(source)) return undefined
+  try {
+    return JSON.parse(source)
+  } catch {
+    return undefined
+  }
+}

@@ -1,13 +1,15 @@
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { clientLeft } from './break-off.js'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { decode } from './encoding.js'
+import type { Exchange } from './exchange.js'
+import { parse } from './json.js'
+import type { Upstream } from './upstream.js'
 
 /** Which of the simulated upstreams a request was for. */
 export type UpstreamKind =
   'codex' | 'wham' | 'openai' | 'issuer' | 'gemini' | 'gemini-api' | 'google-token' | 'unknown'
 
 /** A request as it arrived. Header names are in lower case. */
-export interface SimRequest {
+export interface SimRequest extends Exchange {
   readonly kind: UpstreamKind
   readonly method: string
   /** Path and query as they came. */
@@ -29,12 +31,6 @@ export interface SimRequest {
   readonly account: string | undefined
   /** When it was complete, by the simulator's clock; ms since 1970. */
   readonly at: number
-  /** The status that was sent; `undefined` before that, or if none ever was. */
-  readonly status: number | undefined
-  /** Whether the client went away before the answer was complete. */
-  readonly clientLeft: boolean
-  /** Settles when the answer is complete or the connection is gone. */
-  readonly closed: Promise<void>
 }
 
 /** Reads a request to its end. A client that leaves in the middle gives what had come by then. */
@@ -48,25 +44,26 @@ export async function readBody(message: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-interface Surroundings {
-  readonly kind: UpstreamKind
+interface Arrival {
+  /** By the simulator's clock; ms since 1970. */
   readonly at: number
-  /** None for an upgrade, which is always answered 426. */
-  readonly response?: ServerResponse
-  /** Says whose credential a request carries. */
-  readonly holder: (request: SimRequest) => string | undefined
+  readonly exchange: Exchange
 }
 
-/** The record of one request. */
-export function describe(message: IncomingMessage, raw: Buffer, surroundings: Surroundings): SimRequest {
-  const { kind, at, response, holder } = surroundings
+/** The record of one request, and of what becomes of it. */
+export function describe(
+  message: IncomingMessage,
+  raw: Buffer,
+  upstream: Upstream | undefined,
+  { at, exchange }: Arrival,
+): SimRequest {
   const url = message.url ?? '/'
   // Not `new URL(url, base)`: that takes the path `//v1internal` for a host.
   const { pathname, searchParams } = new URL(`http://simulator${url.startsWith('/') ? '' : '/'}${url}`)
   const encoding = message.headers['content-encoding']
   const body = decode(raw, encoding)
   return {
-    kind,
+    kind: upstream?.kind ?? 'unknown',
     method: message.method ?? 'GET',
     url,
     path: pathname,
@@ -76,33 +73,21 @@ export function describe(message: IncomingMessage, raw: Buffer, surroundings: Su
     raw,
     body,
     encoding,
-    json: parse(body),
+    json: parse(body.toString('utf8')),
     at,
-    closed: closeOf(response),
+    closed: exchange.closed,
+    frames: exchange.frames,
     get account() {
-      return holder(this)
+      return upstream?.account(this)
     },
     get status() {
-      if (!response) return 426
-      return response.headersSent ? response.statusCode : undefined
+      return exchange.status
     },
     get clientLeft() {
-      return response !== undefined && clientLeft(response)
+      return exchange.clientLeft
     },
-  }
-}
-
-function closeOf(response: ServerResponse | undefined): Promise<void> {
-  if (!response || response.closed) return Promise.resolve()
-  return new Promise((resolve) => response.once('close', () => resolve()))
-}
-
-function parse(body: Buffer): unknown {
-  const first = body[0]
-  if (first !== 0x7b && first !== 0x5b) return undefined
-  try {
-    return JSON.parse(body.toString('utf8'))
-  } catch {
-    return undefined
+    get closeCode() {
+      return exchange.closeCode
+    },
   }
 }

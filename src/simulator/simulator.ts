@@ -1,11 +1,10 @@
-import type { Server } from 'node:http'
 import { Accounts, find } from './accounts.js'
 import type { CodexAccount, CodexAccountOptions } from './codex/account.js'
 import { createBackend } from './codex/backend.js'
 import { createIssuer } from './codex/issuer.js'
 import { createOpenAi } from './codex/openai.js'
 import { environmentFor, type SimulatorEnvironment } from './environment.js'
-import { type FaultRule, FaultScript, type ScriptedFault } from './fault.js'
+import { type FaultRule, FaultScript, type ScriptedFault } from './fault-script.js'
 import type { GeminiAccount, GeminiAccountOptions } from './gemini/account.js'
 import { createGeminiApi } from './gemini/api.js'
 import { createCodeAssist } from './gemini/code-assist.js'
@@ -15,7 +14,7 @@ import type { SimulatorOptions } from './options.js'
 import { writePoolFiles } from './pool-files.js'
 import { defaultReply, replyTo, type ReplyScript } from './reply.js'
 import type { SimRequest } from './request.js'
-import { createSimulatorServer, listen, stop } from './server.js'
+import { SimulatorServer } from './server.js'
 import type { Upstream, World } from './upstream.js'
 import { violationsOf } from './violations.js'
 
@@ -30,7 +29,7 @@ export class Simulator {
   readonly #script = new FaultScript()
   readonly #journal: Journal
   readonly #forbidden: string[] = []
-  readonly #server: Server
+  readonly #server: SimulatorServer
   #reply: ReplyScript = defaultReply
   #port: number
 
@@ -40,7 +39,7 @@ export class Simulator {
     this.#port = options.port ?? 0
     this.#accounts = new Accounts(options, now)
     this.#journal = new Journal(options.remember ?? 10_000)
-    this.#server = createSimulatorServer({
+    this.#server = new SimulatorServer({
       upstreams: upstreamsOf(this.#accounts, options, this.#world(now)),
       script: this.#script,
       now,
@@ -98,7 +97,7 @@ export class Simulator {
     return this.#accounts.addGemini(options)
   }
 
-  /** Scripts a fault for requests to come; the first rule that matches is used. */
+  /** Scripts a fault for requests or frames to come; the first rule that matches is used. */
   fail(rule: FaultRule): ScriptedFault {
     return this.#script.add(rule)
   }
@@ -130,13 +129,13 @@ export class Simulator {
 
   /** Refuses connections, as when the upstream is down; open ones are ended. */
   async down(): Promise<void> {
-    await stop(this.#server)
+    await this.#server.stop()
   }
 
   /** Listens again, on the same port. */
   async up(): Promise<void> {
     if (this.#server.listening) return
-    this.#port = await listen(this.#server, this.#options.host ?? '127.0.0.1', this.#port)
+    this.#port = await this.#server.listen(this.#options.host ?? '127.0.0.1', this.#port)
   }
 
   /** Ends every connection; twice is harmless. */

@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from 'node:http'
 import type { Answer } from './answer.js'
 import type { Reply } from './reply.js'
 import type { SimRequest, UpstreamKind } from './request.js'
@@ -9,6 +10,18 @@ export interface Upstream {
   /** Id of the account whose credential came, expired or not. */
   account(request: SimRequest): string | undefined
   answer(request: SimRequest): Answer
+  /** Lets a WebSocket in, or refuses it over HTTP. An upstream without this answers 426. */
+  upgrade?(request: SimRequest): Answer | Dialogue
+}
+
+/** What an upstream says over one WebSocket. */
+export interface Dialogue {
+  /** Headers of the 101. */
+  readonly headers: OutgoingHttpHeaders
+  /** Does what a frame asks for, and gives the frames that answer it. */
+  receive(frame: unknown): readonly object[]
+  /** The frame that refuses another one, as HTTP would with this answer. */
+  refuse(frame: unknown, answer: Answer): object
 }
 
 /** What the upstreams share. */

@@ -1,10 +1,11 @@
 import { type Answer, json, notFound } from '../answer.js'
 import type { SimRequest } from '../request.js'
-import type { Upstream, World } from '../upstream.js'
+import type { Dialogue, Upstream, World } from '../upstream.js'
 import type { CodexAccount } from './account.js'
 import { expired, foreignAccount, missingToken, unknownToken } from './errors.js'
 import { models } from './models.js'
 import { createResponses } from './responses.js'
+import { createResponsesSocket } from './responses-socket.js'
 import { TurnStates } from './turn-state.js'
 import { wham } from './wham.js'
 
@@ -15,27 +16,33 @@ const CODEX = '/backend-api/codex/'
 export function createBackend(accounts: readonly CodexAccount[], world: World): Upstream[] {
   const holder = (request: SimRequest) =>
     accounts.find((account) => account.stateOf(bearer(request)) !== undefined)
-  const responses = createResponses(new TurnStates(world), world)
-  const upstream = (kind: 'codex' | 'wham', owns: Upstream['owns'], serve: Serve): Upstream => ({
-    kind,
-    owns,
-    account: (request) => holder(request)?.id,
-    answer: (request) => {
-      const account = holder(request)
-      return refusal(request, account) ?? (account ? serve(request, account) : unknownToken)
-    },
-  })
+  const serve = <T>(request: SimRequest, give: Give<T>): Answer | T => {
+    const account = holder(request)
+    return refusal(request, account) ?? (account ? give(request, account) : unknownToken)
+  }
+  const turnStates = new TurnStates(world)
+  const responses = createResponses(turnStates, world)
+  const socket = createResponsesSocket(turnStates, world)
+  const account = (request: SimRequest) => holder(request)?.id
   return [
-    upstream('codex', (path) => path.startsWith(CODEX), codexPaths(responses)),
-    upstream(
-      'wham',
-      (path) => path.startsWith(ROOT),
-      (request, account) => wham(request, account, world),
-    ),
+    {
+      kind: 'codex',
+      owns: (path) => path.startsWith(CODEX),
+      account,
+      answer: (request) => serve(request, codexPaths(responses)),
+      upgrade: (request) =>
+        request.path === `${CODEX}responses` ? serve<Answer | Dialogue>(request, socket) : notFound,
+    },
+    {
+      kind: 'wham',
+      owns: (path) => path.startsWith(ROOT),
+      account,
+      answer: (request) => serve(request, (_, account) => wham(request, account, world)),
+    },
   ]
 }
 
-type Serve = (request: SimRequest, account: CodexAccount) => Answer
+type Give<T> = (request: SimRequest, account: CodexAccount) => T
 
 /** Why a caller is not let in. A token opens its own account and no other. */
 function refusal(request: SimRequest, account: CodexAccount | undefined): Answer | undefined {
@@ -51,7 +58,7 @@ function bearer(request: SimRequest): string {
   return /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? ''
 }
 
-function codexPaths(responses: Serve): Serve {
+function codexPaths(responses: Give<Answer>): Give<Answer> {
   return function serve(request, account) {
     const route = `${request.method} ${request.path.slice(CODEX.length)}`
     if (route === 'POST responses') return responses(request, account)

@@ -21,6 +21,17 @@ export const badRequest = (detail: string): Answer => json(400, { detail })
 export const invalidRequest = (code: string, message: string): Answer =>
   json(400, { error: { message, type: 'invalid_request_error', param: null, code } })
 
+/** Only the WebSocket on which a response was made knows its id, when nothing is stored. */
+export const previousNotFound = (id: string): Answer =>
+  json(400, {
+    error: {
+      message: `Previous response with id '${id}' not found.`,
+      type: 'invalid_request_error',
+      param: 'previous_response_id',
+      code: 'previous_response_not_found',
+    },
+  })
+
 /** Body of the 429 that ends a quota window. Times in ms since 1970. */
 export function usageLimitBody(plan: string | undefined, resetsAt: number | undefined, now: number): object {
   const until = resetsAt === undefined ? {} : resetFields(resetsAt, now)

@@ -23,8 +23,8 @@ export function responseEvents(given: Response): Item[] {
   return events.map((event, sequence_number) => ({ ...event, sequence_number }))
 }
 
-/** The finished response: what a request without `stream` is answered. */
-export function wholeResponse({ model, items, usage, now }: Response) {
+/** The finished response. */
+function wholeResponse({ model, items, usage, now }: Response) {
   responses += 1
   return {
     id: `resp_sim_${responses}`,

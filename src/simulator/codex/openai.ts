@@ -1,11 +1,14 @@
 import { type Answer, eventStream, json, notFound } from '../answer.js'
 import { field, text } from '../json.js'
 import type { SimRequest } from '../request.js'
-import type { Upstream, World } from '../upstream.js'
+import type { Dialogue, Upstream, World } from '../upstream.js'
 import { askedOf } from './asked.js'
+import { ResponsesDialogue } from './dialogue.js'
 import { invalidRequest } from './errors.js'
-import { responseEvents, sseFrame, wholeResponse } from './events.js'
-import { outputItems } from './output.js'
+import { responseEvents, sseFrame } from './events.js'
+import { type Item, outputItems } from './output.js'
+import { prewarm } from './responses-socket.js'
+import type { Turn } from './turn.js'
 import { usageOf } from './usage.js'
 
 const ROOT = '/openai/v1/'
@@ -37,31 +40,53 @@ export function openAiKey({ id, key = `sk-sim-${id}` }: OpenAiKeyOptions): OpenA
 export function createOpenAi(keys: readonly OpenAiKey[], world: World): Upstream {
   const holder = (request: SimRequest) =>
     keys.find(({ key }) => request.headers.authorization === `Bearer ${key}`)
+  const open = (request: SimRequest) => {
+    const key = holder(request)
+    return key?.revoked ? undefined : key
+  }
   return {
     kind: 'openai',
     owns: (path) => path.startsWith(ROOT),
     account: (request) => holder(request)?.id,
     answer(request) {
-      const key = holder(request)
-      if (!key || key.revoked) return invalidKey
+      const key = open(request)
+      if (!key) return invalidKey
       const route = `${request.method} ${request.path.slice(ROOT.length)}`
       if (route === 'GET models') return json(200, { object: 'list', data: [] })
       return route === 'POST responses' ? responses(request, key, world) : notFound
+    },
+    upgrade(request) {
+      const key = open(request)
+      if (!key) return invalidKey
+      return request.path === `${ROOT}responses` ? socket(request, key, world) : notFound
     },
   }
 }
 
 /** Without `stream: true` the whole response comes as one JSON object. */
 function responses(request: SimRequest, key: OpenAiKey, world: World): Answer {
-  const model = text(request.json, 'model')
+  const body = request.json
+  const taken = takeTurn({ request, body, length: request.body.length }, key, world)
+  if ('status' in taken) return taken
+  const headers = { 'openai-processing-ms': '1', 'x-ratelimit-remaining-requests': '999' }
+  if (field(body, 'stream') !== true) return json(200, field(taken.at(-1), 'response'), headers)
+  return eventStream({ events: taken, frame: sseFrame }, headers)
+}
+
+function socket(request: SimRequest, key: OpenAiKey, world: World): Dialogue {
+  return new ResponsesDialogue({ 'openai-processing-ms': '1' }, (body) => {
+    const turn = { request, body, length: JSON.stringify(body).length }
+    return field(body, 'generate') === false ? prewarm(turn, key, world) : takeTurn(turn, key, world)
+  })
+}
+
+function takeTurn(turn: Turn, key: OpenAiKey, world: World): Answer | readonly Item[] {
+  const model = text(turn.body, 'model')
   if (model === undefined)
     return invalidRequest('missing_required_parameter', "Missing required parameter: 'model'.")
-  const reply = world.reply(request, askedOf(request.json, key.id))
+  const reply = world.reply(turn.request, askedOf(turn.body, key.id))
   const items = outputItems(reply, key.id)
-  const given = { model, items, usage: usageOf(request, reply, key.cache), now: world.now() }
-  const headers = { 'openai-processing-ms': '1', 'x-ratelimit-remaining-requests': '999' }
-  if (field(request.json, 'stream') !== true) return json(200, wholeResponse(given), headers)
-  return eventStream({ events: responseEvents(given), frame: sseFrame }, headers)
+  return responseEvents({ model, items, usage: usageOf(turn, reply, key.cache), now: world.now() })
 }
 
 const invalidKey = json(401, {

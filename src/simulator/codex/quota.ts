@@ -20,8 +20,6 @@ export interface CodexCredits {
 /** A plan may have one window only. */
 export type CodexWindows = { primary: CodexWindow; secondary: CodexWindow | undefined }
 
-const seconds = (ms: number): number => Math.ceil(ms / 1000)
-
 const DEFAULTS: Record<WindowName, Omit<CodexWindow, 'resetsAt'>> = {
   primary: { usedPercent: 0, windowMinutes: 300, percentPerRequest: 1 },
   secondary: { usedPercent: 0, windowMinutes: 10_080, percentPerRequest: 0.2 },
@@ -65,43 +63,4 @@ export function fullWindow(windows: CodexWindows): CodexWindow | undefined {
     (late, window) => (late && window && late.resetsAt > window.resetsAt ? late : window),
     undefined,
   )
-}
-
-/** The `x-codex-*` headers of a response, with the capital `True` and `False` that the real one sends. */
-export function quotaHeaders(windows: CodexWindows, credits: CodexCredits, plan: string, now: number) {
-  return {
-    'x-codex-active-limit': 'codex',
-    'x-codex-plan-type': plan,
-    ...windowHeaders('primary', windows.primary, now),
-    ...windowHeaders('secondary', windows.secondary, now),
-    'x-codex-primary-over-secondary-limit-percent': '0',
-    'x-codex-credits-has-credits': credits.hasCredits ? 'True' : 'False',
-    'x-codex-credits-unlimited': credits.unlimited ? 'True' : 'False',
-    'x-codex-credits-balance': credits.balance,
-  }
-}
-
-/** A window that the plan does not have is sent as 0, 0 and an empty reset time. */
-function windowHeaders(
-  name: WindowName,
-  window: CodexWindow | undefined,
-  now: number,
-): Record<string, string> {
-  return {
-    [`x-codex-${name}-used-percent`]: String(Math.floor(window?.usedPercent ?? 0)),
-    [`x-codex-${name}-window-minutes`]: String(window?.windowMinutes ?? 0),
-    [`x-codex-${name}-reset-after-seconds`]: String(window ? seconds(window.resetsAt - now) : 0),
-    [`x-codex-${name}-reset-at`]: window ? String(seconds(window.resetsAt)) : '',
-  }
-}
-
-/** A window as `GET /wham/usage` shows it. */
-export function usageWindow(window: CodexWindow | undefined, now: number) {
-  if (!window) return null
-  return {
-    used_percent: Math.floor(window.usedPercent),
-    limit_window_seconds: window.windowMinutes * 60,
-    reset_after_seconds: seconds(window.resetsAt - now),
-    reset_at: seconds(window.resetsAt),
-  }
 }

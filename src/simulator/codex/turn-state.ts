@@ -2,6 +2,9 @@ import { randomBytes } from 'node:crypto'
 import type { SimRequest } from '../request.js'
 import type { World } from '../upstream.js'
 
+/** A header over HTTP, a field of `client_metadata` over a WebSocket. */
+export const TURN_STATE = 'x-codex-turn-state'
+
 /** The opaque `x-codex-turn-state` values given out, and to whom. */
 export class TurnStates {
   readonly #owners = new Map<string, string>()
@@ -19,11 +22,10 @@ export class TurnStates {
   }
 
   /** An echo of what another account was given means that a turn went to a second account with the first one's state. */
-  check(request: SimRequest, account: string): void {
-    const echoed = request.headers['x-codex-turn-state']
+  check(request: SimRequest, echoed: unknown, account: string): void {
     if (typeof echoed !== 'string') return
     const owner = this.#owners.get(echoed)
     if (owner === account) return
-    this.#world.violation(request, `x-codex-turn-state of ${owner ?? 'nobody'} sent for ${account}`)
+    this.#world.violation(request, `${TURN_STATE} of ${owner ?? 'nobody'} sent for ${account}`)
   }
 }

@@ -2,7 +2,8 @@ import { type Answer, json, notFound } from '../answer.js'
 import type { SimRequest } from '../request.js'
 import type { World } from '../upstream.js'
 import type { CodexAccount } from './account.js'
-import { fullWindow, roll, usageWindow } from './quota.js'
+import { fullWindow, roll } from './quota.js'
+import { usageWindow } from './quota-report.js'
 
 type Page = (account: CodexAccount, request: SimRequest, world: World) => unknown
 

@@ -1,0 +1,76 @@
+import * as oauth from 'oauth4webapi'
+import type { CodeGrant, Login } from '../../config/provider.js'
+
+/** What a callback says. `foreign`: it belongs to no login of ours, and may be anybody's. */
+export type Callback =
+  | ({ readonly kind: 'granted' } & CodeGrant)
+  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'foreign' }
+
+export interface Authorization {
+  /** The page where the person agrees. */
+  readonly url: string
+  readonly judge: (callback: URLSearchParams) => Callback
+}
+
+/** Begins one login: a state and a PKCE verifier that are used for it alone. */
+export async function authorize(login: Login, redirectUri: string): Promise<Authorization> {
+  const state = oauth.generateRandomState()
+  const verifier = oauth.generateRandomCodeVerifier()
+  const url = new URL(login.authorizeUrl)
+  const parameters = {
+    response_type: 'code',
+    client_id: login.clientId,
+    redirect_uri: redirectUri,
+    scope: login.scope,
+    state,
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: 'S256',
+    ...login.parameters,
+  }
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value)
+  return { url: url.href, judge: (callback) => judge(callback, login, state, { verifier, redirectUri }) }
+}
+
+function judge(
+  callback: URLSearchParams,
+  { issuer, clientId }: Login,
+  state: string,
+  grant: Omit<CodeGrant, 'code'>,
+): Callback {
+  try {
+    const code = oauth.validateAuthResponse({ issuer }, { client_id: clientId }, callback, state).get('code')
+    return code ? { kind: 'granted', code, ...grant } : { kind: 'foreign' }
+  } catch (error) {
+    if (!(error instanceof oauth.AuthorizationResponseError)) return { kind: 'foreign' }
+    const { error: code, error_description: description } = error
+    return { kind: 'refused', reason: printable([code, description].filter(Boolean).join(': ')) }
+  }
+}
+
+/** It is shown on a terminal, which obeys control characters. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 300)
+}
+
+/** Sends an authorization code to the token endpoint; what `fetch` throws is thrown. */
+export function redeemCode(
+  { issuer, tokenUrl, clientId, clientSecret }: Login,
+  { code, verifier, redirectUri }: CodeGrant,
+  context: { readonly fetch: typeof fetch; readonly signal: AbortSignal },
+): Promise<Response> {
+  return oauth.genericTokenEndpointRequest(
+    { issuer, token_endpoint: tokenUrl },
+    { client_id: clientId },
+    clientSecret === undefined ? oauth.None() : oauth.ClientSecretPost(clientSecret),
+    'authorization_code',
+    { code, code_verifier: verifier, redirect_uri: redirectUri },
+    {
+      signal: context.signal,
+      headers: { 'user-agent': 'codex-pool' },
+      [oauth.customFetch]: context.fetch as unknown as typeof fetch,
+      // The config has made sure that what is not https is on this machine.
+      [oauth.allowInsecureRequests]: true,
+    },
+  )
+}

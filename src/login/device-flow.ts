@@ -1,0 +1,43 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { CallContext, CodeGrant, DeviceCode, DeviceProgress, Login } from '../../config/provider.js'
+import { LoginFailed } from './failure.js'
+import type { Person } from './person.js'
+
+/**
+ * A login with a code that the person enters in a browser anywhere.
+ * @throws {LoginFailed}, and what `device` throws
+ */
+export async function deviceFlow(
+  device: NonNullable<Login['device']>,
+  person: Pick<Person, 'say'>,
+  call: () => CallContext,
+): Promise<CodeGrant> {
+  const code = await device(call())
+  person.say(
+    `Open this page in any browser, sign in with the account that is to join the pool, and enter the code:\n\n` +
+      `  ${code.page}\n\n  ${code.code}\n\nEnter a code only if you have asked for it yourself. Waiting …`,
+  )
+  for (;;) {
+    const progress = await poll(code, person, call())
+    if (progress.kind === 'granted') return progress
+    if (progress.kind === 'refused') throw new LoginFailed('login_refused', progress.reason)
+    if (Date.now() >= code.expiresAt)
+      throw new LoginFailed('login_expired', 'the code was not entered in time; start again')
+    await delay(code.intervalMs)
+  }
+}
+
+/** A network that is down for a moment does not end the login: the code lives on. */
+async function poll(
+  code: DeviceCode,
+  person: Pick<Person, 'say'>,
+  context: CallContext,
+): Promise<DeviceProgress> {
+  try {
+    return await code.poll(context)
+  } catch (error) {
+    const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException }
+    person.say(`The issuer does not answer (${cause?.code ?? message}); trying again …`)
+    return { kind: 'pending' }
+  }
+}
