@@ -13,20 +13,20 @@ export function hold(answer: HeldAnswer, options: HoldOptions): Promise<HeldAnsw
   const { response } = answer
   return new Promise((resolve) => {
     let begun = Buffer.concat(answer.begun)
-    const stop = (ended: boolean) => {
+    const stop = () => {
       clearTimeout(timer)
-      response.off('data', onData).off('end', onEnd).off('close', onClose)
+      response.off('data', onData).off('end', stop).off('close', stop)
       response.pause()
+      // Not whether `end` has come: of an answer that was there as a whole it comes in a moment, paused or not.
+      const ended = response.complete && response.readableLength === 0
       resolve({ ...answer, begun: [begun], ended })
     }
     const onData = (chunk: Buffer) => {
       begun = Buffer.concat([begun, chunk])
-      if (begun.length >= options.maxBytes || options.enough?.(begun)) stop(false)
+      if (begun.length >= options.maxBytes || options.enough?.(begun)) stop()
     }
-    const onEnd = () => stop(true)
-    const onClose = () => stop(response.readableEnded)
-    const timer = setTimeout(() => stop(false), options.maxMs)
-    response.on('data', onData).once('end', onEnd).once('close', onClose)
+    const timer = setTimeout(stop, options.maxMs)
+    response.on('data', onData).once('end', stop).once('close', stop)
   })
 }
 

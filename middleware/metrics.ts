@@ -11,7 +11,7 @@ const CLIENT_LEFT = 499
 
 export interface MetricsOptions {
   readonly metrics: Metrics
-  readonly ledger: () => Ledger
+  readonly ledger: Ledger
   readonly events: Events
   readonly explanations: Explanations
 }
@@ -25,7 +25,7 @@ export function metrics({ metrics: counters, ledger, events, explanations }: Met
       const status = response.headersSent ? response.statusCode : CLIENT_LEFT
       explanations.end(exchange, response.headersSent ? response.statusCode : undefined)
       count(counters, exchange, status)
-      if (exchange.attempts.length > 0) ledger().record(recordOf(exchange, status))
+      if (exchange.attempts.length > 0) ledger.record(recordOf(exchange, status))
       const { id, method, path, servedBy, attempts } = exchange
       const durationMs = Date.now() - exchange.startedAt
       events.emit('request', {

@@ -1,6 +1,7 @@
 import type { AccountState } from '../config/provider.js'
 import type { Accounts } from './accounts/registry.js'
 import { redact } from './log.js'
+import type { Stores } from './stores.js'
 
 export interface HealthReport {
   readonly status: 'ok' | 'degraded'
@@ -17,18 +18,20 @@ export interface HealthReport {
 
 const REMEMBERED_ERRORS = 20
 
+export interface HealthOptions {
+  readonly accounts: Accounts
+  /** Why the last reload kept the old configuration. */
+  readonly configProblem: () => string | undefined
+  readonly stores: Stores
+  readonly now: () => number
+}
+
 /** What `/healthz` tells. */
 export class Health {
   readonly #startedAt = Date.now()
   #errors: { at: string; message: string }[] = []
-  /** Why the last reload kept the old configuration. */
-  configProblem: string | undefined
 
-  constructor(
-    private readonly accounts: Accounts,
-    private readonly failing: () => readonly (string | undefined)[],
-    private readonly now: () => number,
-  ) {}
+  constructor(private readonly options: HealthOptions) {}
 
   error(message: string): void {
     this.#errors.push({ at: new Date().toISOString(), message: redact(message) })
@@ -37,23 +40,24 @@ export class Health {
 
   report(): HealthReport {
     const byProvider: Record<string, Partial<Record<AccountState, number>>> = {}
-    for (const account of this.accounts.all()) {
+    const { accounts, now } = this.options
+    for (const account of accounts.all()) {
       const states = (byProvider[account.provider] ??= {})
-      const state = account.state(this.now())
+      const state = account.state(now())
       states[state] = (states[state] ?? 0) + 1
     }
     const problems = this.#problems()
     return {
       status: problems.length > 0 ? 'degraded' : 'ok',
       uptimeSeconds: Math.floor((Date.now() - this.#startedAt) / 1000),
-      accounts: { total: this.accounts.all().length, byProvider },
+      accounts: { total: accounts.all().length, byProvider },
       problems,
       recentErrors: this.#errors,
     }
   }
 
   #problems(): string[] {
-    const { accounts } = this
+    const { accounts, configProblem, stores } = this.options
     const files = [...accounts.skipped, ...accounts.warnings].map(({ file, reason }) => `${file}: ${reason}`)
     const logins = accounts
       .all()
@@ -66,7 +70,7 @@ export class Health {
         unsaved ? `${id}: its renewed login is in memory only, the file cannot be written (${unsaved})` : [],
       )
     const empty = accounts.all().length === 0 ? ['the pool has no account'] : []
-    const own = [this.configProblem, ...this.failing()].filter((problem) => problem !== undefined)
+    const own = [configProblem() ?? [], stores.failing()].flat()
     return [...empty, ...own, ...unsaved, ...logins, ...files].map(redact)
   }
 }

@@ -8,7 +8,7 @@ import { Tokens } from './accounts/tokens.js'
 import type { Events } from './events.js'
 import type { Memory } from './memory.js'
 import type { Network } from './network.js'
-import type { Settings } from './snapshot.js'
+import type { Settings } from './settings.js'
 
 export interface PoolContext {
   readonly settings: () => Settings

@@ -7,6 +7,7 @@ import { jwt, poolAccount, request, type RequestParts } from './provider-kit.js'
 const settings = {
   apiKeys: 'never' as const,
   allow: ['files/'],
+  codexHome: false as const,
   responsesBase: 'https://chat.test/backend-api/codex',
   whamBase: 'https://chat.test/backend-api',
   refreshBase: 'https://auth.test',

@@ -7,6 +7,7 @@ import { account, answer, jwt, request, type RequestParts } from './provider-kit
 const settings = {
   apiKeys: 'never' as const,
   allow: [] as string[],
+  codexHome: false as const,
   responsesBase: 'https://chat.test/backend-api/codex',
   whamBase: 'https://chat.test/backend-api',
   refreshBase: 'https://auth.test',

@@ -41,7 +41,7 @@ export class Turn {
     const { exchange, account, metrics, ledger, number } = this.to
     const { matched, client, pinKeys } = exchange
     if (usage) recordTokens(metrics, account.id, usage)
-    ledger().record({
+    ledger.record({
       id: `${exchange.id}-${number}`,
       at: this.#startedAt,
       provider: matched.providerName,

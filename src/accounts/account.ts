@@ -93,9 +93,11 @@ export class Account {
     }
   }
 
-  /** A success: it can serve, for this model. */
-  succeeded(model: string | undefined): void {
-    for (const [scope] of this.#cooldownsFor(model)) this.#cooldowns.delete(scope)
+  /** A success: it can serve, for this model, unless that has just filled its window. */
+  succeeded(model: string | undefined, now: number): void {
+    const full = this.windows.full(now)
+    for (const [scope, { kind }] of this.#cooldownsFor(model))
+      if (kind !== 'exhausted' || !full || (full.model ?? WHOLE) !== scope) this.#cooldowns.delete(scope)
   }
 
   rest(verdict: Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>, now: number): Cooldown {

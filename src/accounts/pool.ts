@@ -41,7 +41,7 @@ export class Pool {
   }
 
   succeeded(account: Account, model: string | undefined): void {
-    account.succeeded(model)
+    account.succeeded(model, this.now())
     this.parts.save(account)
   }
 
@@ -55,7 +55,17 @@ export class Pool {
 
   needsLogin(account: Account, reason: string): void {
     account.loginNeeded = { reason, since: this.now() }
+    this.parts.save(account)
     this.parts.events.emit('refresh', { account: account.key, outcome: `needs login: ${reason}` })
+  }
+
+  /** The user's word, which nothing else changes. Returns whether there is an account of this id. */
+  setDisabled(id: string, disabled: boolean): boolean {
+    const account = this.accounts.all().find((candidate) => candidate.id === id)
+    if (!account) return false
+    account.disabled = disabled
+    this.parts.save(account)
+    return true
   }
 
   observe(account: Account, quota: Quota, source: 'headers' | 'poll'): void {

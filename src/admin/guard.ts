@@ -14,10 +14,18 @@ export function fromHere(access: () => ResolvedConfig['access']): RequestHandler
 
 /** Reading is open on this machine, unless there are access keys: a client key never opens `/admin`. */
 export function mayRead(access: () => ResolvedConfig['access'], token: string): RequestHandler {
-  return function mayRead(request, _response, next) {
+  const needToken = mayChange(token)
+  return function mayRead(request, response, next) {
     const rules = access()
     if (rules === 'host-app' || rules.keys === false) return next()
     if (rules.keys === undefined && isLoopback(request.socket.remoteAddress)) return next()
+    needToken(request, response, next)
+  }
+}
+
+/** What changes accounts needs the token, wherever it comes from: any program on this machine can reach loopback. */
+export function mayChange(token: string): RequestHandler {
+  return function mayChange(request, _response, next) {
     const presented = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1]
     if (presented !== undefined && sameSecret(presented, token)) return next()
     const how = 'Authorization: Bearer TOKEN, from the file admin-token beside the database'

@@ -2,9 +2,11 @@ import express, { type Request, type Response, type Router } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
 import { answerFailure, GatewayFailure, send, type FailureOptions } from '../../middleware/failure.js'
 import type { Explanations } from '../../middleware/explanation.js'
+import type { SkippedFile } from '../accounts/registry.js'
 import type { Health } from '../health.js'
 import type { Metrics } from '../metrics.js'
 import type { AccountReport } from './account-report.js'
+import { changesRouter } from './changes.js'
 import { fromHere, mayRead } from './guard.js'
 
 export interface AdminParts extends FailureOptions {
@@ -12,15 +14,21 @@ export interface AdminParts extends FailureOptions {
   readonly token: string
   readonly health: Health
   readonly metrics: Metrics
-  readonly accounts: () => readonly AccountReport[]
-  readonly skipped: () => readonly { readonly file: string; readonly reason: string }[]
+  readonly gateway: Administered
   readonly explanations: Explanations
-  readonly reload: () => Promise<ReloadReport>
+}
+
+/** What can be asked of a gateway. */
+export interface Administered {
+  accounts(): readonly AccountReport[]
+  skipped(): readonly SkippedFile[]
+  setDisabled(id: string, disabled: boolean): AccountReport | undefined
+  reload(): Promise<ReloadReport>
 }
 
 export interface ReloadReport {
   readonly accounts: number
-  readonly skipped: readonly { readonly file: string; readonly reason: string }[]
+  readonly skipped: readonly SkippedFile[]
   /** Why the running configuration was kept; the accounts were read again all the same. */
   readonly configProblem?: string | undefined
 }
@@ -36,7 +44,10 @@ export function adminRouter(parts: AdminParts): Router {
     response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
   })
   router.get('/admin/accounts', read, (_request, response) =>
-    send(response, { status: 200, body: { accounts: parts.accounts(), skipped: parts.skipped() } }),
+    send(response, {
+      status: 200,
+      body: { accounts: parts.gateway.accounts(), skipped: parts.gateway.skipped() },
+    }),
   )
   router.get('/admin/requests/:id', read, (request, response, next) => {
     const body = parts.explanations.get(String(request.params.id))
@@ -44,9 +55,10 @@ export function adminRouter(parts: AdminParts): Router {
     else next(new GatewayFailure(404, 'unknown_request', 'no request of this id is remembered'))
   })
   router.post('/admin/reload', read, async (_request, response) => {
-    const report = await parts.reload()
+    const report = await parts.gateway.reload()
     send(response, { status: report.configProblem === undefined ? 200 : 400, body: report })
   })
+  router.use('/admin/accounts', changesRouter(parts.token, parts.gateway))
   router.all(['/healthz', '/metrics', '/admin/accounts', '/admin/reload'], wrongMethod)
   router.use('/admin', (_request, _response, next) =>
     next(new GatewayFailure(404, 'no_route', 'no such endpoint')),

@@ -1,7 +1,7 @@
 import Table from 'cli-table3'
 import type { AccountReport } from '../admin/account-report.js'
 import { readConfig } from '../config-source.js'
-import { createGateway } from '../gateway.js'
+import { createGateway } from '../create-gateway.js'
 import { adminCall } from './admin-call.js'
 import type { CommonOptions } from './main.js'
 import { flagsOf, print } from './serve.js'

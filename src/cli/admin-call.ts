@@ -24,9 +24,15 @@ export async function adminCall<T>(
   } catch {
     return undefined
   }
-  const body = (await response.json()) as T & { error?: { message?: string; code?: string } }
+  const body = (await response.json()) as T & Refusal
   if (response.ok) return body
-  throw Object.assign(new Error(body.error?.message ?? `status ${response.status}`), {
+  throw Object.assign(new Error(body.error?.message ?? body.configProblem ?? `status ${response.status}`), {
     code: body.error?.code ?? 'refused',
   })
+}
+
+interface Refusal {
+  readonly error?: { readonly message?: string; readonly code?: string }
+  /** Of a reload that has kept the running configuration. */
+  readonly configProblem?: string
 }

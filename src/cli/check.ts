@@ -1,7 +1,7 @@
 import { describeConfig } from '../../config/index.js'
 import { readConfig } from '../config-source.js'
 import { builtinStrategies } from '../strategies/index.js'
-import { settingsOf } from '../snapshot.js'
+import { settingsOf } from '../settings.js'
 import type { CommonOptions } from './main.js'
 import { flagsOf, print } from './serve.js'
 

@@ -2,11 +2,15 @@
 import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
 import { showAccounts } from './accounts.js'
+import { add, type AddOptions } from './add.js'
 import { check } from './check.js'
 import { showClients } from './clients.js'
 import { demo } from './demo.js'
+import { setDisabled } from './enable.js'
 import { exitWith } from './exit.js'
 import { explain } from './explain.js'
+import { login, type LoginOptions } from './login.js'
+import { remove } from './remove.js'
 import { serve } from './serve.js'
 
 /** What every command takes. */
@@ -40,6 +44,36 @@ program
   .description('validate the configuration and print it with every default')
   .action(guarded(check))
 program.command('accounts').description('show the accounts and their state').action(guarded(showAccounts))
+program
+  .command('login <provider>')
+  .description('log in and add the account to the pool, or renew its login (codex, gemini)')
+  .addOption(
+    new Option(
+      '--device',
+      'with a code, for a browser on any machine (default where there is none here)',
+    ).conflicts('browser'),
+  )
+  .option('--browser', 'with a browser on this machine, or a pasted address')
+  .option('--name <name>', "name of the account's file (default: from the e-mail address)")
+  .action((provider: string, own: LoginOptions) => login(program.opts(), provider, own).catch(exitWith))
+program
+  .command('add <file>')
+  .description('copy a credential file into the pool (auth.json, oauth_creds.json, an API key)')
+  .option('--force <id>', 'replace the login of this account, which is of the same user and workspace')
+  .option('--name <name>', "name of the account's file (default: from the e-mail address)")
+  .action((file: string, own: AddOptions) => add(program.opts(), file, own).catch(exitWith))
+program
+  .command('remove <id>')
+  .description("delete an account's credential file from the pool")
+  .action((id: string) => remove(program.opts(), id).catch(exitWith))
+program
+  .command('disable <id>')
+  .description('send no requests to an account until it is enabled; its login is kept fresh')
+  .action((id: string) => setDisabled(program.opts(), id, true).catch(exitWith))
+program
+  .command('enable <id>')
+  .description('use a disabled account again')
+  .action((id: string) => setDisabled(program.opts(), id, false).catch(exitWith))
 program
   .command('clients')
   .description('print the lines that point Codex CLI and Gemini CLI here')

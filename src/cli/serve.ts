@@ -1,5 +1,6 @@
 import type { Flags } from '../../config/index.js'
-import { createGateway, type Gateway } from '../gateway.js'
+import { createGateway } from '../create-gateway.js'
+import type { Gateway } from '../gateway.js'
 import { startServer, type RunningServer } from '../server.js'
 import { clientLines } from './clients.js'
 import { firstSteps } from './first-steps.js'

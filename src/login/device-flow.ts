@@ -1,18 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CallContext, CodeGrant, DeviceCode, DeviceProgress, Login } from '../../config/provider.js'
-import { LoginFailed } from './failure.js'
+import { LoginFailed, unreachable } from './failure.js'
 import type { Person } from './person.js'
 
 /**
  * A login with a code that the person enters in a browser anywhere.
- * @throws {LoginFailed}, and what `device` throws
+ * @throws {LoginFailed}
  */
 export async function deviceFlow(
-  device: NonNullable<Login['device']>,
+  login: Login,
   person: Pick<Person, 'say'>,
   call: () => CallContext,
 ): Promise<CodeGrant> {
-  const code = await device(call())
+  const code = await request(login, call())
   person.say(
     `Open this page in any browser, sign in with the account that is to join the pool, and enter the code:\n\n` +
       `  ${code.page}\n\n  ${code.code}\n\nEnter a code only if you have asked for it yourself. Waiting …`,
@@ -24,6 +24,17 @@ export async function deviceFlow(
     if (Date.now() >= code.expiresAt)
       throw new LoginFailed('login_expired', 'the code was not entered in time; start again')
     await delay(code.intervalMs)
+  }
+}
+
+async function request(login: Login, context: CallContext): Promise<DeviceCode> {
+  if (!login.device) throw new LoginFailed('issuer_error', 'this provider has no device codes; use --browser')
+  try {
+    return await login.device(context)
+  } catch (error) {
+    // As fetch throws; anything else is the provider's own words.
+    if (error instanceof TypeError) throw unreachable(login.tokenUrl, error)
+    throw new LoginFailed('issuer_error', (error as Error).message)
   }
 }
 

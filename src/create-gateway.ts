@@ -1,0 +1,83 @@
+import type { UserConfig } from '../config/config.js'
+import type { Environment, Flags } from '../config/index.js'
+import { openAdminToken } from './admin/token.js'
+import { Events } from './events.js'
+import { Gateway } from './gateway.js'
+import { Health } from './health.js'
+import { logEvents } from './log-events.js'
+import { openLog } from './log.js'
+import { Memory } from './memory.js'
+import { Metrics } from './metrics.js'
+import { Network } from './network.js'
+import { assemblePool } from './pool-assembly.js'
+import { PoolFiles } from './pool-files.js'
+import { CurrentSettings } from './settings.js'
+import { openStores } from './stores.js'
+
+export interface GatewayOptions {
+  /** The path under which the host app mounts `middleware`; `upgrade` leaves other paths alone. @default '' (the root) */
+  readonly mountPath?: string
+  /** @default process.env */
+  readonly env?: Environment
+  /** What relative paths in flags and environment start from, and where a config file is looked for. @default process.cwd() */
+  readonly cwd?: string
+  /** Settings that go before all others. */
+  readonly flags?: Flags
+}
+
+/**
+ * Opens a pool.
+ * @param config a configuration, a configuration file, or nothing: then a file is looked for, and without one the
+ * defaults run
+ * @throws {ConfigError} with every problem of the configuration
+ * @throws `StoreLockedError`, `DatabaseError`
+ */
+export async function createGateway(
+  config?: string | UserConfig,
+  options: GatewayOptions = {},
+): Promise<Gateway> {
+  const { mountPath = '', env = process.env, cwd = process.cwd(), flags = {} } = options
+  const now = Date.now
+  const settings = await CurrentSettings.open({ config, cwd, env, flags })
+  const log = openLog(settings.config.log)
+  const stores = await openStores(settings.config, log, now)
+  const memory = new Memory(stores.state)
+  const network = new Network()
+  const events = new Events()
+  const closing = new AbortController()
+  const current = () => settings.current
+  const { pool, background } = assemblePool({
+    settings: current,
+    memory,
+    network,
+    events,
+    closing: closing.signal,
+    now,
+  })
+  const metrics = new Metrics(pool.accounts, now)
+  const health = new Health({ accounts: pool.accounts, configProblem: () => settings.problem, stores, now })
+  logEvents({ events, log, health, metrics })
+  const onUnexpected = (error: Error) => {
+    log.error(error.stack ?? error.message)
+    health.error(error.message)
+  }
+  const files = new PoolFiles({ pool, settings: current, onError: onUnexpected })
+  await files.open()
+  background.start()
+  return new Gateway({
+    mountPath,
+    settings,
+    log,
+    stores,
+    network,
+    events,
+    pool,
+    background,
+    files,
+    metrics,
+    health,
+    adminToken: await openAdminToken(settings.config.database),
+    closing,
+    onUnexpected,
+  })
+}
