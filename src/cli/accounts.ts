@@ -36,6 +36,8 @@ export function tableOf(accounts: readonly AccountReport[]): string {
   const table = new Table({
     head: ['account', 'provider', 'plan', 'state', 'used', 'resets', 'requests 24 h', 'tokens 24 h', 'why'],
     style: { head: [], border: [] },
+    // One line an account.
+    chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },
   })
   for (const account of accounts) {
     const fullest = [...account.windows].sort((a, b) => (b.usedPercent ?? -1) - (a.usedPercent ?? -1))[0]

@@ -1,0 +1,71 @@
+import type { Gateway } from '../gateway.js'
+import { faults, type Simulator } from '../simulator/index.js'
+import { print } from './serve.js'
+
+/** Conversations of both clients, one of which meets a limit on the way; each attempt is shown as it happens. */
+export async function demoTraffic(url: string, gateway: Gateway, simulator: Simulator): Promise<void> {
+  print('\nFour conversations of three turns; in the second turn one account reaches its limit:\n')
+  const show = ({
+    account,
+    status,
+    outcome,
+  }: {
+    account: string
+    status?: number | undefined
+    outcome: string
+  }) => print(`    ${account.padEnd(20)} ${status ?? '-'}  ${outcome}`)
+  gateway.on('attempt', show)
+  for (let turn = 1; turn <= 3; turn++) {
+    for (const { name, ask } of conversations) {
+      if (turn === 2 && name.startsWith('green')) {
+        const limit = faults.usageLimit({ resetsAt: Date.now() + 3_600_000 })
+        simulator.fail({ path: '/codex/responses', with: limit })
+      }
+      print(`  ${name}, turn ${turn}`)
+      await ask(url, name, `Turn ${turn} of conversation ${name}`)
+    }
+  }
+  gateway.off('attempt', show)
+}
+
+type Ask = (url: string, conversation: string, text: string) => Promise<void>
+
+const askCodex: Ask = (url, conversation, text) =>
+  post(
+    `${url}/v1/responses`,
+    { 'session-id': `demo-${conversation}` },
+    {
+      model: 'gpt-5.5',
+      stream: true,
+      store: false,
+      input: [{ type: 'message', role: 'user', content: [{ type: 'input_text', text }] }],
+    },
+  )
+
+const askGemini: Ask = (url, conversation, text) =>
+  post(
+    `${url}/v1internal:streamGenerateContent?alt=sse`,
+    {},
+    {
+      model: 'gemini-2.5-pro',
+      project: 'demo',
+      user_prompt_id: `demo-${conversation}`,
+      request: { contents: [{ role: 'user', parts: [{ text }] }], session_id: `demo-${conversation}` },
+    },
+  )
+
+const conversations: readonly { readonly name: string; readonly ask: Ask }[] = [
+  { name: 'red (Codex)', ask: askCodex },
+  { name: 'green (Codex)', ask: askCodex },
+  { name: 'blue (Codex)', ask: askCodex },
+  { name: 'gold (Gemini)', ask: askGemini },
+]
+
+async function post(url: string, headers: Record<string, string>, body: object): Promise<void> {
+  const init = {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  }
+  await (await fetch(url, init)).text()
+}
