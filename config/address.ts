@@ -1,5 +1,5 @@
 import { isLoopback } from './loopback.js'
-import type { Fault } from './rules.js'
+import type { Fault } from './problems.js'
 
 /** Credentials are sent there: nobody on the way may read them. */
 export function checkUpstream(address: string): Fault | undefined {

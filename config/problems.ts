@@ -49,6 +49,9 @@ export interface Problem {
 }
 
 /** Thrown when a configuration cannot be used. Carries every problem of it at once; its message is for people. */
+/** What is wrong with one value, before anybody says where it stands. */
+export type Fault = Pick<Problem, 'message' | 'code'>
+
 export class ConfigError extends Error {
   readonly code = 'config_invalid'
 

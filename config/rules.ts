@@ -1,9 +1,7 @@
 import { checkProxy, checkUpstream } from './address.js'
 import { parseListen } from './listen.js'
-import type { Problem } from './problems.js'
+import type { Fault } from './problems.js'
 import { reservedPath } from './route-path.js'
-
-export type Fault = Pick<Problem, 'message' | 'code'>
 
 /** What is wrong with one value. It never quotes the value: the caller knows whether it may be shown. */
 export type Rule = (value: unknown) => Fault | undefined

@@ -1,6 +1,6 @@
 import { keyOf } from './key.js'
 import type { Problem } from './problems.js'
-import type { Fault } from './rules.js'
+import type { Fault } from './problems.js'
 import { showValue } from './secrets.js'
 import { listChoices } from './suggest.js'
 

@@ -1,15 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { RequestHandler } from 'express'
 import { exchangeOf } from './exchange.js'
-import { GatewayFailure } from './failure.js'
-
-/** A request's body as the attempts see it. */
-export type Body =
-  | { readonly kind: 'none' }
-  /** Whole in memory: can be sent again. */
-  | { readonly kind: 'buffered'; readonly bytes: Buffer }
-  /** Too large to keep: `begun` has been read, `rest` still arrives. Can be sent once. */
-  | { readonly kind: 'streaming'; readonly begun: Buffer[]; readonly rest: IncomingMessage }
+import { GatewayFailure } from './gateway-failure.js'
 
 /** Bytes of kept bodies in the whole process. */
 export class ReplayBudget {

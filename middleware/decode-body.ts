@@ -1,6 +1,6 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import { Decompress } from 'fzstd'
-import { GatewayFailure } from './failure.js'
+import { GatewayFailure } from './gateway-failure.js'
 
 /** No prompt is larger; what is, was made to fill our memory. */
 const LARGEST_TEXT = 128 * 1024 * 1024

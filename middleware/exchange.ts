@@ -7,10 +7,9 @@ import type { RetryPolicy } from '../config/config.js'
 import type { Strategy } from '../config/strategy.js'
 import type { Account } from '../src/accounts/account.js'
 import { admitted } from './guard.js'
-import { GatewayFailure } from './failure.js'
-import type { Body } from './body.js'
+import { GatewayFailure } from './gateway-failure.js'
 import { decodeBody } from './decode-body.js'
-import type { PickRecord } from './explanation.js'
+import type { AttemptRecord, PickRecord } from './records.js'
 import type { Outcome } from './outcome.js'
 import { matchRoute } from './match-route.js'
 
@@ -35,17 +34,13 @@ export interface Snapshot {
   readonly maxBodyBytes: number
 }
 
-/** What happened with one account; kept for `/metrics` and the log. */
-export interface AttemptRecord {
-  readonly account: string
-  readonly status?: number | undefined
-  readonly outcome: string
-  /** ms since 1970 */
-  readonly startedAt: number
-  readonly durationMs: number
-  /** Whether the request may have reached the upstream. */
-  readonly sent: boolean
-}
+/** A request's body as the attempts see it. */
+export type Body =
+  | { readonly kind: 'none' }
+  /** Whole in memory: can be sent again. */
+  | { readonly kind: 'buffered'; readonly bytes: Buffer }
+  /** Too large to keep: `begun` has been read, `rest` still arrives. Can be sent once. */
+  | { readonly kind: 'streaming'; readonly begun: Buffer[]; readonly rest: IncomingMessage }
 
 /** One request of a client, from its arrival to the end of its answer. */
 export class Exchange implements ClientRequest {

@@ -1,13 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { AttemptRecord, Exchange } from './exchange.js'
-
-/** One choice of an account: who was asked next, who decided that, and why not the others. */
-export interface PickRecord {
-  readonly account: string | undefined
-  /** `owner`, `conversation`, or the strategy's name. */
-  readonly by: string
-  readonly others: readonly { readonly account: string; readonly why: string }[]
-}
+import type { Exchange } from './exchange.js'
+import type { AttemptRecord, PickRecord } from './records.js'
 
 /** Why a request went where it went. Times are ISO 8601. No secret, no text of a prompt. */
 export interface Explanation {

@@ -2,19 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { ErrorRequestHandler } from 'express'
 import type { Answer, Failure } from '../config/provider.js'
 import { findExchange, type Exchange } from './exchange.js'
-
-/** The gateway answers in place of an upstream. Thrown, or handed to `next`, by any middleware of the chain. */
-export class GatewayFailure extends Error implements Failure {
-  constructor(
-    readonly status: number,
-    readonly code: string,
-    message: string,
-    readonly retryAfterMs?: number | undefined,
-  ) {
-    super(message)
-    this.name = 'GatewayFailure'
-  }
-}
+import { GatewayFailure } from './gateway-failure.js'
 
 /** Sends an answer of the gateway's own. */
 export function send(response: ServerResponse, answer: Answer): void {

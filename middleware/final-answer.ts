@@ -1,7 +1,8 @@
 import type { Answer } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Exchange } from './exchange.js'
-import { failureAnswer, GatewayFailure } from './failure.js'
+import { failureAnswer } from './failure.js'
+import { GatewayFailure } from './gateway-failure.js'
 import type { Tries } from './tries.js'
 
 /** Told to a client that should come back although nobody knows when; ms. */

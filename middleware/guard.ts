@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../config/config.js'
-import { GatewayFailure } from './failure.js'
+import { GatewayFailure } from './gateway-failure.js'
 
 type Access = ResolvedConfig['access']
 type Rules = Exclude<Access, 'host-app'>

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http'
-import type { WebSocket } from './websocket/sockets.js'
 import type { Answer } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 
@@ -19,8 +18,6 @@ export type Outcome =
 export interface HeldAnswer {
   readonly status: number
   readonly response: IncomingMessage
-  /** With status 101: the upstream's end, paused. */
-  readonly socket?: WebSocket
   /** What has been read of the body so far. */
   readonly begun: readonly Buffer[]
   /** Whether the body has ended with it. */

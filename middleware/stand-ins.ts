@@ -3,7 +3,7 @@ import type { ClientRequest, IncomingHttpHeaders } from 'node:http'
 import type { Agent } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
-import type { Body } from './body.js'
+import type { Body } from './exchange.js'
 
 /** What one attempt sends. */
 export interface AttemptPlan {

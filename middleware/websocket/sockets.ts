@@ -14,6 +14,13 @@ const TRANSPARENT = { perMessageDeflate: false, autoPong: false } as const
 /** A handshake that takes longer has failed; generation only starts after it. */
 const HANDSHAKE_MS = 30_000
 
+const opened = new WeakMap<IncomingMessage, WebSocket>()
+
+/** The upstream's end, paused, that an answer of status 101 has opened. */
+export function socketOf({ response }: HeldAnswer): WebSocket | undefined {
+  return opened.get(response)
+}
+
 /** Opens a WebSocket upstream. A refusal of the handshake is an answer like any other. */
 export function dial(
   plan: AttemptPlan,
@@ -47,7 +54,8 @@ export function dial(
       socket.once('open', () => {
         // Until the client's end is open as well, nobody listens.
         socket.pause()
-        settle({ kind: 'answered', answer: { ...answerOf(response, () => socket.terminate()), socket } })
+        opened.set(response, socket)
+        settle({ kind: 'answered', answer: answerOf(response, () => socket.terminate()) })
       })
     })
     socket.once('unexpected-response', (request: ClientRequest, response) => {

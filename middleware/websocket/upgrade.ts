@@ -6,7 +6,8 @@ import type { Network } from '../../src/network.js'
 import { attempt } from '../attempt.js'
 import { authInjection } from '../auth-injection.js'
 import { openExchange, type Exchange, type Snapshot } from '../exchange.js'
-import { failureAnswer, GatewayFailure } from '../failure.js'
+import { failureAnswer } from '../failure.js'
+import { GatewayFailure } from '../gateway-failure.js'
 import { refusal } from '../guard.js'
 import type { MetricsOptions } from '../metrics.js'
 import type { Outcome } from '../outcome.js'
@@ -15,7 +16,7 @@ import { identify } from '../stickiness.js'
 import { listenEarly } from './early.js'
 import { relay } from './relay.js'
 import { sendAnswer, sendUpstreamAnswer } from './refuse.js'
-import { accept, dial, isHandshake, type WebSocket } from './sockets.js'
+import { accept, dial, isHandshake, socketOf, type WebSocket } from './sockets.js'
 import { Turn } from './turn.js'
 import { SocketWatch } from './watch.js'
 
@@ -82,7 +83,7 @@ export class WebSockets {
     }
     // From here on each response takes a lease of its own: an idle socket is no load.
     outcome.release()
-    const upstream = outcome.answer.socket
+    const upstream = socketOf(outcome.answer)
     if (!upstream) {
       sendUpstreamAnswer(socket, outcome.answer)
       return outcome.answer.status

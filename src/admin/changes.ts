@@ -1,7 +1,8 @@
 import express, { type Router } from 'express'
-import { GatewayFailure, send } from '../../middleware/failure.js'
+import { send } from '../../middleware/failure.js'
+import { GatewayFailure } from '../../middleware/gateway-failure.js'
 import { mayChange } from './guard.js'
-import type { Administered } from './router.js'
+import type { Administered } from './administered.js'
 
 /** `POST /:id/disable`, `POST /:id/enable`, under `/admin/accounts`. */
 export function changesRouter(token: string, gateway: Pick<Administered, 'setDisabled'>): Router {

@@ -1,6 +1,6 @@
 import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
-import { GatewayFailure } from '../../middleware/failure.js'
+import { GatewayFailure } from '../../middleware/gateway-failure.js'
 import { foreignHost, foreignOrigin, isLoopback, sameSecret } from '../../middleware/guard.js'
 
 /** Only Host and Origin are checked: a health check carries no key. */

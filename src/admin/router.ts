@@ -1,11 +1,11 @@
 import express, { type Request, type Response, type Router } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
-import { answerFailure, GatewayFailure, send, type FailureOptions } from '../../middleware/failure.js'
+import { answerFailure, send, type FailureOptions } from '../../middleware/failure.js'
+import { GatewayFailure } from '../../middleware/gateway-failure.js'
 import type { Explanations } from '../../middleware/explanation.js'
-import type { SkippedFile } from '../accounts/registry.js'
 import type { Health } from '../health.js'
 import type { Metrics } from '../metrics.js'
-import type { AccountReport } from './account-report.js'
+import type { Administered } from './administered.js'
 import { changesRouter } from './changes.js'
 import { fromHere, mayRead } from './guard.js'
 
@@ -16,21 +16,6 @@ export interface AdminParts extends FailureOptions {
   readonly metrics: Metrics
   readonly gateway: Administered
   readonly explanations: Explanations
-}
-
-/** What can be asked of a gateway. */
-export interface Administered {
-  accounts(): readonly AccountReport[]
-  skipped(): readonly SkippedFile[]
-  setDisabled(id: string, disabled: boolean): AccountReport | undefined
-  reload(): Promise<ReloadReport>
-}
-
-export interface ReloadReport {
-  readonly accounts: number
-  readonly skipped: readonly SkippedFile[]
-  /** Why the running configuration was kept; the accounts were read again all the same. */
-  readonly configProblem?: string | undefined
 }
 
 /** `/healthz`, `/metrics`, `/admin/…`. */

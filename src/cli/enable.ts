@@ -25,8 +25,7 @@ async function inStore(options: CommonOptions, id: string, disabled: boolean): P
   const env = { ...process.env, PROXY_DISABLE_REFRESH: '1' }
   const gateway = await createGateway(options.config, { env, flags: flagsOf(options) })
   try {
-    gateway.setDisabled(id, disabled)
-    return gateway.accounts().find((account) => account.id === id)!
+    return gateway.setDisabled(id, disabled)!
   } finally {
     await gateway.close()
   }

@@ -1,4 +1,5 @@
-import type { Explanation, PickRecord } from '../../middleware/explanation.js'
+import type { Explanation } from '../../middleware/explanation.js'
+import type { PickRecord } from '../../middleware/records.js'
 import { readConfig } from '../config-source.js'
 import { adminCall } from './admin-call.js'
 import type { CommonOptions } from './main.js'

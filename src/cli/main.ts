@@ -12,6 +12,7 @@ import { explain } from './explain.js'
 import { login, type LoginOptions } from './login.js'
 import { remove } from './remove.js'
 import { serve } from './serve.js'
+import { setupCommand } from './setup.js'
 
 /** What every command takes. */
 export interface CommonOptions {
@@ -78,6 +79,7 @@ program
   .command('clients')
   .description('print the lines that point Codex CLI and Gemini CLI here')
   .action(guarded(showClients))
+program.addCommand(setupCommand())
 program
   .command('explain <request-id>')
   .description('tell why a request went where it went (the id is in its x-codex-pool-request-id)')

@@ -1,5 +1,5 @@
 import type { ResolvedConfig } from '../../config/config.js'
-import type { ReloadReport } from '../admin/router.js'
+import type { ReloadReport } from '../admin/administered.js'
 import { adminCall } from './admin-call.js'
 
 /** Has the running gateway read the pool again, and says what came of it. The files are in place either way. */

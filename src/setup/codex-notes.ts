@@ -28,13 +28,13 @@ export async function codexNotes(change: MarkedChange, scene: CodexScene): Promi
 }
 
 function asideNote({ path, value, line }: SetAside, form: CodexForm): string {
-  const what = `line ${line}, ${path.join('.')}, became a comment`
+  const what = `line ${line}, ${path.join('.')}: set aside as a comment`
   const shown = typeof value === 'string' ? value : ''
   if (path[0] === 'model_provider' && form.kind === 'builtin')
-    return `${what}: with the provider "${shown}" Codex would not ask the pool`
+    return `${what}, for with the provider "${shown}" Codex would not ask the pool`
   if (path[0] === 'openai_base_url' && /\/backend-api\/codex\/?$/.test(shown))
-    return `${what}: an address that ends in /backend-api/codex makes Codex go to chatgpt.com itself`
-  return `${what}: it said something else`
+    return `${what}; an address that ends in /backend-api/codex makes Codex go to chatgpt.com itself`
+  return `${what}, for it said something else`
 }
 
 /** Codex 0.169 does not start with these. They are the person's to change. */

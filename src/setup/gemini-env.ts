@@ -41,8 +41,7 @@ function settings(form: GeminiForm, { url, key }: PoolAddress, values: unknown):
   return [...addressOf(form, url), ...(headers ? [headers] : [])]
 }
 
-/** The variables that point Gemini CLI at the pool. */
-export function addressOf(form: GeminiForm, url: string): Setting[] {
+function addressOf(form: GeminiForm, url: string): Setting[] {
   if (form === 'api-key')
     return [
       { path: ['GOOGLE_GEMINI_BASE_URL'], value: url },
@@ -53,6 +52,13 @@ export function addressOf(form: GeminiForm, url: string): Setting[] {
     { path: ['GOOGLE_GENAI_USE_GCA'], value: 'true' },
     { path: ['GOOGLE_CLOUD_ACCESS_TOKEN'], value: DUMMY },
   ]
+}
+
+/** What must not stand otherwise in the shell. A dummy may: any other value does as well. */
+export function shellSettings(form: GeminiForm, address: PoolAddress): [name: string, value: string][] {
+  return settings(form, address, undefined)
+    .filter(({ value }) => value !== DUMMY)
+    .map(({ path, value }) => [path.join(), String(value)])
 }
 
 const OWN: readonly Path[] = [

@@ -1,17 +1,16 @@
 import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import type { Environment } from '../../config/index.js'
-import type { GeminiForm } from './gemini-env.js'
-import { addressOf } from './gemini-env.js'
+import { type GeminiForm, shellSettings } from './gemini-env.js'
 import { readJson } from './json-setting.js'
 import type { MarkedChange } from './marked-file.js'
+import type { PoolAddress } from './pool-address.js'
 import { proxyNote } from './proxy-note.js'
 import { at } from './values.js'
 
 export interface GeminiScene {
   readonly form: GeminiForm
-  /** The pool's address. */
-  readonly url: string
+  readonly address: PoolAddress
   readonly env: Environment
   /** Where the person is. */
   readonly cwd: string
@@ -23,7 +22,7 @@ export interface GeminiScene {
 export function geminiNotes(change: MarkedChange, settings: string, scene: GeminiScene): string[] {
   return [
     ...change.aside.map(
-      ({ path, line }) => `line ${line}, ${path[0]}, became a comment: it said something else`,
+      ({ path, line }) => `line ${line}, ${path[0]}: set aside as a comment, for it said something else`,
     ),
     'Gemini CLI reads this file only in folders that you have trusted. In others it goes to Google itself: ' +
       'trust the folder when it asks, or export the lines in your shell',
@@ -55,16 +54,13 @@ function enforcedNotes(settings: string, form: GeminiForm): string[] {
   ]
 }
 
-function environmentNotes({ form, url, env }: GeminiScene): string[] {
-  const winners = addressOf(form, url)
-    .filter(
-      ({ path: [name = ''], value }) =>
-        name !== 'GEMINI_API_KEY' && env[name] !== undefined && env[name] !== value,
-    )
+function environmentNotes({ form, address, env }: GeminiScene): string[] {
+  const winners = shellSettings(form, address)
+    .filter(([name, value]) => env[name] !== undefined && env[name] !== value)
     .map(
-      ({ path }) =>
-        `${path[0]} is set in your shell to something else, and the shell wins over the file: unset it`,
+      ([name]) =>
+        `${name} is set in your shell to something else, and the shell wins over the file: unset it`,
     )
-  const proxy = proxyNote('Gemini CLI', url, ['HTTPS_PROXY', 'HTTP_PROXY'], env)
+  const proxy = proxyNote('Gemini CLI', address.url, ['HTTPS_PROXY', 'HTTP_PROXY'], env)
   return proxy === undefined ? winners : [...winners, proxy]
 }

@@ -43,8 +43,12 @@ export function setUp(marked: MarkedFile, wish: (values: unknown) => Setting[]):
  */
 export function tearDown(marked: MarkedFile, copy: Backup): Change {
   const { file, before } = marked
-  const after = before === undefined ? undefined : settled(withoutOurs(marked), copy)
-  return { file, before, after, backup: 'drop' }
+  const bare = withoutOurs(marked)
+  if (before === undefined || bare === before) return { file, before, after: before, backup: 'leave' }
+  const after = settled(bare, copy)
+  // A client that removes a table also removes the comments above it, and so what was set aside there: then the copy is
+  // all that is left of it.
+  return { file, before, after, backup: after === copy?.text || copy?.text === undefined ? 'drop' : 'leave' }
 }
 
 function settled(bare: string, copy: Backup): string | undefined {

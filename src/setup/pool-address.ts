@@ -1,5 +1,5 @@
 import type { ResolvedConfig } from '../../config/config.js'
-import { isLoopback } from '../../config/loopback.js'
+import { isLoopback } from '../../config/index.js'
 import { SetupError } from './setup-error.js'
 
 /** Where a client finds the pool. */
@@ -44,7 +44,7 @@ function given(text: string): string {
   const address = `${url.origin}${url.pathname}`.replace(/\/+$/, '')
   const extra = /\/(?:backend-api(?:\/codex)?|v1(?:beta|internal)?)$/.exec(address)
   if (!extra) return address
-  const why = /codex$/.test(address) ? '; with it Codex goes to chatgpt.com itself, past the pool' : ''
+  const why = address.endsWith('/codex') ? '; with it Codex goes to chatgpt.com itself, past the pool' : ''
   throw new SetupError(`--url: leave out "${extra[0]}" at the end, each client gets its own${why}`)
 }
 

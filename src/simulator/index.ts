@@ -14,6 +14,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 
 export { faults } from './faults.js'
 export { geminiFaults } from './gemini/faults.js'
+export type { Decision } from './login/person.js'
 export { field, list, text } from './json.js'
 export type { AuthJson, CodexAccount, CodexAccountOptions } from './codex/account.js'
 export type { OpenAiKey, OpenAiKeyOptions } from './codex/openai.js'

@@ -1,15 +1,19 @@
 import { Accounts, find } from './accounts.js'
 import type { CodexAccount, CodexAccountOptions } from './codex/account.js'
 import { createBackend } from './codex/backend.js'
+import { createDeviceLogin } from './codex/device.js'
 import { createIssuer } from './codex/issuer.js'
 import { createOpenAi } from './codex/openai.js'
 import { environmentFor, type SimulatorEnvironment } from './environment.js'
 import { type FaultRule, FaultScript, type ScriptedFault } from './fault-script.js'
 import type { GeminiAccount, GeminiAccountOptions } from './gemini/account.js'
 import { createGeminiApi } from './gemini/api.js'
+import { createGoogleLogin } from './gemini/authorize.js'
 import { createCodeAssist } from './gemini/code-assist.js'
 import { createTokenEndpoint } from './gemini/token-endpoint.js'
 import { Journal } from './journal.js'
+import { Consents } from './login/consents.js'
+import { type Decision, enterCode, visit } from './login/person.js'
 import type { SimulatorOptions } from './options.js'
 import { writePoolFiles } from './pool-files.js'
 import { defaultReply, replyTo, type ReplyScript } from './reply.js'
@@ -102,6 +106,19 @@ export class Simulator {
     return this.#script.add(rule)
   }
 
+  /**
+   * Does what a person does on an authorization page of ChatGPT or Google. Returns the address that the browser is sent
+   * to. @throws if the page refuses the client's request
+   */
+  visit(url: string, decision: Decision): Promise<string> {
+    return visit(url, decision)
+  }
+
+  /** Enters a code of ChatGPT's device login, as a person. @throws if nobody has been given that code */
+  enterCode(code: string, decision: Decision): Promise<void> {
+    return enterCode(`${this.url}/codex/device`, code, decision)
+  }
+
   /** Takes every scripted fault away. */
   heal(): void {
     this.#script.clear()
@@ -163,12 +180,16 @@ function upstreamsOf(
   { geminiClient }: SimulatorOptions,
   world: World,
 ): Upstream[] {
+  const atChatGpt = new Consents<CodexAccount>(world.now)
+  const atGoogle = new Consents<GeminiAccount>(world.now)
   return [
     ...createBackend(codex.accounts, world),
     createOpenAi(codex.apiKeys, world),
-    createIssuer(codex.accounts, world),
+    createIssuer(codex.accounts, atChatGpt, world),
+    createDeviceLogin(codex.accounts, atChatGpt, world),
     createCodeAssist(gemini.accounts, world),
     createGeminiApi(gemini.apiKeys, world),
-    createTokenEndpoint(gemini.accounts, geminiClient),
+    createTokenEndpoint(gemini.accounts, atGoogle, geminiClient),
+    createGoogleLogin(gemini.accounts, atGoogle, geminiClient),
   ]
 }

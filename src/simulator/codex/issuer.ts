@@ -2,27 +2,40 @@ import { type Answer, json, notFound } from '../answer.js'
 import { text } from '../json.js'
 import type { SimRequest } from '../request.js'
 import type { Upstream, World } from '../upstream.js'
+import type { Consents } from '../login/consents.js'
 import type { CodexAccount } from './account.js'
+import { authorizeCodex, redeemCodex } from './authorize.js'
 import type { TokenFamily } from './family.js'
 import { CODEX_CLIENT_ID } from './tokens.js'
 
-/** The token endpoint of ChatGPT logins: single-use refresh tokens with reuse detection. */
-export function createIssuer(accounts: readonly CodexAccount[], world: World): Upstream {
+/** The issuer of ChatGPT logins: single-use refresh tokens with reuse detection. */
+export function createIssuer(
+  accounts: readonly CodexAccount[],
+  consents: Consents<CodexAccount>,
+  world: World,
+): Upstream {
   return {
     kind: 'issuer',
     owns: (path) => path.startsWith('/oauth/'),
     account: (request) => findLogin(accounts, parameter(request, refreshParameter(request)))?.account.id,
     answer(request) {
+      if (request.path === '/oauth/authorize') return authorizeCodex(request, accounts, consents)
       if (request.method !== 'POST') return notFound
-      if (request.path === '/oauth/token') return token(request, accounts, world)
+      if (request.path === '/oauth/token') return token(request, accounts, consents, world)
       if (request.path === '/oauth/revoke') return revoke(request, accounts)
       return notFound
     },
   }
 }
 
-function token(request: SimRequest, accounts: readonly CodexAccount[], world: World): Answer {
+function token(
+  request: SimRequest,
+  accounts: readonly CodexAccount[],
+  consents: Consents<CodexAccount>,
+  world: World,
+): Answer {
   if (parameter(request, 'client_id') !== CODEX_CLIENT_ID) return refusal(401, 'invalid_client')
+  if (parameter(request, 'grant_type') === 'authorization_code') return redeemCodex(request, consents)
   if (parameter(request, 'grant_type') !== 'refresh_token') return refusal(400, 'unsupported_grant_type')
   const presented = parameter(request, 'refresh_token')
   const login = findLogin(accounts, presented)

@@ -1,7 +1,9 @@
 import { type Answer, json } from '../answer.js'
 import type { SimRequest } from '../request.js'
+import type { Consents } from '../login/consents.js'
 import type { Upstream } from '../upstream.js'
 import { type GeminiAccount, SCOPE } from './account.js'
+import { redeemGoogle } from './authorize.js'
 
 /** The OAuth client that must present itself. */
 export interface OAuthClient {
@@ -12,6 +14,7 @@ export interface OAuthClient {
 /** Google's token endpoint: refresh tokens are not rotated. */
 export function createTokenEndpoint(
   accounts: readonly GeminiAccount[],
+  consents: Consents<GeminiAccount>,
   client: OAuthClient | undefined,
 ): Upstream {
   const holder = (form: URLSearchParams) =>
@@ -22,10 +25,12 @@ export function createTokenEndpoint(
     account: (request) => holder(formOf(request))?.id,
     answer(request) {
       const form = formOf(request)
-      if (request.method !== 'POST' || form.get('grant_type') !== 'refresh_token') {
+      const grant = form.get('grant_type')
+      if (request.method !== 'POST' || (grant !== 'refresh_token' && grant !== 'authorization_code')) {
         return refusal(400, 'unsupported_grant_type', 'Invalid grant_type')
       }
       if (!isClient(form, client)) return refusal(401, 'invalid_client', 'The OAuth client was not found.')
+      if (grant === 'authorization_code') return redeemGoogle(request, consents)
       const account = holder(form)
       const access_token = account?.refresh(account.refreshToken)
       if (!account || access_token === undefined) {
