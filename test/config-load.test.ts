@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { describe, test } from 'node:test'
 import { describeConfig, resolveConfig } from '../config/index.js'
 import { folder, load } from './config-folder.js'
@@ -127,6 +127,8 @@ describe('flags, environment, file, defaults', () => {
         PROXY_LISTEN_ADDR: '',
         PROXY_DISABLE_REFRESH: '1',
         PROXY_DEBUG: '1',
+        CODEX_HOME: '/somewhere/codex',
+        UPSTREAM_GEMINI_LOGIN_BASE: 'http://localhost:2/',
         UPSTREAM_RESPONSES_BASE: 'http://127.0.0.1:1/a/',
         UPSTREAM_WHAM_BASE: 'http://127.0.0.1:1/b',
         UPSTREAM_REFRESH_BASE: 'http://127.0.0.1:1/c',
@@ -146,6 +148,7 @@ describe('flags, environment, file, defaults', () => {
         type: 'codex',
         apiKeys: 'never',
         allow: [],
+        codexHome: resolve('/somewhere/codex'),
         responsesBase: 'http://127.0.0.1:1/a',
         whamBase: 'http://127.0.0.1:1/b',
         refreshBase: 'http://127.0.0.1:1/c',
@@ -155,6 +158,7 @@ describe('flags, environment, file, defaults', () => {
         type: 'gemini',
         upstream: 'http://localhost:1',
         refreshBase: 'http://[::1]:1',
+        loginBase: 'http://localhost:2',
         oauthClientId: 'an-id',
         oauthClientSecret: 'a-secret',
       },

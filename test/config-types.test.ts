@@ -76,8 +76,22 @@ test('the example of the manual compiles and loads', () => {
   const general: UserConfig = example
   const config = resolveConfig(general)
   assert.deepEqual(config.routes.slice(0, 2), [
-    { path: '/v1', provider: 'codex', strategy: 'most-left', sticky: true, retry: 'patient' },
-    { path: '/azure', provider: 'azure', strategy: 'round-robin', sticky: false, retry: 'default' },
+    {
+      path: '/v1',
+      provider: 'codex',
+      strategy: 'most-left',
+      sticky: true,
+      retry: 'patient',
+      websocket: true,
+    },
+    {
+      path: '/azure',
+      provider: 'azure',
+      strategy: 'round-robin',
+      sticky: false,
+      retry: 'default',
+      websocket: true,
+    },
   ])
 })
 
