@@ -52,7 +52,8 @@ function noAccount(exchange: Exchange, fitting: readonly Account[]): GatewayFail
       `every ${providerName} account that could serve this is disabled`,
     )
   const why = fitting.map(({ id, loginNeeded }) => `${id}: ${loginNeeded?.reason ?? 'disabled'}`).join('; ')
-  const way = 'log in again with the client and copy its credential file into the pool folder'
+  const way =
+    'Unless it says otherwise: log in again with the client and copy its credential file into the pool folder'
   return new GatewayFailure(
     400,
     'login_required',
