@@ -269,6 +269,8 @@ export interface Provider {
     readonly credential: Credential
     readonly model: string | undefined
     readonly request: ClientRequest
+    /** What `discover` found out. @default none */
+    readonly facts?: Readonly<Record<string, string>>
   }): Record<string, string | undefined> | Promise<Record<string, string | undefined>>
 
   /** Which files of the pool are accounts of this provider: a glob on the file name. @default `NAME_*.json` */

@@ -28,3 +28,12 @@ export function hideInAddress(address: string): string {
 function shorten(text: string): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
+
+/** Nothing that looks like a credential leaves the process, wherever it came from: an upstream's error may quote one. */
+const SECRETS =
+  /\b(eyJ[\w-]+\.[\w-]+\.?[\w-]*|sk-[\w-]{8,}|rt[_.-][\w.-]{8,}|at-[\w-]{8,}|ya29\.[\w-]+|1\/\/[\w-]+|AIza[\w-]{10,})|(?<=\b(?:bearer|key=) ?)[\w.~+/-]{12,}/gi
+
+/** A text without what looks like a credential. */
+export function redact(text: string): string {
+  return text.replace(SECRETS, '[redacted]')
+}

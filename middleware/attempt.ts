@@ -1,3 +1,4 @@
+import { redact } from '../config/index.js'
 import type { Verdict } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/accounts/pool.js'
@@ -37,7 +38,8 @@ const SLOW_MS = 1_000
 export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, events: Events): AttemptOne {
   return async function attempt(exchange, account, tries) {
     const startedAt = Date.now()
-    const end = (attempted: Attempted, outcome: string, status?: number): Attempted => {
+    const end = (attempted: Attempted, told: string, status?: number): Attempted => {
+      const outcome = redact(told)
       const durationMs = Date.now() - startedAt
       const sent = attempted.kind !== 'unfit' && attempted.kind !== 'never-sent'
       exchange.attempts.push({ account: account.key, status, outcome, startedAt, durationMs, sent })

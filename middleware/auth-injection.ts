@@ -4,6 +4,7 @@ import type { Pool } from '../src/accounts/pool.js'
 import { Pins } from '../src/accounts/pins.js'
 import type { Network } from '../src/network.js'
 import type { Body, Exchange } from './exchange.js'
+import { GatewayFailure } from './gateway-failure.js'
 import { forwardable } from './request-headers.js'
 import type { AttemptPlan } from './stand-ins.js'
 
@@ -16,6 +17,8 @@ export type InjectAuth = (exchange: Exchange, account: Account) => Promise<Injec
 /** Makes a request the account's own: a fresh token, its headers, its address, its body. */
 export function authInjection(pool: Pool, network: Network): InjectAuth {
   return async function authInjection(exchange, account) {
+    // A request that lost its upstream to `close` would go on to the next account, over a connection that nobody ends.
+    if (network.closed) throw new GatewayFailure(503, 'closed', 'this gateway has been closed', 1_000)
     const token = await pool.tokens.ready(account)
     if (token.kind === 'needs-login')
       return { unfit: 'needs-login', reason: account.loginNeeded?.reason ?? '' }
@@ -48,11 +51,11 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
 
 /** The account's headers; a string is what is wrong with them. */
 async function authorize(exchange: Exchange, account: Account): Promise<IncomingHttpHeaders | string> {
-  const { credential } = account
+  const { credential, facts } = account
   const headers: IncomingHttpHeaders = {}
   let given
   try {
-    given = await exchange.provider.authorize({ credential, model: exchange.model, request: exchange })
+    given = await exchange.provider.authorize({ credential, facts, model: exchange.model, request: exchange })
   } catch (error) {
     return `authorize failed: ${(error as Error).message}`
   }

@@ -1,6 +1,6 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
-import { Decompress } from 'fzstd'
 import { GatewayFailure } from './gateway-failure.js'
+import { unzstd } from './zstd.js'
 
 /** No prompt is larger; what is, was made to fill our memory. */
 const LARGEST_TEXT = 128 * 1024 * 1024
@@ -19,7 +19,7 @@ export function decodeBody(bytes: Buffer, encoding: string): Buffer | undefined 
   try {
     switch (encoding.trim().toLowerCase()) {
       case 'zstd':
-        return unzstd(bytes, limit)
+        return fromZstd(bytes, limit)
       case 'gzip':
       case 'x-gzip':
         return gunzipSync(bytes, options)
@@ -38,16 +38,14 @@ export function decodeBody(bytes: Buffer, encoding: string): Buffer | undefined 
   return undefined
 }
 
-/** Node has a decoder of its own only from 22.15 on. Piece by piece, so that a bomb is noticed before it has grown. */
-function unzstd(bytes: Buffer, limit: number): Buffer {
+function fromZstd(bytes: Buffer, limit: number): Buffer {
   const chunks: Uint8Array[] = []
   let size = 0
-  const stream = new Decompress((chunk) => {
+  unzstd(bytes, LARGEST_TEXT, (chunk) => {
     size += chunk.length
     if (size > limit) throw bomb(limit)
     chunks.push(chunk)
   })
-  stream.push(bytes, true)
   return Buffer.concat(chunks)
 }
 

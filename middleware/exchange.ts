@@ -67,7 +67,7 @@ export class Exchange implements ClientRequest {
   servedBy: Account | undefined
   firstByteAt: number | undefined
   usage: Usage | undefined
-  #json: { value: unknown } | undefined
+  #json: ReturnType<typeof read> | undefined
 
   constructor(
     request: Pick<IncomingMessage, 'method' | 'headers' | 'socket'>,
@@ -94,10 +94,13 @@ export class Exchange implements ClientRequest {
 
   json(): unknown {
     if (this.body.kind !== 'buffered') return undefined
-    this.#json ??= {
-      value: parsed(decodeBody(this.body.bytes, this.headers['content-encoding'] ?? 'identity')),
-    }
+    this.#json ??= read(decodeBody(this.body.bytes, this.headers['content-encoding'] ?? 'identity'))
     return this.#json.value
+  }
+
+  /** Why somebody has looked into the body in vain. */
+  get unreadable(): 'unknown_encoding' | 'not_json' | undefined {
+    return this.#json?.unreadable
   }
 
   /** Whether a POST may reach a second account after the first may have received it. */
@@ -113,11 +116,15 @@ const GENERATION =
 
 const pathOf = (url: string): string => split(url)[0]
 
-function parsed(bytes: Buffer | undefined): unknown {
+function read(bytes: Buffer | undefined): {
+  value?: unknown
+  unreadable?: 'unknown_encoding' | 'not_json'
+} {
+  if (!bytes) return { unreadable: 'unknown_encoding' }
   try {
-    return bytes && JSON.parse(bytes.toString('utf8'))
+    return { value: JSON.parse(bytes.toString('utf8')) }
   } catch {
-    return undefined
+    return { unreadable: 'not_json' }
   }
 }
 

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache'
 import type { Exchange } from './exchange.js'
 import type { AttemptRecord, PickRecord } from './records.js'
 
@@ -27,7 +26,7 @@ const REMEMBERED = 2_000
 /** The requests that run now and the last ones that ended, by id. */
 export class Explanations {
   #running = new Map<string, Exchange>()
-  #ended = new LRUCache<string, Explanation>({ max: REMEMBERED })
+  #ended = new Map<string, Explanation>()
 
   begin(exchange: Exchange): void {
     this.#running.set(exchange.id, exchange)
@@ -38,6 +37,8 @@ export class Explanations {
     const durationMs = Date.now() - exchange.startedAt
     const state = status === undefined ? 'client-left' : 'answered'
     this.#ended.set(exchange.id, { ...explain(exchange), state, status, durationMs })
+    const [oldest] = this.#ended.keys()
+    if (this.#ended.size > REMEMBERED) this.#ended.delete(oldest!)
   }
 
   get(id: string): Explanation | undefined {

@@ -28,8 +28,9 @@ export function finalAnswer(
     const plan = usable.find((account) => account.resetsAt(now, model) === resetsAt)?.plan
     return provider.exhausted?.({ resetsAt, plan, model }, exchange) ?? { status: 429 }
   }
-  const ends = usable.flatMap((account) => account.availableAt(now, model) ?? [])
-  const wait = ends.length > 0 ? Math.max(Math.min(...ends) - now, 1_000) : SOME_TIME_MS
+  // One that is free was busy proving itself, or the body could not be sent again: the next request may well get it.
+  const ends = usable.map((account) => account.availableAt(now, model) ?? now)
+  const wait = Math.max(Math.min(...ends) - now, 1_000)
   const message = `no account of the pool can take this request now; try again in ${Math.ceil(wait / 1000)} s`
   return failureAnswer(new GatewayFailure(503, 'accounts_cooling', message, wait), exchange)
 }

@@ -16,6 +16,15 @@ export interface Admitted {
   readonly keyName: string | undefined
 }
 
+/** The clients send about 20. Of more than 2000 Node would drop the rest unseen. */
+const MOST_HEADERS = 200
+
+const tooManyHeaders = new GatewayFailure(
+  431,
+  'too_many_headers',
+  `a request may have at most ${MOST_HEADERS} headers`,
+)
+
 const guests = new WeakMap<object, Admitted>()
 
 /** Who a request that has passed the guard is from. */
@@ -34,6 +43,7 @@ export function guard(access: () => Access): RequestHandler {
 
 /** Checks a request and takes the access key out of it. Returns why it must not come in. */
 export function refusal(request: IncomingMessage, access: Access): GatewayFailure | undefined {
+  if (request.rawHeaders.length > MOST_HEADERS * 2) return tooManyHeaders
   if (access === 'host-app') return undefined
   return foreignHost(request, access) ?? foreignOrigin(request, access) ?? missingKey(request, access)
 }

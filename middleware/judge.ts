@@ -21,30 +21,41 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
     return { answer: read, verdict: classify(read, exchange) }
   }
   const verdict = classify(answer, exchange)
-  const { headers } = answer.response
-  const readable = headers['content-encoding'] === undefined || headers['content-encoding'] === 'identity'
-  const streams = readable && headers['content-type']?.startsWith('text/event-stream')
-  if (verdict.kind !== 'pass' || !streams || !exchange.provider.classifyEvent) return { answer, verdict }
-  return lookEarly(answer, exchange)
+  // What may be sent once only has nowhere to go, and its stream may well be silent for long.
+  const mayMove = exchange.method === 'POST' && exchange.replayable
+  if (verdict.kind !== 'pass' || !mayMove) return { answer, verdict }
+  if (answer.status === 200 && answer.response.headers['content-length'] === '0')
+    return { answer, verdict: { kind: 'unavailable', reason: 'empty_answer' } }
+  return streams(answer) ? lookEarly(answer, exchange) : { answer, verdict }
 }
 
-/** Some refusals come as the first event of a 200 stream. */
+/** Whether an answer is a stream of events that can be read. */
+function streams({ response: { headers } }: HeldAnswer): boolean {
+  const readable = headers['content-encoding'] === undefined || headers['content-encoding'] === 'identity'
+  return readable && (headers['content-type']?.startsWith('text/event-stream') ?? false)
+}
+
+/** Some refusals come as the first event of a 200 stream, and some streams end or break before they have begun. */
 async function lookEarly(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {
-  let verdict: Verdict = { kind: 'pass' }
+  const { classifyEvent } = exchange.provider
+  let found: Verdict | 'output' | undefined
   const enough = (bytes: Buffer): boolean => {
-    for (const event of eventsIn(bytes)) {
-      const found = exchange.provider.classifyEvent!(event, exchange)
-      if (found === undefined) continue
-      if (found !== 'output') verdict = found
-      return true
-    }
-    return false
+    // Where nobody reads the events, any byte is output.
+    if (!classifyEvent) found = 'output'
+    else
+      for (const event of eventsIn(bytes)) if ((found = classifyEvent(event, exchange)) !== undefined) break
+    return found !== undefined
   }
   const begun = await hold(answer, { ...FIRST_EVENTS, enough })
-  const bytes = begun.begun.reduce((sum, chunk) => sum + chunk.length, 0)
-  if (begun.ended && bytes === 0) verdict = { kind: 'unavailable', reason: 'empty_answer' }
-  if (!begun.ended && begun.response.destroyed) verdict = { kind: 'unavailable', reason: 'broken_answer' }
-  return { answer: begun, verdict }
+  return { answer: begun, verdict: typeof found === 'object' ? found : soundness(begun, found === 'output') }
+}
+
+/** A stream that is over before any output is no answer: the client would have to ask again, in its user's sight. */
+function soundness({ begun, ended, response }: HeldAnswer, output: boolean): Verdict {
+  if (!ended && response.destroyed) return { kind: 'unavailable', reason: 'broken_answer' }
+  if (!ended || output) return { kind: 'pass' }
+  const empty = begun.every((chunk) => chunk.length === 0)
+  return { kind: 'unavailable', reason: empty ? 'empty_answer' : 'answer_without_output' }
 }
 
 function classify(answer: HeldAnswer, exchange: Exchange): Verdict {

@@ -2,6 +2,7 @@ import type { RequestHandler } from 'express'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
 import { exchangeOf, type Exchange } from './exchange.js'
+import { GatewayFailure } from './gateway-failure.js'
 
 /** Finds out which conversation and model a request belongs to. */
 export function stickiness(): RequestHandler {
@@ -20,6 +21,22 @@ export function identify(exchange: Exchange): void {
     const { id, aliases = [] } = exchange.conversation
     exchange.pinKeys = keysOf(exchange, [id, ...aliases])
   }
+  const failure = misread(exchange)
+  if (failure) throw failure
+}
+
+/** A body that had to be read and cannot be. What must be rewritten would go out as it is, another's names in it. */
+function misread({ unreadable, provider, headers }: Exchange): GatewayFailure | undefined {
+  const rewritten = provider.rewriteBody !== undefined
+  if (unreadable === 'not_json' && (rewritten || /[/+]json\b/i.test(headers['content-type'] ?? '')))
+    return new GatewayFailure(400, 'bad_json', 'the request body is not JSON')
+  if (unreadable === 'unknown_encoding' && rewritten)
+    return new GatewayFailure(
+      415,
+      'unknown_encoding',
+      'the request body has an encoding that is not known here',
+    )
+  return undefined
 }
 
 function modelOf(json: unknown): string | undefined {

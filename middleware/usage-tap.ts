@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { createBrotliDecompress, createGunzip, createInflate, type Gunzip } from 'node:zlib'
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import type { Provider } from '../config/provider.js'
 import { dataOf } from './sse.js'
 
@@ -79,23 +79,34 @@ function jsonTap(): UsageTap {
   }
 }
 
-/** An answer that is compressed although we asked for none is decoded aside; the client gets it as it is. */
+/**
+ * An answer that is compressed although we asked for none is kept and decoded at its end; the client gets it as it is.
+ * In one piece, since a decoder that works aside would have its last events only after the request is over.
+ */
 function decoding(tap: UsageTap, encoding: string | undefined): UsageTap {
-  const decoder = decoderFor(encoding)
-  if (decoder === undefined) return encoding === undefined || encoding === 'identity' ? tap : DEAF
-  decoder.on('data', (chunk: Buffer) => tap.write(chunk)).on('error', () => {})
+  const decode = DECODERS[encoding ?? '']
+  if (!decode) return encoding === undefined || encoding === 'identity' ? tap : DEAF
+  let kept: Buffer[] = []
+  let size = 0
   return {
-    write: (chunk) => void decoder.write(chunk),
-    // What the decoder still holds is lost: the end of an answer does not wait for it.
-    end: () => {
-      decoder.end()
+    write(chunk) {
+      size += chunk.length
+      if (size <= LONGEST) kept.push(chunk)
+      else kept = []
+    },
+    end() {
+      try {
+        tap.write(decode(Buffer.concat(kept), { maxOutputLength: 4 * LONGEST }))
+      } catch {
+        // Cut off, too long, or not what it says.
+      }
       return tap.end()
     },
   }
 }
 
-function decoderFor(encoding: string | undefined): Gunzip | undefined {
-  if (encoding === 'gzip') return createGunzip()
-  if (encoding === 'br') return createBrotliDecompress()
-  return encoding === 'deflate' ? createInflate() : undefined
+const DECODERS: Partial<Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Buffer>> = {
+  gzip: gunzipSync,
+  br: brotliDecompressSync,
+  deflate: inflateSync,
 }

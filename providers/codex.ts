@@ -3,6 +3,7 @@ import type { Answer, Exhaustion, Provider } from '../config/provider.js'
 import { answer } from './codex/answers.js'
 import { conversation, model } from './codex/conversation.js'
 import { authHeaders, inspect } from './codex/credentials.js'
+import { discover } from './codex/discover.js'
 import { login } from './codex/login.js'
 import { replayable, serves, upstreamPath } from './codex/paths.js'
 import { pollQuota, quotaFromHeaders } from './codex/quota.js'
@@ -19,7 +20,8 @@ export function codex(settings: Settings): Provider {
     upstream: settings.responsesBase,
     credentials: '*.json',
     inspect: inspect(settings),
-    authorize: ({ credential }) => authHeaders(credential),
+    authorize: ({ credential, facts }) => authHeaders(credential, facts),
+    discover: discover(settings),
     path: upstreamPath(settings),
     conversation,
     model,

@@ -27,11 +27,17 @@ export const geminiUsageMarker = '"usageMetadata"'
 /** Judges the first events of a stream; `model` is the one asked for. */
 export function geminiEvent(event: unknown, model: string | undefined): Verdict | 'output' | undefined {
   const error = googleError(event)
-  if (!error) return list(unwrapped(event)?.candidates).length > 0 ? 'output' : undefined
+  if (!error) return saysSomething(event) ? 'output' : undefined
   const { code } = error
   if (code === 429) return limitVerdict(error, { model, now: Date.now() })
   if (code === 401) return { kind: 'unauthorized', reason: 'http_401' }
   return code !== undefined && code >= 499
     ? { kind: 'unavailable', reason: `http_${code}` }
     : { kind: 'pass' }
+}
+
+/** A prompt that is blocked has no candidates, and is an answer all the same. */
+function saysSomething(event: unknown): boolean {
+  const body = unwrapped(event)
+  return list(body?.candidates).length > 0 || body?.promptFeedback !== undefined
 }

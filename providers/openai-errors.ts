@@ -19,12 +19,18 @@ export function openAiError(payload: unknown, now: number): OpenAiError {
   const body = fields(payload) ?? {}
   const error = fields(body.error) ?? fields(body.detail) ?? body
   return {
-    type: text(error.type),
-    code: text(error.code),
+    type: word(error.type),
+    code: word(error.code),
     message: text(error.message) ?? text(body.message) ?? text(body.detail) ?? text(body.error),
     plan: text(error.plan_type),
     resetsAt: resetOf(error, now),
   }
+}
+
+/** Shown to people and kept, so it is a short word, and never what an upstream repeats of the request. */
+function word(value: unknown): string | undefined {
+  const given = text(value)
+  return given !== undefined && /^[\w.-]{1,64}$/.test(given) ? given : undefined
 }
 
 function resetOf(error: Fields, now: number): number | undefined {

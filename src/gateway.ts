@@ -91,8 +91,9 @@ export class Gateway {
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const path = under(this.parts.mountPath, request.url ?? '/')
     if (path === undefined || !isOurs(this.parts.settings.current.routes, path)) return
-    request.url = path
-    void this.#sockets.upgrade(request, socket as Socket, head)
+    // A view of it: other listeners of the app must still find the path that was asked for.
+    const own = Object.create(request, { url: { value: path, writable: true } }) as IncomingMessage
+    void this.#sockets.upgrade(own, socket as Socket, head)
   }
 
   /** State of every account; no secret. */

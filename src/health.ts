@@ -1,6 +1,6 @@
+import { redact } from '../config/index.js'
 import type { AccountState } from '../config/provider.js'
 import type { Accounts } from './accounts/registry.js'
-import { redact } from './log.js'
 import type { Stores } from './stores.js'
 
 export interface HealthReport {
@@ -69,8 +69,9 @@ export class Health {
       .flatMap(({ id, unsaved }) =>
         unsaved ? `${id}: its renewed login is in memory only, the file cannot be written (${unsaved})` : [],
       )
+    const unshared = accounts.all().flatMap(({ id, unshared }) => (unshared ? `${id}: ${unshared}` : []))
     const empty = accounts.all().length === 0 ? ['the pool has no account'] : []
     const own = [configProblem() ?? [], stores.failing()].flat()
-    return [...empty, ...own, ...unsaved, ...logins, ...files].map(redact)
+    return [...empty, ...own, ...unsaved, ...unshared, ...logins, ...files].map(redact)
   }
 }

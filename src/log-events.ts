@@ -7,6 +7,7 @@ import type { Metrics } from './metrics.js'
 export function logEvents(to: { events: Events; log: Log; health: Health; metrics: Metrics }): void {
   const { events, log, health, metrics } = to
   events.on('refresh', ({ account, outcome }) => {
+    if (outcome === 'written') return log.info(`${account}: its files hold its login again`)
     const good = outcome === 'refreshed' || outcome === 'adopted'
     metrics.refreshes.inc({ outcome: good ? outcome : 'failed' })
     if (good) return log.info(`${account}: token ${outcome}`)

@@ -1,5 +1,6 @@
 import winston from 'winston'
 import type { ResolvedConfig } from '../config/config.js'
+import { redact } from '../config/index.js'
 
 /** What the gateway writes while it works: one line per event, to stderr. */
 export interface Log {
@@ -8,14 +9,6 @@ export interface Log {
   info(message: string): void
   debug(message: string): void
   isDebugEnabled(): boolean
-}
-
-/** Nothing that looks like a credential leaves the process, wherever it came from: an upstream's error may quote one. */
-const SECRETS =
-  /\b(eyJ[\w-]+\.[\w-]+\.?[\w-]*|sk-[\w-]{8,}|rt[_.-][\w.-]{8,}|at-[\w-]{8,}|ya29\.[\w-]+|1\/\/[\w-]+|AIza[\w-]{10,})|(?<=\b(?:bearer|key=) ?)[\w.~+/-]{12,}/gi
-
-export function redact(text: string): string {
-  return text.replace(SECRETS, '[redacted]')
 }
 
 const line = winston.format.printf(

@@ -1,18 +1,25 @@
 import type { Account, SavedAccount } from './accounts/account.js'
 import { Pins, type PinStore } from './accounts/pins.js'
-import type { SpentLogins } from './accounts/renewal.js'
+import type { SpentLogins } from './accounts/spent-logins.js'
 import type { StateStore } from './state/store.js'
 
 /** What the state store keeps of the pool over a restart, by kind of document. */
 export class Memory {
   #accounts: Map<string, SavedAccount>
-  #spent: Set<string>
+  readonly spent: SpentLogins
 
   constructor(private readonly store: StateStore) {
     this.#accounts = new Map(
       store.all('account').map(({ _id, ...saved }) => [keyOf(_id), saved as unknown as SavedAccount]),
     )
-    this.#spent = new Set(store.all('spent').map(({ _id }) => keyOf(_id)))
+    const spent = new Set(store.all('spent').map(({ _id }) => keyOf(_id)))
+    this.spent = {
+      has: (login) => spent.has(login),
+      add(login) {
+        spent.add(login)
+        store.put('spent', login, { at: Date.now() })
+      },
+    }
   }
 
   savedAccount(key: string): SavedAccount | undefined {
@@ -20,17 +27,10 @@ export class Memory {
   }
 
   saveAccount(account: Account): void {
-    this.store.put('account', account.key, account.toJSON())
-  }
-
-  get spent(): SpentLogins {
-    return {
-      has: (login) => this.#spent.has(login),
-      add: (login) => {
-        this.#spent.add(login)
-        this.store.put('spent', login, { at: Date.now() })
-      },
-    }
+    const saved = account.toJSON()
+    // A file that goes and comes back finds its account as it was, not as it was at the start.
+    this.#accounts.set(account.key, saved)
+    this.store.put('account', account.key, saved)
   }
 
   openPins(kind: 'pin' | 'issued', options: { max: number; idleMs: number }, now: () => number): Pins {

@@ -11,6 +11,7 @@ import { Agent, fetch, ProxyAgent, type Dispatcher } from 'undici'
 export class Network {
   #agents = new Map<string, http.Agent>()
   #dispatchers = new Map<string, Dispatcher>()
+  closed = false
 
   /**
    * The sockets of one account to one origin. Accounts never share sockets: what breaks one connection is then no
@@ -50,6 +51,7 @@ export class Network {
   }
 
   async close(): Promise<void> {
+    this.closed = true
     for (const agent of this.#agents.values()) agent.destroy()
     await Promise.all([...this.#dispatchers.values()].map((dispatcher) => dispatcher.destroy()))
     this.#agents.clear()

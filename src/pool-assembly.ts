@@ -13,7 +13,7 @@ import type { Settings } from './settings.js'
 export interface PoolContext {
   readonly settings: () => Settings
   readonly memory: Memory
-  readonly network: Network
+  readonly network: Pick<Network, 'fetch'>
   readonly events: Events
   /** Aborts when the gateway closes. */
   readonly closing: AbortSignal
@@ -34,7 +34,7 @@ export function assemblePool({ settings, memory, network, events, closing, now }
     signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), closing]),
   })
   const save = (account: Account) => memory.saveAccount(account)
-  const accounts = new Accounts((key) => memory.savedAccount(key))
+  const accounts = new Accounts(memory)
   const tokens = new Tokens({
     provider,
     // A refresh that has begun is not broken off when the gateway closes: its answer would be lost.

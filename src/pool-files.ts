@@ -1,4 +1,4 @@
-import { sweepLeftovers } from './accounts/leftovers.js'
+import { OLD_MS, sweepLeftovers } from './accounts/leftovers.js'
 import type { Pool } from './accounts/pool.js'
 import { Watcher } from './accounts/watcher.js'
 import type { Settings } from './settings.js'
@@ -11,33 +11,48 @@ export interface PoolFilesOptions {
 
 /** Keeps the accounts in step with the files of the pool folder, and with the clients' own copies of logins. */
 export class PoolFiles {
+  #tidying: NodeJS.Timeout | undefined
   #watcher = new Watcher(() => void this.#changed().catch(this.options.onError))
 
   constructor(private readonly options: PoolFilesOptions) {}
 
   async open(): Promise<void> {
-    await sweepLeftovers(this.options.settings().config.poolDir)
+    await this.#tidy()
+    this.#tidying = setInterval(() => void this.#tidy().catch(this.options.onError), OLD_MS).unref()
     await this.scan()
+    // Not waited for: another gateway may hold a lock for a while.
+    void this.#lookAfterAll()
   }
 
   async scan(): Promise<void> {
     const { config, providers } = this.options.settings()
     await this.options.pool.accounts.scan(config.poolDir, providers)
-    const twins = [...providers.values()].flatMap((provider) => provider.twins ?? [])
-    if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, twins })
+    if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, twins: this.#twins() })
+  }
+
+  /** What was left by a kill a moment ago is too young to be told from a write that runs. */
+  #tidy(): Promise<void> {
+    return sweepLeftovers(this.options.settings().config.poolDir, this.#twins())
+  }
+
+  #twins(): string[] {
+    return [...this.options.settings().providers.values()].flatMap(({ twins = [] }) => twins)
   }
 
   async #changed(): Promise<void> {
     await this.scan()
-    const { pool, settings } = this.options
-    const { providers } = settings()
-    const copied = pool.accounts
-      .all()
-      .filter(({ provider }) => (providers.get(provider)?.twins?.length ?? 0) > 0)
-    await Promise.all(copied.map((account) => pool.tokens.lookAround(account)))
+    const { accounts, tokens } = this.options.pool
+    await tokens.retain(accounts.all())
+    await this.#lookAfterAll()
   }
 
-  close(): Promise<void> {
-    return this.#watcher.close()
+  async #lookAfterAll(): Promise<void> {
+    const { accounts, tokens } = this.options.pool
+    await Promise.all(accounts.all().map((account) => tokens.lookAfter(account)))
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#tidying)
+    await this.#watcher.close()
   }
 }

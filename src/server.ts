@@ -3,7 +3,10 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express from 'express'
 import { noRoute } from '../middleware/exchange.js'
-import { answerFailure } from '../middleware/failure.js'
+import { answerFailure, failureAnswer } from '../middleware/failure.js'
+import { isOurs } from '../middleware/scope.js'
+import { sendAnswer } from '../middleware/websocket/refuse.js'
+import { UPGRADE_NOT_SERVED } from '../middleware/websocket/upgrade.js'
 import type { Gateway } from './gateway.js'
 
 export interface RunningServer {
@@ -32,9 +35,10 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     router(request as express.Request, response as express.Response, () => response.destroy())
   })
-  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
-    gateway.upgrade(request, socket, head),
-  )
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (isOurs(gateway.config.routes, request.url ?? '/')) gateway.upgrade(request, socket, head)
+    else refuseUpgrade(socket)
+  })
   server.on('clientError', refuseMalformed)
   const { host, port } = gateway.config.listen
   await new Promise<void>((resolve, reject) => {
@@ -60,6 +64,12 @@ function stop(server: http.Server, gateway: Gateway, graceMs: number): Promise<v
     })
     server.closeIdleConnections()
   })
+}
+
+/** A gateway leaves alone what is not its own; here nobody else would answer. */
+function refuseUpgrade(socket: Duplex): void {
+  socket.on('error', () => socket.destroy())
+  sendAnswer(socket, failureAnswer(UPGRADE_NOT_SERVED, undefined))
 }
 
 /** What is no HTTP never reaches the chain. */

@@ -129,12 +129,14 @@ test('every built-in type makes its provider', () => {
     openaiBase: 'd',
     apiKeys: 'never',
     allow: [],
+    codexHome: false,
   } as const
   const codex = createProvider('codex', { type: 'codex', ...bases, allow: [] })
   const gemini = createProvider('gemini', {
     type: 'gemini',
     upstream: 'u',
     refreshBase: 'r',
+    loginBase: 'l',
     oauthClientId: 'i',
     oauthClientSecret: 's',
   })

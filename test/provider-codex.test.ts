@@ -83,11 +83,7 @@ describe('a credential file', () => {
   })
 
   const useless: [string, unknown, RegExp][] = [
-    [
-      'a personal access token',
-      { OPENAI_API_KEY: null, personal_access_token: 'at-1' },
-      /personal access token/,
-    ],
+    ['an access token with a line break', { personal_access_token: 'at-1\n' }, /character/],
     ['an agent identity', { agent_identity: { id: 1 } }, /agent identity/],
     ['Bedrock keys', { bedrock_api_key: 'b-1' }, /Bedrock/],
     ['a Gemini login', { access_token: 'ya29', refresh_token: '1//', expiry_date: 1 }, /gemini_NAME\.json/],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, rmdir, utimes } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -92,7 +92,7 @@ test('a store whose lock was taken away stops writing and says so', { timeout: 3
   const store = await openStateStore(file)
   store.put('pin', 'a', { n: 1 })
   await store.flush()
-  await rmdir(`${file}.lock`)
+  await rm(`${file}.lock`, { recursive: true })
   const other = await openStateStore(file)
   while (store.failing === undefined) await delay(20)
   assert.match(store.failing!, /another process has taken over/)
@@ -120,7 +120,7 @@ test('a lock is held until it is released, and released once', async (t) => {
 test('who waits for a lock gets it when it is released', async (t) => {
   const path = join(await folder(t), 'token.json')
   const lock = await acquireLock(path, { onCompromised: unexpected })
-  const waiting = acquireLock(path, { retries: 1000, retryDelayMs: 5, onCompromised: unexpected })
+  const waiting = acquireLock(path, { waitMs: 5000, retryDelayMs: 5, onCompromised: unexpected })
   await lock.release()
   await (await waiting).release()
 })
@@ -129,13 +129,45 @@ test('a signal ends the waiting, and leaves no lock', async (t) => {
   const path = await folder(t)
   const lock = await acquireLock(join(path, 'token.json'), { onCompromised: unexpected })
   const abort = new AbortController()
-  const options = { retries: 1000, signal: abort.signal, onCompromised: unexpected }
+  const options = { waitMs: 5000, signal: abort.signal, onCompromised: unexpected }
   const waiting = acquireLock(join(path, 'token.json'), options)
   abort.abort()
   await assert.rejects(waiting, { name: 'AbortError' })
   await lock.release()
   await assert.rejects(acquireLock(join(path, 'token.json'), options), { name: 'AbortError' })
   assert.deepEqual(await readdir(path), [])
+})
+
+test('of many who find a dead lock at once, one gets it at a time', { timeout: 30_000 }, async (t) => {
+  const path = join(await folder(t), 'token.json')
+  for (let round = 0; round < 8; round++) {
+    await mkdir(`${path}.lock`)
+    await writeFile(join(`${path}.lock`, 'the-claim-of-the-dead'), '')
+    let holders = 0
+    const options = { staleMs: 50, waitMs: 10_000, retryDelayMs: 5, onCompromised: unexpected }
+    const hold = async () => {
+      const lock = await acquireLock(path, options)
+      assert.equal(++holders, 1)
+      await delay(1)
+      holders--
+      await lock.release()
+    }
+    await Promise.all([...Array(6)].map(hold))
+  }
+})
+
+test('a holder with another clock is not taken for dead', { timeout: 30_000 }, async (t) => {
+  const path = join(await folder(t), 'token.json')
+  await mkdir(`${path}.lock`)
+  const claim = join(`${path}.lock`, 'of-another-machine')
+  await writeFile(claim, '')
+  let beats = 0
+  const heart = setInterval(() => void utimes(claim, ++beats, beats).catch(() => {}), 50)
+  t.after(() => clearInterval(heart))
+  const waiting = { staleMs: 500, waitMs: 1000, retryDelayMs: 20, onCompromised: unexpected }
+  await assert.rejects(acquireLock(path, waiting), LockHeldError)
+  clearInterval(heart)
+  await (await acquireLock(path, { ...waiting, waitMs: 10_000 })).release()
 })
 
 test('one path can be locked under two lock files', async (t) => {
@@ -153,8 +185,9 @@ test('a holder hears that its lock was taken away, and does not release the new 
   const path = join(await folder(t), 'token.json')
   let reason: Error | undefined
   const lock = await acquireLock(path, { onCompromised: (error) => (reason = error) })
-  await utimes(`${path}.lock`, 1, 1)
+  await rm(`${path}.lock`, { recursive: true })
   const thief = await acquireLock(path, { onCompromised: unexpected })
+  assert.equal(await lock.holds(), false, 'who asks hears it at once')
   while (!reason) await delay(20)
   assert.equal(lock.compromised, true)
   await lock.release()

@@ -25,27 +25,31 @@ function closing(socket: WebSocket): Promise<void> {
 }
 
 function pump(from: WebSocket, to: WebSocket, watch: Watch): void {
-  const resume = () => {
+  let broken = false
+  const sent = () => {
     if (to.bufferedAmount < HIGH_WATER / 2) from.resume()
+    if (broken && to.bufferedAmount === 0) to.terminate()
   }
   from.on('message', (data: Buffer, binary) => {
     const message = watch(data, binary)
     if (message === undefined) return
-    to.send(message, { binary }, resume)
+    to.send(message, { binary }, sent)
     if (to.bufferedAmount > HIGH_WATER) from.pause()
   })
   from.on('ping', (data: Buffer) => to.ping(data))
   from.on('pong', (data: Buffer) => to.pong(data))
-  from.once('close', (code, reason) => end(to, code, reason))
+  from.once('close', (code, reason) => {
+    if (code === 1005) to.close()
+    else if (sendable(code)) to.close(code, reason)
+    // Cut off at once, a slow reader would lose what came before the break, perhaps the end of a response.
+    else if (to.bufferedAmount > 0) broken = true
+    else to.terminate()
+  })
   // What broke is told by the close that follows.
   from.on('error', () => {})
 }
 
-/** Passes an end on. An end without a close frame cannot be told by one (RFC 6455 §7.4.1). */
-function end(socket: WebSocket, code: number, reason: Buffer): void {
-  if (code === 1005) return socket.close()
-  const sendable =
-    (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1006) || (code >= 3000 && code <= 4999)
-  if (sendable) socket.close(code, reason)
-  else socket.terminate()
+/** Whether a close frame may carry this code; an end without such a frame has one that may not (RFC 6455 §7.4). */
+function sendable(code: number): boolean {
+  return (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1006) || (code >= 3000 && code <= 4999)
 }

@@ -119,12 +119,21 @@ export function isHandshake({ method, headers }: IncomingMessage): boolean {
   )
 }
 
-/** Completes the client's handshake with the subprotocol that the upstream chose. */
+export interface Chosen {
+  /** The subprotocol that the upstream took; empty for none. */
+  readonly protocol: string
+  /** Bytes of one message. */
+  readonly maxPayload: number
+  /** More headers of the 101, in `rawHeaders` form. */
+  readonly headers: readonly string[]
+}
+
+/** Completes the client's handshake with what the upstream has chosen. */
 export function accept(
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
-  chosen: { readonly protocol: string; readonly maxPayload: number },
+  chosen: Chosen,
 ): Promise<WebSocket> {
   const server = new WebSocketServer({
     ...TRANSPARENT,
@@ -132,6 +141,12 @@ export function accept(
     clientTracking: false,
     maxPayload: chosen.maxPayload,
     handleProtocols: () => chosen.protocol || false,
+  })
+  server.on('headers', (lines) => {
+    for (let i = 0; i < chosen.headers.length; i += 2) {
+      const [name = '', value = ''] = chosen.headers.slice(i, i + 2)
+      if (!/^sec-websocket-/i.test(name)) lines.push(`${name}: ${value}`)
+    }
   })
   return new Promise((resolve) => server.handleUpgrade(request, socket, head, resolve))
 }

@@ -11,6 +11,7 @@ import { GatewayFailure } from '../gateway-failure.js'
 import { refusal } from '../guard.js'
 import type { MetricsOptions } from '../metrics.js'
 import type { Outcome } from '../outcome.js'
+import { deliverable } from '../response-headers.js'
 import { failover } from '../retry.js'
 import { identify } from '../stickiness.js'
 import { listenEarly } from './early.js'
@@ -28,7 +29,11 @@ export interface UpgradeParts extends MetricsOptions {
 }
 
 /** Codex falls back to plain HTTP at once on 426; on anything else it tries for seconds first. */
-const NOT_SERVED = new GatewayFailure(426, 'upgrade_not_served', 'WebSockets are not served here; use HTTP')
+export const UPGRADE_NOT_SERVED = new GatewayFailure(
+  426,
+  'upgrade_not_served',
+  'WebSockets are not served here; use HTTP',
+)
 
 /** The server restarts (RFC 6455's registry): the client connects again and sends everything again. */
 const SERVICE_RESTART = 1012
@@ -73,7 +78,7 @@ export class WebSockets {
   ): Promise<number> {
     const { matched, provider } = exchange
     const served = matched.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
-    if (!served || this.#draining) throw NOT_SERVED
+    if (!served || this.#draining) throw UPGRADE_NOT_SERVED
     identify(exchange)
     const outcome = await this.#search(exchange)
     if (outcome.kind === 'left') return 499
@@ -89,7 +94,11 @@ export class WebSockets {
       return outcome.answer.status
     }
     exchange.servedBy = outcome.account
-    const chosen = { protocol: upstream.protocol, maxPayload: exchange.snapshot.maxBodyBytes }
+    const chosen = {
+      protocol: upstream.protocol,
+      maxPayload: exchange.snapshot.maxBodyBytes,
+      headers: deliverable(outcome.answer.response.rawHeaders, provider.hiddenHeaders),
+    }
     const client = await accept(request, socket, takeHead(), chosen)
     await this.#relay(exchange, outcome, client, upstream)
     return 101
@@ -121,11 +130,15 @@ export class WebSockets {
       account,
       pool,
       begin: (told) => new Turn({ ...this.parts, exchange, account, number: ++number }, told),
+      ask: (message) => upstream.send(message),
       onMoved: () => {
+        clearTimeout(moved)
         moved = setTimeout(() => client.close(SERVICE_RESTART, 'another account'), MOVED_MS)
       },
     })
     this.#open.set(client, watch)
+    // It began before the drain and would not be seen by it.
+    if (this.#draining) client.close(SERVICE_RESTART, 'restart')
     await relay(client, upstream, {
       fromClient: (data, binary) => watch.fromClient(data, binary),
       fromUpstream: (data, binary) => {

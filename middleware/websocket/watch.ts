@@ -1,9 +1,9 @@
-import type { SocketProtocol, Verdict } from '../../config/provider.js'
+import type { ClientRequest, SocketProtocol, Verdict } from '../../config/provider.js'
 import type { Account } from '../../src/accounts/account.js'
 import type { Pool } from '../../src/accounts/pool.js'
-import { available, fit } from '../../src/accounts/selection.js'
 import { boundKey } from '../auth-injection.js'
 import type { Exchange } from '../exchange.js'
+import { instead } from './instead.js'
 import type { Turn } from './turn.js'
 
 export interface WatchParts {
@@ -12,6 +12,8 @@ export interface WatchParts {
   readonly pool: Pool
   /** A response begins; its lease and its record are the caller's. */
   readonly begin: (told: { model?: string | undefined; counts: boolean }) => Turn
+  /** Sends the upstream a message that the client has not sent. */
+  readonly ask: (message: string) => void
   /** The client has been told to come again: this connection has done its work. */
   readonly onMoved: () => void
 }
@@ -20,6 +22,8 @@ export interface WatchParts {
 export class SocketWatch {
   readonly #protocol: SocketProtocol | undefined
   #turn: Turn | undefined
+  /** The client's message that began the response, while it may have to be sent once more. */
+  #asked: unknown
 
   constructor(private readonly parts: WatchParts) {
     this.#protocol = parts.exchange.provider.socket
@@ -36,17 +40,19 @@ export class SocketWatch {
     if (!told) return data
     this.#turn?.end(undefined)
     this.#turn = this.parts.begin(told)
-    return this.#withoutForeign(message) ?? data
+    const own = this.#withoutForeign(message)
+    this.#asked = own
+    return own === message ? data : JSON.stringify(own)
   }
 
   /** What another account issued stays here. */
-  #withoutForeign(message: unknown): string | undefined {
+  #withoutForeign(message: unknown): unknown {
     const { exchange, account, pool } = this.parts
     const foreign = Object.entries(this.#protocol!.bound?.(message) ?? {})
       .filter(([name, value]) => pool.pins.get(boundKey(exchange, name, value)) !== account.key)
       .map(([name]) => name)
-    if (foreign.length === 0 || !this.#protocol!.withoutBound) return undefined
-    return JSON.stringify(this.#protocol!.withoutBound(message, foreign))
+    if (foreign.length === 0 || !this.#protocol!.withoutBound) return message
+    return this.#protocol!.withoutBound(message, foreign)
   }
 
   fromUpstream(data: Buffer, binary: boolean): Buffer | string | undefined {
@@ -59,9 +65,13 @@ export class SocketWatch {
     const message = parsed(data)
     if (message === undefined) return data
     this.#learn(protocol, message)
-    const instead = this.#judge(protocol, message)
+    const verdict = this.#judge(message)
+    if (verdict?.kind === 'repair' && this.#askAgain(verdict.body)) return undefined
+    const { exchange, account, pool } = this.parts
+    const other = verdict && instead(protocol, verdict, { exchange, account, pool, model: turn?.model })
     if (protocol.ends(message)) this.#endTurn(message)
-    if (instead !== undefined) return JSON.stringify(instead)
+    if (other?.comesAgain) this.parts.onMoved()
+    if (other) return JSON.stringify(other.message)
     const rewritten = protocol.withPoolQuota?.(message, this.#poolAccounts(), this.parts.pool.now())
     return rewritten === undefined || rewritten === message ? data : JSON.stringify(rewritten)
   }
@@ -74,50 +84,42 @@ export class SocketWatch {
       pool.pins.set(boundKey(exchange, name, value), account.key)
   }
 
-  /** What the client gets in place of a refusal. */
-  #judge(protocol: SocketProtocol, message: unknown): unknown {
-    const { exchange } = this.parts
-    const verdict = exchange.provider.classifyEvent?.(message, exchange)
-    if (verdict === undefined) return undefined
+  /** What a message says about the account, which is remembered. */
+  #judge(message: unknown): Verdict | undefined {
+    const verdict = this.parts.exchange.provider.classifyEvent?.(message, this.#asRequest())
     if (verdict === 'output') {
       if (this.#turn) this.#turn.output = true
+      this.#asked = undefined
       return undefined
     }
-    if (verdict.kind === 'pass') return undefined
+    if (verdict === undefined || verdict.kind === 'pass' || verdict.kind === 'repair') return verdict
     this.#remember(verdict)
     this.#turn?.refuse(`${verdict.kind}: ${verdict.reason}`)
-    // After output the client has seen a part: it must hear of the end, and recovers by itself.
-    if (this.#turn?.output || exchange.matched.retry.attempts === 1) return undefined
-    return this.#instead(protocol, verdict)
+    return verdict
   }
 
-  #remember(verdict: Exclude<Verdict, { kind: 'pass' }>): void {
+  /** The message that is being answered, in the form of a request. */
+  #asRequest(): ClientRequest {
+    const { method, url, path, route, headers, client } = this.parts.exchange
+    return { method, url, path, route, headers, client, json: () => this.#asked }
+  }
+
+  /** Without what only another account can read; once. */
+  #askAgain(repaired: unknown): boolean {
+    if (this.#asked === undefined || this.parts.exchange.matched.retry.attempts === 1) return false
+    this.#asked = undefined
+    this.parts.ask(JSON.stringify(repaired))
+    return true
+  }
+
+  #remember(verdict: Verdict): void {
     const { account, pool } = this.parts
     if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') pool.rest(account, verdict)
-    if (verdict.kind === 'refused' && verdict.model !== undefined) pool.rest(account, verdict)
+    // The handshake's headers name the model of its time, and the client may have changed it since.
+    if (verdict.kind === 'refused' && verdict.model !== undefined)
+      pool.rest(account, { ...verdict, model: this.#turn?.model ?? verdict.model })
     if (verdict.kind === 'needs-login') pool.needsLogin(account, verdict.reason)
     if (verdict.kind === 'unauthorized') void pool.tokens.renew(account, account.credential)
-  }
-
-  #instead(protocol: SocketProtocol, verdict: Exclude<Verdict, { kind: 'pass' }>): unknown {
-    if (verdict.kind === 'unavailable' || verdict.kind === 'repair') return undefined
-    const { exchange, account, pool } = this.parts
-    const now = pool.now()
-    const model = this.#turn?.model
-    const fitting = fit(pool.accounts.of(account.provider), exchange.provider, exchange)
-    const others = available(fitting, new Set(), model, now).some((other) => !other.refuses(model, now))
-    if (others) {
-      this.parts.onMoved()
-      return protocol.reconnect
-    }
-    const usable = fitting.filter((one) => !one.loginNeeded && !one.disabled)
-    if (usable.length === 0 || !usable.every((one) => one.state(now, model) === 'exhausted')) return undefined
-    const resets = usable.flatMap((one) => one.resetsAt(now, model) ?? [])
-    return protocol.exhausted({
-      resetsAt: resets.length > 0 ? Math.min(...resets) : undefined,
-      plan: account.plan,
-      model,
-    })
   }
 
   #poolAccounts() {
@@ -131,6 +133,7 @@ export class SocketWatch {
     const turn = this.#turn
     if (!turn) return
     this.#turn = undefined
+    this.#asked = undefined
     const usage = exchange.provider.usage?.(message)
     if (usage && !turn.refused) pool.succeeded(account, turn.model)
     turn.end(usage)

@@ -9,7 +9,9 @@ import { placeOf } from './paths.js'
  */
 export function conversation(request: ClientRequest): Conversation | undefined {
   const { area, rest } = placeOf(request.path)
-  const generates = area === 'responses' && request.method !== 'GET' && request.method !== 'HEAD'
+  const reads = request.method === 'GET' || request.method === 'HEAD'
+  // A GET of the path itself is the handshake of a WebSocket.
+  const generates = area === 'responses' && (!reads || rest === '/responses')
   if (!generates) return personal(request, area === 'backend' && changesAccount(request.method, rest))
   const id = sessionOf(request)
   return id === undefined ? undefined : { id }

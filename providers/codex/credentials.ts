@@ -1,4 +1,4 @@
-import type { Credential, Inspection, Provider } from '../../config/provider.js'
+import type { Credential, Inspection, Provider, ProviderAccount } from '../../config/provider.js'
 import { fingerprint } from '../fingerprint.js'
 import { fitsHeader } from '../header.js'
 import { fields, text } from '../json.js'
@@ -26,10 +26,16 @@ interface ApiKey {
   readonly key: string
 }
 
+/** For programs: `codex login --with-access-token`. It opens one workspace, and tells only a call which one. */
+interface AccessToken {
+  readonly kind: 'access-token'
+  readonly token: string
+}
+
 const STANDBY = { never: 'when-alone', 'when-exhausted': 'when-exhausted', always: undefined } as const
 
 /** What Codex would sign in with: `auth_mode` decides if a file holds both, then the tokens. */
-export function readAuth(credential: Credential): Login | ApiKey | undefined {
+export function readAuth(credential: Credential): Login | ApiKey | AccessToken | undefined {
   const { OPENAI_API_KEY, auth_mode, ...rest } = fields(credential) ?? {}
   const key = text(OPENAI_API_KEY)
   const tokens = fields(rest.tokens)
@@ -45,7 +51,9 @@ export function readAuth(credential: Credential): Login | ApiKey | undefined {
       claims,
     }
   }
-  return key === undefined ? undefined : { kind: 'api-key', key }
+  if (key !== undefined) return { kind: 'api-key', key }
+  const token = text(rest.personal_access_token)
+  return token === undefined ? undefined : { kind: 'access-token', token }
 }
 
 export function isApiKey(credential: Credential): boolean {
@@ -76,6 +84,10 @@ export function inspect({ apiKeys }: Settings): NonNullable<Provider['inspect']>
         return 'OPENAI_API_KEY holds a space, a line break or another character no key has'
       return { kind: 'api-key', label: 'API key', refreshable: false, standby: STANDBY[apiKeys] }
     }
+    if (auth.kind === 'access-token') {
+      if (!fitsHeader(auth.token)) return 'its personal_access_token holds a character that no token has'
+      return { kind: auth.kind, label: 'access token', expiresAt: jwtExpiry(auth.token) }
+    }
     const { accessToken, refreshToken, accountId, claims } = auth
     if (!fitsHeader(accessToken)) return 'tokens.access_token holds a character that no token has'
     return {
@@ -90,15 +102,31 @@ export function inspect({ apiKeys }: Settings): NonNullable<Provider['inspect']>
   }
 }
 
-/** `undefined` takes a header of the client's away without setting another. */
-export function authHeaders(credential: Credential): Record<string, string | undefined> {
+/** `facts`: what `discover` found. `undefined` takes a header of the client's away without setting another. */
+export function authHeaders(
+  credential: Credential,
+  facts: ProviderAccount['facts'] = {},
+): Record<string, string | undefined> {
   const auth = readAuth(credential)
   if (!auth) throw new Error(whyUnusable(credential))
-  const login = auth.kind === 'chatgpt' ? auth : undefined
+  const { token, accountId, fedramp } = keyOf(auth, facts)
   return {
-    authorization: `Bearer ${auth.kind === 'chatgpt' ? auth.accessToken : auth.key}`,
-    'chatgpt-account-id': login?.accountId,
+    authorization: `Bearer ${token}`,
+    'chatgpt-account-id': accountId,
     // Codex adds it for accounts of the US government's cloud, which other backends do not know.
-    'x-openai-fedramp': login?.claims.fedramp ? 'true' : undefined,
+    'x-openai-fedramp': fedramp ? 'true' : undefined,
   }
+}
+
+interface Key {
+  readonly token: string
+  readonly accountId?: string | undefined
+  readonly fedramp?: boolean
+}
+
+function keyOf(auth: Login | ApiKey | AccessToken, facts: ProviderAccount['facts']): Key {
+  if (auth.kind === 'api-key') return { token: auth.key }
+  if (auth.kind === 'chatgpt')
+    return { token: auth.accessToken, accountId: auth.accountId, fedramp: auth.claims.fedramp }
+  return { token: auth.token, accountId: facts.accountId, fedramp: facts.fedramp === 'true' }
 }

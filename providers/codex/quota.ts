@@ -52,9 +52,9 @@ export function resetAt(at: number | undefined, after: number | undefined, now: 
 
 /** Asks `wham/usage`, which only ChatGPT logins have. */
 export function pollQuota({ whamBase }: Settings): NonNullable<Provider['pollQuota']> {
-  return async function pollQuota({ credential }, { fetch, signal }) {
+  return async function pollQuota({ credential, facts }, { fetch, signal }) {
     if (isApiKey(credential)) return undefined
-    const sent = Object.entries(authHeaders(credential)).filter(
+    const sent = Object.entries(authHeaders(credential, facts)).filter(
       (entry): entry is [string, string] => !!entry[1],
     )
     const headers = { ...Object.fromEntries(sent), accept: 'application/json', 'user-agent': 'codex-pool' }

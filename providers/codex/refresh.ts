@@ -22,7 +22,7 @@ function isFinal(status: number, code: string | undefined): boolean {
 
 function explain(code: string): string {
   const what = SPOKEN[code] ?? `the login was refused (${code})`
-  return `${what}: run \`codex login\` and copy the new auth.json into the pool`
+  return `${what}: run \`codex-pool login codex\`, or \`codex login\` and copy the new auth.json into the pool`
 }
 
 /** Renews a ChatGPT login with the very request that Codex makes. */

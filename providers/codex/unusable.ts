@@ -3,12 +3,11 @@ import { fields, text } from '../json.js'
 
 type Form = readonly [recognise: (credential: Credential) => unknown, reason: string]
 
-const AGAIN = 'Run `codex login` and copy the new auth.json here'
+const AGAIN = 'Run `codex-pool login codex`, or `codex login` and copy the new auth.json here'
 
 /** Files that are met in pool folders, and what to do with them. */
 const FORMS: readonly Form[] = [
   [Array.isArray, `is a list, not a login. ${AGAIN}`],
-  [(it) => it.personal_access_token, `holds a personal access token, which a pool cannot renew. ${AGAIN}`],
   [(it) => it.agent_identity, `holds an agent identity, which works for one machine only. ${AGAIN}`],
   [
     (it) => it.bedrock_api_key ?? it.bedrock_access_keys,

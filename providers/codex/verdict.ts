@@ -126,5 +126,6 @@ function eventVerdict(payload: unknown, request: ClientRequest | undefined, stat
   if (isOneOf(error, OVERLOADED)) return { kind: 'unavailable', reason }
   if (status === 429) return { kind: 'cooling', reason, retryAfterMs: waitInMessage(error.message) }
   if (status === 401) return { kind: 'unauthorized', reason }
+  if (request && (status === 400 || status === 404)) return modelVerdict(error, request)
   return status !== undefined && status >= 500 ? { kind: 'unavailable', reason } : { kind: 'pass' }
 }

@@ -4,7 +4,8 @@ import { fitsHeader } from '../header.js'
 import { fields, number, text } from '../json.js'
 import { jwtClaims } from '../jwt.js'
 
-const AGAIN = 'Log in with Gemini CLI and copy oauth_creds.json here as gemini_NAME.json'
+const AGAIN =
+  'Run `codex-pool login gemini`, or log in with Gemini CLI and copy oauth_creds.json here as gemini_NAME.json'
 
 /** Looks into an `oauth_creds.json`. */
 export function inspect(credential: Credential): Inspection | string {

@@ -12,7 +12,7 @@ function explain(code: string): string {
     code === 'unauthorized_client'
       ? 'this login was issued to another OAuth client than the one configured (GEMINI_OAUTH_CLIENT_ID)'
       : 'the refresh token has expired or was revoked'
-  return `${what}: log in with Gemini CLI and copy oauth_creds.json into the pool`
+  return `${what}: run \`codex-pool login gemini\`, or log in with Gemini CLI and copy oauth_creds.json into the pool`
 }
 
 /** Renews a login at Google's token endpoint, which keeps the refresh token valid. */

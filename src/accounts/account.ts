@@ -1,3 +1,4 @@
+import { redact } from '../../config/index.js'
 import type {
   AccountState,
   Credential,
@@ -24,12 +25,16 @@ export interface LoginNeeded {
 export class Account {
   inFlight = 0
   lastUsedAt: number | undefined
-  loginNeeded: LoginNeeded | undefined
   disabled = false
-  /** Set while a renewed credential could not be written to its file. */
+  /** Why the renewed credential is not in its file. */
   unsaved: string | undefined
+  /** Why the client's own copy of the login still holds the old, spent one. */
+  unshared: string | undefined
   facts: Readonly<Record<string, string>> = {}
   readonly windows = new Windows()
+  /** What the file held when it was last read or written. */
+  written: Credential
+  #loginNeeded: LoginNeeded | undefined
   #cooldowns = new Map<string, Cooldown>()
   #probing = new Set<string>()
 
@@ -43,19 +48,47 @@ export class Account {
     public inspection: Inspection,
     /** Of the file as last read or written by us, so that our own writes are no news. */
     public digest: string,
-  ) {}
+  ) {
+    this.written = credential
+  }
 
   /** Unique in the pool. */
   get key(): string {
     return `${this.provider}/${this.id}`
   }
 
-  /** A new credential: what was wrong with the old one no longer counts. */
-  replaceCredential(credential: Credential, inspection: Inspection, digest: string = this.digest): void {
+  get loginNeeded(): LoginNeeded | undefined {
+    return this.#loginNeeded
+  }
+
+  /** The reason is shown to many, and may be the words of an upstream or of a provider of the user's own. */
+  set loginNeeded(needed: LoginNeeded | undefined) {
+    this.#loginNeeded = needed && { ...needed, reason: redact(needed.reason) }
+  }
+
+  /** A new credential: what was wrong with the old one no longer counts. With a digest it is what the file holds. */
+  replaceCredential(credential: Credential, inspection: Inspection, digest?: string): void {
+    if (isSomebodyElse(inspection, this.inspection)) this.#forget()
     this.credential = credential
     this.inspection = inspection
-    this.digest = digest
     this.loginNeeded = undefined
+    if (digest !== undefined) this.sync(credential, digest)
+  }
+
+  /** The file holds this now, and nothing is left to be written. */
+  sync(written: Credential, digest: string): void {
+    this.written = written
+    this.digest = digest
+    this.unsaved = undefined
+  }
+
+  /** Limits and facts of somebody whose credential is no longer here. */
+  #forget(): void {
+    this.#cooldowns.clear()
+    this.#probing.clear()
+    this.windows.clear()
+    this.facts = {}
+    this.unshared = undefined
   }
 
   /** Why it cannot be leased for `model` now. A rest that is over admits one probe at a time. */
@@ -102,7 +135,8 @@ export class Account {
 
   rest(verdict: Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>, now: number): Cooldown {
     const scope = verdict.model ?? WHOLE
-    const cooldown = cooldownAfter(verdict, this.#cooldowns.get(scope), now)
+    const reason = redact(verdict.reason)
+    const cooldown = cooldownAfter({ ...verdict, reason }, this.#cooldowns.get(scope), now)
     this.#cooldowns.set(scope, cooldown)
     return cooldown
   }
@@ -211,6 +245,14 @@ export class Account {
     // A changed file is the user's answer to it.
     if (saved.loginNeeded?.digest === this.digest) this.loginNeeded = saved.loginNeeded
   }
+}
+
+/** Whether a file that has changed is another account's. A key says nothing about its owner: another one is another account. */
+function isSomebodyElse(now: Inspection, before: Inspection): boolean {
+  if (now.kind !== before.kind) return true
+  if (now.identity === undefined || before.identity === undefined) return !now.refreshable
+  const labels = now.label !== undefined && before.label !== undefined
+  return now.identity !== before.identity || (labels && now.label !== before.label)
 }
 
 export interface SavedAccount {

@@ -36,7 +36,8 @@ export class Background {
   tick(): void {
     const now = this.options.now()
     const accounts = this.options.accounts()
-    for (const account of accounts) if (account.unsaved) this.#run(this.options.tokens.save(account))
+    for (const account of accounts)
+      if (account.unsaved || account.unshared) this.#run(this.options.tokens.lookAfter(account))
     for (const account of mostUrgent(accounts, this.options.tokens)) this.#refresh(account, now)
     if (this.options.quotaPollMs() > 0) for (const account of accounts) this.#poll(account, now)
   }

@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto'
-import { constants } from 'node:fs'
-import { open, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import writeFileAtomic from 'write-file-atomic'
+import { readFile, stat } from 'node:fs/promises'
 import type { Credential } from '../../config/provider.js'
+import { writeDurably } from './durable-file.js'
 
 /** No login file is larger; anything that is, is not one. */
 const LARGEST_FILE = 1024 * 1024
@@ -46,59 +44,9 @@ function parse(text: string): unknown {
 
 const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-/**
- * Writes a credential so that it survives a crash at any moment: temporary file (0600), fsync, rename, fsync of the
- * folder. A link is followed. Returns the digest of what was written.
- */
+/** Writes a credential durably, see {@link writeDurably}. Returns the digest of what was written. */
 export async function writeCredential(file: string, credential: Credential): Promise<string> {
   const text = `${JSON.stringify(credential, null, 2)}\n`
-  const target = await realpath(file).catch(() => file)
-  try {
-    await writeFileAtomic(target, text, { mode: 0o600 })
-    await syncFolder(dirname(target))
-  } catch (error) {
-    // A bind-mounted file cannot be renamed over.
-    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
-    await writeInPlace(target, text)
-  }
+  await writeDurably(file, text)
   return digestOf(text)
-}
-
-/** Whether the folder of `file` takes `bytes` more. Returns the system's code if it does not. */
-export async function canWrite(file: string, bytes: number): Promise<string | undefined> {
-  const probe = `${await realpath(file).catch(() => file)}.${process.pid}.probe`
-  try {
-    await writeFile(probe, Buffer.alloc(bytes), { mode: 0o600, flush: true })
-    return undefined
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? 'write failed'
-  } finally {
-    await rm(probe, { force: true }).catch(() => {})
-  }
-}
-
-/** The recovery copy is complete on disk before the only other one is overwritten. */
-async function writeInPlace(file: string, text: string): Promise<void> {
-  await writeFileAtomic(`${file}.recovery`, text, { mode: 0o600 })
-  const handle = await open(file, constants.O_WRONLY)
-  try {
-    await handle.truncate(0)
-    await handle.writeFile(text)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-/** Without it a power loss can bring back the old name, and with it a refresh token that is already spent. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY)
-  try {
-    await handle.sync()
-  } catch (error) {
-    // Windows cannot sync a folder.
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error
-  } finally {
-    await handle.close()
-  }
 }

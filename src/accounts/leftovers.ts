@@ -1,30 +1,54 @@
-import { readdir, rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readdir, readFile, realpath, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { readCredential } from './credential-file.js'
+import { RECOVERY, TEMPORARY, writeDurably } from './durable-file.js'
 
 /** A write that is still running is younger; ms. */
-const OLD_MS = 60_000
-/** What write-file-atomic and the disk probe call their temporary files. */
-const TEMPORARY = /^.+\.json\.\d+(\.probe)?$/
-const RECOVERY = /^(.+\.json)\.recovery$/
+export const OLD_MS = 60_000
 
-/** Tidies up after a kill: temporary files go, and a recovery copy takes the place of a file that was being rewritten. */
-export async function sweepLeftovers(poolDir: string): Promise<void> {
-  const names = await readdir(poolDir).catch(() => [])
+/**
+ * Tidies up after a kill: temporary files go, and a recovery copy takes the place of a file that was being rewritten.
+ * `others` are credential files outside the pool folder; nothing that is not theirs is touched there.
+ */
+export async function sweepLeftovers(poolDir: string, others: readonly string[]): Promise<void> {
+  const inPool = await namesIn(poolDir)
+  await sweep(poolDir, inPool, (name) => name.endsWith('.json'))
+  const files = new Set<string>(others)
+  for (const name of inPool.filter((each) => each.endsWith('.json'))) {
+    const target = await realpath(join(poolDir, name)).catch(() => undefined)
+    if (target !== undefined && dirname(target) !== poolDir) files.add(target)
+  }
+  for (const file of files)
+    await sweep(dirname(file), await namesIn(dirname(file)), (name) => name === basename(file))
+}
+
+const namesIn = (folder: string): Promise<string[]> => readdir(folder).catch(() => [])
+
+async function sweep(
+  folder: string,
+  names: readonly string[],
+  isOurs: (name: string) => boolean,
+): Promise<void> {
   for (const name of names) {
-    const path = join(poolDir, name)
-    if (TEMPORARY.test(name) && (await ageOf(path)) > OLD_MS) await rm(path, { force: true }).catch(() => {})
-    const recovered = RECOVERY.exec(name)?.[1]
-    if (recovered !== undefined) await recover(path, join(poolDir, recovered)).catch(() => {})
+    const path = join(folder, name)
+    const written = name.replace(TEMPORARY, '')
+    if (written !== name && isOurs(written.replace(RECOVERY, ''))) await removeOld(path)
+    else if (name.endsWith(RECOVERY) && isOurs(name.replace(RECOVERY, '')))
+      await recover(path, path.replace(RECOVERY, '')).catch(() => {})
   }
 }
 
-async function ageOf(path: string): Promise<number> {
+async function removeOld(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined)
-  return found ? Date.now() - found.mtimeMs : 0
+  if (found && Date.now() - found.mtimeMs > OLD_MS) await rm(path, { force: true }).catch(() => {})
 }
 
+/** A copy that is still there is newer than the file, unless somebody has written the file since. */
 async function recover(copy: string, file: string): Promise<void> {
-  if ('credential' in (await readCredential(file))) return rm(copy, { force: true })
-  if ('credential' in (await readCredential(copy))) await rename(copy, file)
+  const [copied, written] = [await stat(copy), await stat(file).catch(() => undefined)]
+  const whole = 'credential' in (await readCredential(file))
+  const newer = written && written.mtimeMs >= copied.mtimeMs
+  if (!(whole && newer) && 'credential' in (await readCredential(copy)))
+    await writeDurably(file, await readFile(copy, 'utf8'))
+  await rm(copy, { force: true })
 }

@@ -1,27 +1,50 @@
 import type { Account } from './account.js'
 
 const FIRST_WAIT_MS = 5_000
-const LONGEST_WAIT_MS = 5 * 60_000
+/** A token that has ended is of no use until the next try: no longer than an account can be missed. */
+const LONGEST_WAIT_MS = 60_000
+
+interface Trouble {
+  readonly count: number
+  readonly retryAt: number
+  /** The login that had it: another one has none. */
+  readonly login: string | undefined
+  /** Whether the token endpoint was asked at all. */
+  readonly called: boolean
+}
 
 /** When an account's refresh may be tried again after passing trouble. */
 export class Backoff {
-  #failures = new Map<Account, { count: number; retryAt: number }>()
+  #troubles = new WeakMap<Account, Trouble>()
 
   constructor(private readonly now: () => number) {}
 
-  failed(account: Account, notBefore: number): void {
-    const count = (this.#failures.get(account)?.count ?? 0) + 1
+  /** `notBefore` in ms since 1970. */
+  failed(account: Account, { called, notBefore }: { called: boolean; notBefore: number }): void {
+    const { login } = account.inspection
+    const count = (this.#of(account)?.count ?? 0) + 1
     const wait = Math.min(FIRST_WAIT_MS * 2 ** (count - 1), LONGEST_WAIT_MS)
-    this.#failures.set(account, { count, retryAt: Math.max(this.now() + wait, notBefore) })
+    this.#troubles.set(account, { count, login, called, retryAt: Math.max(this.now() + wait, notBefore) })
   }
 
-  /** ms since 1970; 0 if nothing failed. */
+  /** When the background may try again; ms since 1970, 0 if nothing failed. */
   retryAt(account: Account): number {
-    return this.#failures.get(account)?.retryAt ?? 0
+    return this.#of(account)?.retryAt ?? 0
+  }
+
+  /** Whether even a request that needs it must not ask the token endpoint now. */
+  blocks(account: Account): boolean {
+    const trouble = this.#of(account)
+    return trouble !== undefined && trouble.called && trouble.retryAt > this.now()
   }
 
   clear(account: Account): void {
-    this.#failures.delete(account)
+    this.#troubles.delete(account)
+  }
+
+  #of(account: Account): Trouble | undefined {
+    const trouble = this.#troubles.get(account)
+    return trouble?.login === account.inspection.login ? trouble : undefined
   }
 }
 
@@ -34,10 +57,12 @@ const NEVER_SENT = new Set([
   'ENETUNREACH',
   'UND_ERR_CONNECT_TIMEOUT',
 ])
+/** Neither did one whose TLS handshake failed. */
+const HANDSHAKE = /^ERR_TLS_|CERT|^UNABLE_TO_|^EPROTO$/
 
 /** Whether the token endpoint may have taken the refresh token although no answer came. */
 export function lostAfterSending(error: Error): boolean {
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return true
-  const cause = error.cause as NodeJS.ErrnoException | undefined
-  return error instanceof TypeError && !NEVER_SENT.has(cause?.code ?? '')
+  const { code = '' } = (error.cause ?? {}) as NodeJS.ErrnoException
+  return error instanceof TypeError && !NEVER_SENT.has(code) && !HANDSHAKE.test(code)
 }

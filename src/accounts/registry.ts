@@ -1,13 +1,25 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Credential, Inspection } from '../../config/provider.js'
 import { Account, type SavedAccount } from './account.js'
 import { claimantsOf, claimOf, type Claimant, type Providers } from './claim.js'
-import { readCredential } from './credential-file.js'
+import { takeOver, type Found } from './adoption.js'
+import { readCredential, type CredentialRead } from './credential-file.js'
+import type { SpentLogins } from './spent-logins.js'
 
 export interface SkippedFile {
   readonly file: string
   readonly reason: string
+}
+
+/** What is remembered of accounts over restarts. */
+export interface AccountsMemory {
+  savedAccount(key: string): SavedAccount | undefined
+  readonly spent: SpentLogins
+}
+
+const NO_MEMORY: AccountsMemory = {
+  savedAccount: () => undefined,
+  spent: { has: () => false, add: () => {} },
 }
 
 /** The accounts of the pool, by the files of its folder. An account keeps its state as long as its file exists. */
@@ -18,7 +30,9 @@ export class Accounts {
   /** What is wrong with files that are. */
   warnings: readonly SkippedFile[] = []
 
-  constructor(private readonly saved: (key: string) => SavedAccount | undefined = () => undefined) {}
+  #scanning: Promise<void> = Promise.resolve()
+
+  constructor(private readonly memory: AccountsMemory = NO_MEMORY) {}
 
   all(): Account[] {
     return [...this.#accounts.values()]
@@ -33,7 +47,14 @@ export class Accounts {
   }
 
   /** Reads the folder. One bad file never stops the others. */
-  async scan(poolDir: string, providers: Providers): Promise<void> {
+  scan(poolDir: string, providers: Providers): Promise<void> {
+    // One after the other: two at once would each make an account of a new file.
+    const scan = this.#scanning.then(() => this.#scan(poolDir, providers))
+    this.#scanning = scan.catch(() => {})
+    return scan
+  }
+
+  async #scan(poolDir: string, providers: Providers): Promise<void> {
     const names = await fileNames(poolDir)
     const found = new Map<string, Account>()
     const logins = new Map<string, Account>()
@@ -72,39 +93,42 @@ export class Accounts {
     claimants: Claimant[],
   ): Promise<{ account: Account; warning?: string } | string> {
     const id = name.replace(/\.json$/, '')
-    const read = await readCredential(file)
+    const known = claimants.map(({ provider }) => this.#accounts.get(`${provider}/${id}`)).find(Boolean)
+    const read = await readUnwritten(file, known)
     if ('problem' in read) {
       // A login that is just being rewritten by its owner must not lose its account.
-      const known = claimants.map(({ provider }) => this.#accounts.get(`${provider}/${id}`)).find(Boolean)
       return known
         ? { account: known, warning: `${read.problem}; the last good content stays in use` }
         : read.problem
     }
     const claim = claimOf(read.credential, claimants)
     if ('refused' in claim) return claim.refused
-    const account = this.#keep(id, claim.provider, file, read.credential, claim.inspection, read.digest)
+    const account = this.#keep(id, claim.provider, file, { ...read, inspection: claim.inspection })
     return read.openToOthers ? { account, warning: 'can be read by others: chmod 600' } : { account }
   }
 
-  #keep(
-    id: string,
-    provider: string,
-    file: string,
-    credential: Credential,
-    inspection: Inspection,
-    digest: string,
-  ): Account {
+  #keep(id: string, provider: string, file: string, found: Found): Account {
+    const { credential, inspection, digest } = found
     const known = this.#accounts.get(`${provider}/${id}`)
     if (known?.file === file) {
       // The same file again: only what the settings make of it may have changed.
-      if (known.digest !== digest) known.replaceCredential(credential, inspection, digest)
+      if (known.digest !== digest) takeOver(known, found, this.memory.spent)
       else if (!known.unsaved) known.inspection = { ...inspection, expiresAt: known.inspection.expiresAt }
       return known
     }
     const account = new Account(id, provider, file, credential, inspection, digest)
-    const saved = this.saved(account.key)
+    const saved = this.memory.savedAccount(account.key)
     if (saved) account.restore(saved)
     return account
+  }
+}
+
+/** A refresh may replace the file between our reading it and our looking at it: what was read is then old. */
+async function readUnwritten(file: string, known: Account | undefined): Promise<CredentialRead> {
+  for (;;) {
+    const before = known?.digest
+    const read = await readCredential(file)
+    if (known?.digest === before) return read
   }
 }
 

@@ -1,10 +1,12 @@
 import type { CallContext, Provider } from '../../config/provider.js'
 import type { ResolvedConfig } from '../../config/config.js'
-import type { Lock } from '../state/lock.js'
 import type { Account } from './account.js'
-import { lockCredential } from './credential-lock.js'
+import type { Surroundings } from './adoption.js'
+import { LoginLocks } from './login-lock.js'
 import { Backoff, lostAfterSending } from './refresh-trouble.js'
-import { adopt, hasEnded, renew, write, type Renewed, type SpentLogins } from './renewal.js'
+import { hasEnded, NotAttempted, renew, type Renewed } from './renewal.js'
+import type { SpentLogins } from './spent-logins.js'
+import { hasNews, settle } from './upkeep.js'
 
 export type TokenResult =
   | { readonly kind: 'fresh' }
@@ -29,8 +31,12 @@ export interface TokensOptions {
  */
 export class Tokens {
   #flights = new Map<Account, Promise<TokenResult>>()
+  #upkeep = new Map<Account, Promise<void>>()
+  #locks = new LoginLocks()
   #backoff: Backoff
   #lifetimes = new WeakMap<Account, number>()
+  /** Credentials that the upstream refused although they have not ended. */
+  #refused = new WeakSet<object>()
 
   constructor(private readonly options: TokensOptions) {
     this.#backoff = new Backoff(options.now)
@@ -49,6 +55,7 @@ export class Tokens {
   /** After a 401: a newer credential than the one refused. */
   async renew(account: Account, refused: object): Promise<TokenResult> {
     if (account.credential !== refused) return { kind: 'fresh' }
+    this.#refused.add(refused)
     if (this.#canRefresh(account)) return this.refresh(account)
     const off = account.inspection.refreshable && !this.options.settings().enabled
     this.#needsLogin(
@@ -62,6 +69,8 @@ export class Tokens {
   dueAt(account: Account): number | undefined {
     const { expiresAt } = account.inspection
     if (account.loginNeeded || expiresAt === undefined || !this.#canRefresh(account)) return undefined
+    // One that hangs must not keep the others from their turn.
+    if (this.#flights.has(account)) return undefined
     // A token that lives for less than the lead would otherwise be renewed without end.
     const lifetime = this.#lifetimes.get(account) ?? Infinity
     if (lifetime <= 0) return undefined
@@ -78,21 +87,37 @@ export class Tokens {
     return flight
   }
 
-  /** Takes over a login that its owner has renewed elsewhere; calls nobody. */
-  async lookAround(account: Account): Promise<void> {
-    if (this.#flights.has(account)) return
-    const lock = await this.#lock(account)
-    try {
-      const provider = this.options.provider(account.provider)
-      if (provider && (await adopt(account, provider))) this.options.onRefresh(account, 'adopted')
-    } finally {
-      await lock?.release()
-    }
+  /**
+   * Takes over a login that its owner has renewed elsewhere, and writes what a disk has refused so far. Calls nobody.
+   * Never rejects: what cannot be done now is left for the next time.
+   */
+  async lookAfter(account: Account): Promise<void> {
+    const provider = this.options.provider(account.provider)
+    if (!provider || this.#flights.has(account) || this.#upkeep.has(account)) return
+    const work = this.#lookAfter(account, { provider, spent: this.options.spent })
+      .catch(() => {})
+      .finally(() => this.#upkeep.delete(account))
+    this.#upkeep.set(account, work)
+    return work
+  }
+
+  async #lookAfter(account: Account, around: Surroundings): Promise<void> {
+    if (!(await hasNews(account, around))) return
+    await this.#locks.under(account, { ...around, dead: true, onLost: () => {} }, async () => {
+      const outcome = await settle(account, around)
+      if (outcome) this.options.onRefresh(account, outcome)
+    })
   }
 
   /** Ends when no refresh is in flight: a pair that arrives must still reach the disk. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#flights.values())
+    await Promise.allSettled([...this.#flights.values(), ...this.#upkeep.values()])
+    await this.#locks.retain([])
+  }
+
+  /** These are all there are. */
+  retain(accounts: readonly Account[]): Promise<void> {
+    return this.#locks.retain(accounts)
   }
 
   #canRefresh(account: Account): boolean {
@@ -101,37 +126,29 @@ export class Tokens {
   }
 
   async #fly(account: Account): Promise<TokenResult> {
-    if (this.#backoff.retryAt(account) > this.options.now())
+    if (this.#backoff.blocks(account))
       return { kind: 'unavailable', reason: 'a token refresh failed a moment ago' }
+    const provider = this.options.provider(account.provider)!
+    const dead = hasEnded(account, this.options.now()) || this.#refused.has(account.credential)
+    const onLost = () => this.options.onRefresh(account, 'lock lost while refreshing')
     try {
-      const lock = await this.#lock(account)
-      try {
-        return this.#learn(account, await this.#renew(account))
-      } finally {
-        await lock?.release()
-      }
+      return await this.#locks.under(account, { provider, dead, onLost }, async (locks) =>
+        this.#learn(account, await this.#renew(account, provider, dead, () => locks.holds())),
+      )
     } catch (error) {
       return this.#trouble(account, error as Error)
     }
   }
 
-  /** A disk that takes no lock file must not cost a login whose token has ended: nobody else can write there either. */
-  async #lock(account: Account): Promise<Lock | undefined> {
-    try {
-      return await lockCredential(account.file, () =>
-        this.options.onRefresh(account, 'lock lost while refreshing'),
-      )
-    } catch (error) {
-      const refused = DISK_REFUSES.has((error as NodeJS.ErrnoException).code ?? '')
-      if (refused && hasEnded(account, this.options.now())) return undefined
-      throw error
-    }
-  }
-
-  #renew(account: Account): Promise<Renewed> {
-    const { provider, call, settings, spent, now } = this.options
+  #renew(
+    account: Account,
+    provider: Provider,
+    dead: boolean,
+    holds: () => Promise<boolean>,
+  ): Promise<Renewed> {
+    const { call, settings, spent, now } = this.options
     const context = call(account.provider, settings().timeoutMs)
-    return renew(account, { provider: provider(account.provider)!, context, spent, now })
+    return renew(account, { provider, context, spent, holds, dead, now })
   }
 
   #learn(account: Account, renewed: Renewed): TokenResult {
@@ -145,23 +162,17 @@ export class Tokens {
     return { kind: 'fresh' }
   }
 
-  /** Tries again to write a pair that is only in memory, since the disk refused it. */
-  async save(account: Account): Promise<void> {
-    account.unsaved = await write(account, account.credential)
-  }
-
   #needsLogin(account: Account, reason: string): void {
     account.loginNeeded = { reason, since: this.options.now() }
     this.options.onRefresh(account, `needs login: ${reason}`)
   }
 
   #trouble(account: Account, error: Error): TokenResult {
+    const called = !(error instanceof NotAttempted)
     // The answer was lost, so the refresh token may be spent: the old access token is used up first.
-    const notBefore = lostAfterSending(error) ? (account.inspection.expiresAt ?? 0) : 0
-    this.#backoff.failed(account, notBefore)
+    const notBefore = called && lostAfterSending(error) ? (account.inspection.expiresAt ?? 0) : 0
+    this.#backoff.failed(account, { called, notBefore })
     this.options.onRefresh(account, `failed: ${error.message}`)
     return { kind: 'unavailable', reason: `token refresh failed: ${error.message}` }
   }
 }
-
-const DISK_REFUSES = new Set(['ENOSPC', 'EROFS', 'EACCES', 'EPERM', 'EDQUOT'])

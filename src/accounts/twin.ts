@@ -1,7 +1,9 @@
+import { realpath } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Credential, Inspection, Provider } from '../../config/provider.js'
 import type { Account } from './account.js'
 import { readCredential, writeCredential } from './credential-file.js'
+import type { SpentLogins } from './spent-logins.js'
 
 /** The client's own copy of an account's login. */
 export interface Twin {
@@ -16,32 +18,65 @@ export interface Twin {
 export async function twinsOf(account: Account, provider: Provider): Promise<Twin[]> {
   const twins: Twin[] = []
   for (const file of provider.twins ?? []) {
-    const read = await readCredential(file)
-    if ('problem' in read) continue
-    const inspection = provider.inspect?.(read.credential) ?? {}
-    if (typeof inspection === 'string' || !sameAccount(inspection, account.inspection)) continue
-    const shared = inspection.login !== undefined && inspection.login === account.inspection.login
-    twins.push({ file, credential: read.credential, inspection, shared })
+    const twin = await twinAt(file, account, provider)
+    if (twin) twins.push(twin)
   }
   return twins
 }
 
-function sameAccount(one: Inspection, other: Inspection): boolean {
+async function twinAt(file: string, account: Account, provider: Provider): Promise<Twin | undefined> {
+  const read = await readCredential(file)
+  if ('problem' in read) return undefined
+  const inspection = provider.inspect?.(read.credential) ?? {}
+  if (typeof inspection === 'string' || !isSameAccount(inspection, account.inspection)) return undefined
+  // The pool may hold a link to it: then there is only one file to write.
+  if ((await targetOf(file)) === (await targetOf(account.file))) return undefined
+  const { login } = inspection
+  const shared = login !== undefined && login === account.inspection.login
+  return { file, credential: read.credential, inspection, shared }
+}
+
+const targetOf = (file: string): Promise<string> => realpath(file).catch(() => file)
+
+function isSameAccount(one: Inspection, other: Inspection): boolean {
   return one.identity !== undefined && one.identity === other.identity && one.label === other.label
 }
 
-/** Whether the client has renewed its login since: then ours is spent, and presenting it would revoke both. */
-export function isNewer({ inspection }: Twin, account: Account): boolean {
-  const { expiresAt, login } = inspection
-  return login !== account.inspection.login && (expiresAt ?? 0) > (account.inspection.expiresAt ?? Infinity)
+/**
+ * Whether the client has renewed its login since: then ours is spent, and presenting it would revoke both. `anyOther`:
+ * with ours refused, any other one is worth a try.
+ */
+export function isNewer(
+  { inspection: { expiresAt = 0, login } }: Twin,
+  account: Account,
+  spent: SpentLogins,
+  anyOther = account.loginNeeded !== undefined,
+): boolean {
+  if (login === account.inspection.login || (login !== undefined && spent.has(login))) return false
+  return anyOther || expiresAt > (account.inspection.expiresAt ?? Infinity)
 }
 
-/** Carries a renewal over to the client's file, and leaves everything else in it as it is. */
-export async function renewTwin(twin: Twin, before: Credential, after: Credential): Promise<void> {
-  await writeCredential(twin.file, changed(twin.credential, before, after))
+/**
+ * Carries a renewal over to the client's file, and leaves everything else in it as it is. A login that was put there
+ * meanwhile stays.
+ */
+export async function renewTwin(
+  file: string,
+  account: Account,
+  provider: Provider,
+  { before, after }: { before: Credential; after: Credential },
+): Promise<void> {
+  const now = await twinAt(file, account, provider)
+  if (now?.shared) await writeCredential(file, changed(now.credential, before, after))
 }
 
-function changed(target: Credential, before: Credential, after: Credential): Credential {
+/** Brings the client's file up to the account's login if it still holds a spent one of it. */
+export async function reviveTwin({ file, credential }: Twin, account: Account): Promise<void> {
+  await writeCredential(file, overlaid(credential, onlyKeysOf(credential, account.credential)))
+}
+
+/** `target` with what differs between `before` and `after`. */
+export function changed(target: Credential, before: Credential, after: Credential): Credential {
   const result = { ...target }
   for (const [key, value] of Object.entries(after)) {
     if (isDeepStrictEqual(value, before[key])) continue
@@ -49,6 +84,21 @@ function changed(target: Credential, before: Credential, after: Credential): Cre
       isObject(value) && isObject(target[key]) ? changed(target[key], before[key] ?? {}, value) : value
   }
   return result
+}
+
+/** `target` with everything that `other` has. */
+export function overlaid(target: Credential, other: Credential): Credential {
+  return changed(target, {}, other)
+}
+
+function onlyKeysOf(target: Credential, source: Credential): Credential {
+  const known = Object.entries(source).filter(([key]) => key in target)
+  return Object.fromEntries(
+    known.map(([key, value]) => [
+      key,
+      isObject(value) && isObject(target[key]) ? onlyKeysOf(target[key], value) : value,
+    ]),
+  )
 }
 
 function isObject(value: unknown): value is Credential {

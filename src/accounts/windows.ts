@@ -43,6 +43,12 @@ export class Windows {
     return full.sort((a, b) => (b.resetsAt ?? 0) - (a.resetsAt ?? 0))[0]
   }
 
+  clear(): void {
+    this.#byName.clear()
+    this.plan = undefined
+    this.credits = undefined
+  }
+
   quota(now: number): Quota {
     return { windows: this.current(now), plan: this.plan, credits: this.credits }
   }

@@ -53,7 +53,8 @@ export function adminRouter(parts: AdminParts): Router {
 }
 
 function wrongMethod(request: Request, response: Response): void {
-  const allow = request.path === '/admin/reload' ? 'POST' : 'GET'
+  // Not `request.path`: only an Express app around us would add it.
+  const allow = request.url.startsWith('/admin/reload') ? 'POST' : 'GET'
   const message = `this endpoint takes ${allow}`
   send(response, { status: 405, headers: { allow }, body: { error: { message, code: 'wrong_method' } } })
 }

@@ -1,10 +1,12 @@
+import { existsSync } from 'node:fs'
 import Table from 'cli-table3'
+import type { Flags } from '../../config/index.js'
 import type { AccountReport } from '../admin/account-report.js'
 import { readConfig } from '../config-source.js'
 import { createGateway } from '../create-gateway.js'
 import { adminCall } from './admin-call.js'
-import type { CommonOptions } from './main.js'
-import { flagsOf, print } from './serve.js'
+import { sourceOf, type CommonOptions } from './options.js'
+import { print } from './print.js'
 
 interface Listing {
   readonly accounts: readonly AccountReport[]
@@ -13,20 +15,27 @@ interface Listing {
 
 /** `codex-pool accounts`: from the running gateway, or, if none answers, from the files alone. */
 export async function showAccounts(options: CommonOptions): Promise<void> {
-  const source = { config: options.config, cwd: process.cwd(), env: process.env, flags: flagsOf(options) }
-  const config = await readConfig(source)
+  const config = await readConfig(sourceOf(options))
   const { accounts, skipped } =
-    (await adminCall<Listing>(config, 'GET', '/admin/accounts')) ?? (await fromFiles(options))
+    (await adminCall<Listing>(config, 'GET', '/admin/accounts')) ??
+    (await fromFiles(options, config.database))
   print(accounts.length > 0 ? tableOf(accounts) : `no account in ${config.poolDir}`)
   for (const { file, reason } of skipped) print(`${file}: ${reason}`)
 }
 
-async function fromFiles(options: CommonOptions): Promise<Listing> {
-  const env = { ...process.env, PROXY_DISABLE_REFRESH: '1' }
-  const gateway = await createGateway(options.config, {
-    env,
-    flags: { ...flagsOf(options), database: false },
+/** What a gateway that starts now would find. A look leaves no new database behind, and needs none that is in use. */
+async function fromFiles(options: CommonOptions, database: string | false): Promise<Listing> {
+  const flags = sourceOf(options).flags
+  if (database === false || !existsSync(database)) return listingOf(options, { ...flags, database: false })
+  return listingOf(options, flags).catch((error: Error & { code?: string }) => {
+    if (error.code !== 'database_locked') throw error
+    return listingOf(options, { ...flags, database: false })
   })
+}
+
+async function listingOf(options: CommonOptions, flags: Flags): Promise<Listing> {
+  const env = { ...process.env, PROXY_DISABLE_REFRESH: '1' }
+  const gateway = await createGateway(options.config, { env, flags })
   const listing = { accounts: gateway.accounts(), skipped: gateway.skipped() }
   await gateway.close()
   return listing

@@ -4,10 +4,10 @@ import type { Account } from '../accounts/account.js'
 import { readCredential } from '../accounts/credential-file.js'
 import { accountOf, recognise, type Newcomer } from '../accounts/newcomer.js'
 import { joinPool, shortName, whoIs } from './join-pool.js'
-import type { CommonOptions } from './main.js'
 import { readPoolFolder, type PoolFolder } from './pool-folder.js'
 import { refusal } from './refusal.js'
-import { print } from './serve.js'
+import type { CommonOptions } from './options.js'
+import { print } from './print.js'
 
 export interface AddOptions {
   /** Id of the account whose login is replaced. */

@@ -1,14 +1,13 @@
 import type { ResolvedConfig } from '../../config/config.js'
 import { readConfig } from '../config-source.js'
-import type { CommonOptions } from './main.js'
-import { flagsOf, print } from './serve.js'
+import { sourceOf, type CommonOptions } from './options.js'
+import { print } from './print.js'
 
 type Access = ResolvedConfig['access']
 
 /** `codex-pool clients`: the lines to paste, with each access key in them. */
 export async function showClients(options: CommonOptions): Promise<void> {
-  const source = { config: options.config, cwd: process.cwd(), env: process.env, flags: flagsOf(options) }
-  const { listen, access } = await readConfig(source)
+  const { listen, access } = await readConfig(sourceOf(options))
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
   const url = `http://${host}:${listen.port}`
   const keys = access === 'host-app' || !access.keys ? [] : Object.entries(access.keys)

@@ -1,6 +1,6 @@
 import type { Gateway } from '../gateway.js'
 import { faults, type Simulator } from '../simulator/index.js'
-import { print } from './serve.js'
+import { print } from './print.js'
 
 /** Conversations of both clients, one of which meets a limit on the way; each attempt is shown as it happens. */
 export async function demoTraffic(url: string, gateway: Gateway, simulator: Simulator): Promise<void> {

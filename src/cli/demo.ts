@@ -7,8 +7,9 @@ import { startSimulator } from '../simulator/index.js'
 import { tableOf } from './accounts.js'
 import { clientLines } from './clients.js'
 import { demoTraffic } from './demo-traffic.js'
-import type { CommonOptions } from './main.js'
-import { listen, print } from './serve.js'
+import { listen } from './serve.js'
+import type { CommonOptions } from './options.js'
+import { print } from './print.js'
 
 /** `codex-pool --demo`: the gateway on the simulator, with made-up accounts, so that the main job can be seen. */
 export async function demo(options: CommonOptions): Promise<void> {

@@ -2,13 +2,12 @@ import type { Explanation } from '../../middleware/explanation.js'
 import type { PickRecord } from '../../middleware/records.js'
 import { readConfig } from '../config-source.js'
 import { adminCall } from './admin-call.js'
-import type { CommonOptions } from './main.js'
-import { flagsOf, print } from './serve.js'
+import { sourceOf, type CommonOptions } from './options.js'
+import { print } from './print.js'
 
 /** `codex-pool explain ID`: why a request went where it went. The id is in the answer's `x-codex-pool-request-id`. */
 export async function explain(options: CommonOptions, id: string): Promise<void> {
-  const source = { config: options.config, cwd: process.cwd(), env: process.env, flags: flagsOf(options) }
-  const config = await readConfig(source)
+  const config = await readConfig(sourceOf(options))
   const path = `/admin/requests/${encodeURIComponent(id)}`
   const explanation = await adminCall<Explanation>(config, 'GET', path)
   if (!explanation)

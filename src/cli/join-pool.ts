@@ -5,8 +5,8 @@ import type { Newcomer } from '../accounts/newcomer.js'
 import { place } from '../accounts/placement.js'
 import type { PoolFolder } from './pool-folder.js'
 import { refusal } from './refusal.js'
-import { print } from './serve.js'
 import { tellGateway } from './tell-gateway.js'
+import { print } from './print.js'
 
 /** Writes a newcomer's file, in the place of `known` if that is given, and tells person and gateway. */
 export async function joinPool(

@@ -7,9 +7,9 @@ import { atTerminal, type Person } from '../login/person.js'
 import { redeem } from '../login/redeem.js'
 import { Network } from '../network.js'
 import { joinPool } from './join-pool.js'
-import type { CommonOptions } from './main.js'
 import { readPoolFolder, type PoolFolder } from './pool-folder.js'
 import { refusal } from './refusal.js'
+import type { CommonOptions } from './options.js'
 
 export interface LoginOptions {
   readonly device?: boolean
@@ -48,7 +48,8 @@ async function logIn(
   person: Person,
   call: () => CallContext,
 ): Promise<Credential> {
-  const byDevice = device ?? (definition.device !== undefined && !browser && !hasBrowser())
+  const atDesk = hasBrowser() && process.stdout.isTTY
+  const byDevice = device ?? (definition.device !== undefined && !browser && !atDesk)
   const grant = byDevice ? await deviceFlow(definition, person, call) : await browserFlow(definition, person)
   return redeem(definition, grant, call())
 }

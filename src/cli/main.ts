@@ -12,14 +12,8 @@ import { explain } from './explain.js'
 import { login, type LoginOptions } from './login.js'
 import { remove } from './remove.js'
 import { serve } from './serve.js'
-import { setupCommand } from './setup.js'
-
-/** What every command takes. */
-export interface CommonOptions {
-  config?: string
-  listen?: string
-  poolDir?: string
-}
+import { setups } from './setup.js'
+import type { CommonOptions } from './options.js'
 
 const { version } = createRequire(import.meta.url)('codex-pool/package.json') as { version: string }
 
@@ -79,7 +73,14 @@ program
   .command('clients')
   .description('print the lines that point Codex CLI and Gemini CLI here')
   .action(guarded(showClients))
-program.addCommand(setupCommand())
+const setup = program
+  .command('setup')
+  .description('point Codex CLI or Gemini CLI here, in its own configuration')
+for (const { client, description, options, run } of setups) {
+  const command = setup.command(client).description(description)
+  for (const [flags, what] of options) command.option(flags, what)
+  command.action(() => run(command.optsWithGlobals()).catch(exitWith))
+}
 program
   .command('explain <request-id>')
   .description('tell why a request went where it went (the id is in its x-codex-pool-request-id)')

@@ -4,9 +4,8 @@ import type { Account } from '../accounts/account.js'
 import type { Providers } from '../accounts/claim.js'
 import { Accounts } from '../accounts/registry.js'
 import { CurrentSettings } from '../settings.js'
-import type { CommonOptions } from './main.js'
 import { refusal } from './refusal.js'
-import { flagsOf } from './serve.js'
+import { sourceOf, type CommonOptions } from './options.js'
 
 /** The pool as its files tell it, without a gateway. */
 export interface PoolFolder {
@@ -19,8 +18,7 @@ export interface PoolFolder {
 
 /** @throws {ConfigError} */
 export async function readPoolFolder(options: CommonOptions): Promise<PoolFolder> {
-  const source = { config: options.config, cwd: process.cwd(), env: process.env, flags: flagsOf(options) }
-  const { config, providers } = (await CurrentSettings.open(source)).current
+  const { config, providers } = (await CurrentSettings.open(sourceOf(options))).current
   const accounts = new Accounts()
   await accounts.scan(config.poolDir, providers)
   const fileNames = await readdir(config.poolDir).catch(() => [])

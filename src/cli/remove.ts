@@ -1,9 +1,9 @@
 import { lstat } from 'node:fs/promises'
 import { takeAway } from '../accounts/placement.js'
-import type { CommonOptions } from './main.js'
 import { accountById, readPoolFolder } from './pool-folder.js'
-import { print } from './serve.js'
 import { tellGateway } from './tell-gateway.js'
+import type { CommonOptions } from './options.js'
+import { print } from './print.js'
 
 /** `codex-pool remove ID`: deletes an account's credential file. */
 export async function remove(options: CommonOptions, id: string): Promise<void> {

@@ -1,24 +1,20 @@
-import type { Flags } from '../../config/index.js'
 import { createGateway } from '../create-gateway.js'
 import type { Gateway } from '../gateway.js'
 import { startServer, type RunningServer } from '../server.js'
 import { clientLines } from './clients.js'
 import { firstSteps } from './first-steps.js'
-import type { CommonOptions } from './main.js'
+import { sourceOf, type CommonOptions } from './options.js'
+import { print } from './print.js'
 
 /** Answers that still run at a stop may end; after this they are cut. */
 const GRACE_MS = 30_000
 
 /** Runs the gateway until a signal ends it. */
 export async function serve(options: CommonOptions): Promise<void> {
-  const gateway = await createGateway(options.config, { flags: flagsOf(options) })
+  const gateway = await createGateway(options.config, { flags: sourceOf(options).flags })
   const server = await listen(gateway)
   if (gateway.accounts().length === 0) print(firstSteps(gateway.config.poolDir))
   print(clientLines(server.url, gateway.config.access))
-}
-
-export function flagsOf({ listen, poolDir }: CommonOptions): Flags {
-  return { listen, poolDir }
 }
 
 /** Starts the server, says where (one line that programs can read), and stops it on a signal. */
@@ -53,8 +49,4 @@ function report(gateway: Gateway): void {
     log.info(`account ${id}: ${[provider, kind, plan].filter(Boolean).join(', ')}`)
   for (const { file, reason } of gateway.skipped()) log.warn(`${file} ${reason}`)
   for (const notice of gateway.notices()) log.info(notice)
-}
-
-export function print(text: string): void {
-  process.stdout.write(`${text}\n`)
 }

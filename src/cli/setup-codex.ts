@@ -9,8 +9,8 @@ import { addressFor, finish, type SetupOptions } from './setup-run.js'
 
 export interface CodexSetupOptions extends SetupOptions {
   provider?: boolean
-  /** `--no-login` makes it false. */
-  login: boolean
+  /** `--no-login` makes it false. @default true */
+  login?: boolean
 }
 
 /** `codex-pool setup codex` */
@@ -19,8 +19,8 @@ export async function setupCodex(options: CodexSetupOptions): Promise<void> {
   const present = await readPersonal(file)
   if (options.undo) return finish([codexUndo(file, present?.text, await readBackup(file))], [], options)
   const { address, notes } = await addressFor(options, present?.mode)
-  const form: CodexForm =
-    options.provider || !options.login ? { kind: 'provider', login: options.login } : { kind: 'builtin' }
+  const { provider, login = true } = options
+  const form: CodexForm = provider || !login ? { kind: 'provider', login } : { kind: 'builtin' }
   const change = codexSetup(file, present?.text, form, withKey(address))
   const more = await codexNotes(change, { form, url: address.url, env: process.env })
   await finish([change], [...more, ...notes, AFTERWARDS], options)

@@ -3,8 +3,8 @@ import { backupFile, carryOut, type Change } from '../setup/change.js'
 import { lineDiff } from '../setup/line-diff.js'
 import { type AddressOptions, isPrivateWay, type PoolAddress, poolAddress } from '../setup/pool-address.js'
 import { redact } from '../setup/redact.js'
-import type { CommonOptions } from './main.js'
-import { flagsOf, print } from './serve.js'
+import { sourceOf, type CommonOptions } from './options.js'
+import { print } from './print.js'
 
 export interface SetupOptions extends CommonOptions, AddressOptions {
   print?: boolean
@@ -16,8 +16,7 @@ export async function addressFor(
   options: SetupOptions,
   mode = 0o600,
 ): Promise<{ address: PoolAddress; notes: string[] }> {
-  const source = { config: options.config, cwd: process.cwd(), env: process.env, flags: flagsOf(options) }
-  const address = poolAddress(await readConfig(source), options)
+  const address = poolAddress(await readConfig(sourceOf(options)), options)
   const notes: string[] = []
   if (address.key && (mode & 0o077) !== 0)
     notes.push(
@@ -59,6 +58,6 @@ function done({ file, before, after, backup }: Change): string {
 function undone({ file, before, after, backup }: Change): string {
   if (before === after) return `${file}: nothing to take out`
   if (after === undefined) return `${file}: removed, it was not there before`
-  if (backup === 'drop') return `${file}: as it was before`
-  return `${file}: our lines are out, what else has changed since is kept; as it was before: ${backupFile(file)}`
+  if (backup === 'drop') return `${file}: taken back`
+  return `${file}: taken back, and what else has changed since is kept. As it was before: ${backupFile(file)}`
 }

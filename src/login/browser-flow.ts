@@ -18,14 +18,13 @@ export async function browserFlow(
   patienceMs = PATIENCE_MS,
 ): Promise<CodeGrant> {
   const listener = await listenForCallback(login.callback)
-  const patience = AbortSignal.timeout(patienceMs)
   try {
     const { url, judge } = await authorize(login, listener?.redirectUri ?? redirectUri(login.callback))
     person.say(instructions(url, listener ? undefined : login.callback.port))
     person.open(url)
     const callback = await first(
       [pastedCallback(person, judge), ...(listener ? [listener.wait(judge)] : [])],
-      patience,
+      patienceMs,
     )
     if (callback.kind === 'granted') return callback
     throw new LoginFailed('login_refused', `the login was refused: ${callback.reason}`)
@@ -43,11 +42,12 @@ function instructions(url: string, portTaken: number | undefined): string {
 }
 
 /** The first that comes. None that fails ends the waiting for the others. */
-function first(callbacks: Promise<OwnCallback>[], patience: AbortSignal): Promise<OwnCallback> {
+function first(callbacks: Promise<OwnCallback>[], patienceMs: number): Promise<OwnCallback> {
   return new Promise((resolve, reject) => {
-    patience.addEventListener('abort', () =>
-      reject(new LoginFailed('login_expired', 'nobody came back from the browser in time; start again')),
-    )
-    Promise.any(callbacks).then(resolve, (failed: AggregateError) => reject(failed.errors[0]))
+    const late = new LoginFailed('login_expired', 'nobody came back from the browser in time; start again')
+    const patience = setTimeout(() => reject(late), patienceMs)
+    Promise.any(callbacks)
+      .then(resolve, (failed: AggregateError) => reject(failed.errors[0]))
+      .finally(() => clearTimeout(patience))
   })
 }

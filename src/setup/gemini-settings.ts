@@ -1,6 +1,7 @@
 import type { Backup, Change } from './change.js'
 import type { GeminiForm } from './gemini-env.js'
-import { readJson, setJson } from './json-setting.js'
+import { setJson } from './json-setting.js'
+import { readJson } from './json.js'
 import { refused } from './setup-error.js'
 import { at, type Path } from './values.js'
 

@@ -55,7 +55,7 @@ export function takeOut(text: string, own: readonly Path[], grammar: Grammar): {
   const [bom, bare] = splitBom(text)
   const before = grammar.read(bare)
   if ('problem' in before) return before
-  const removed = oursOf(before.statements).map(({ start, end }) => ({ start, end, text: '' }))
+  const removed = oursOf(before.statements, own).map(({ start, end }) => ({ start, end, text: '' }))
   const restored = (as: string): string => edited(bare, [...removed, ...fromRemarks(bare, before, as)])
   // What was set aside may have been set anew since; then it stays a comment, but no longer one of ours.
   for (const after of [restored(''), restored('# ')]) {
@@ -66,10 +66,14 @@ export function takeOut(text: string, own: readonly Path[], grammar: Grammar): {
   return { problem: 'cannot be taken apart: our lines have been changed too much' }
 }
 
-/** A table of ours goes with what was added to it: Codex does not start with half a provider. */
-function oursOf(statements: readonly Statement[]): Statement[] {
-  const tables = statements.filter(({ header, marked }) => header && marked)
-  return statements.filter(({ path, marked }) => marked || tables.some((table) => under(path, table.path)))
+/**
+ * What bears our mark and is a setting that we write: a person may end a line with the same words. A table of ours goes
+ * with what was added to it, since Codex does not start with half a provider.
+ */
+function oursOf(statements: readonly Statement[], own: readonly Path[]): Statement[] {
+  const ours = statements.filter(({ path, marked }) => marked && own.some((one) => under(path, one)))
+  const tables = ours.filter(({ header }) => header)
+  return statements.filter((one) => ours.includes(one) || tables.some(({ path }) => under(one.path, path)))
 }
 
 function asRemarks(text: string, statements: readonly Statement[]): Edit[] {
@@ -96,10 +100,10 @@ function written(text: string, settings: readonly Setting[], grammar: Grammar): 
       .filter((block) => (block.last ?? false) === last)
       .flatMap((block) => block.lines.map((line) => `${line} ${MARK}${end}`))
       .join('')
+  const joined = (head: string, more: string): string =>
+    head + (more === '' || head === '' || head.endsWith('\n') ? '' : end) + more
   const top = grammar.top(text)
-  const done = text.slice(0, top) + lines(false) + text.slice(top)
-  const joint = lines(true) === '' || done === '' || done.endsWith('\n') ? '' : end
-  return done + joint + lines(true)
+  return joined(joined(text.slice(0, top), lines(false)) + text.slice(top), lines(true))
 }
 
 function report(

@@ -11,7 +11,7 @@ export function proxyNote(
   env: Environment,
 ): string | undefined {
   const name = variables.flatMap((one) => [one, one.toLowerCase()]).find((one) => env[one])
-  const { hostname } = new URL(url)
+  const hostname = new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')
   if (name === undefined || excepted(hostname, env.NO_PROXY ?? env.no_proxy ?? '')) return undefined
   return (
     `${name} is set and NO_PROXY does not name ${hostname}: ${client} would ask that proxy for the pool. ` +
@@ -23,6 +23,6 @@ function excepted(hostname: string, list: string): boolean {
   return list
     .split(/[\s,]+/)
     .filter(Boolean)
-    .map((entry) => entry.replace(/:\d+$/, '').replace(/^\*?\./, ''))
+    .map((entry) => entry.replace(/^([^:]+):\d+$/, '$1').replace(/^\*?\./, ''))
     .some((entry) => entry === '*' || hostname === entry || hostname.endsWith(`.${entry}`))
 }

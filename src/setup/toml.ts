@@ -57,5 +57,5 @@ function write({ path, value }: Setting): { lines: string[]; last?: boolean } {
 
 /** Behind the `#:schema` line, which editors look for in the first one. */
 function top(text: string): number {
-  return /^(?:#:.*\r?\n)*/.exec(text)![0].length
+  return /^(?:#:.*(?:\r?\n|$))*/.exec(text)![0].length
 }

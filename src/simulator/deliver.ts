@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as turnOver, setTimeout as pause } from 'node:timers/promises'
 import { constants, createGzip, type Gzip } from 'node:zlib'
 import type { Answer } from './answer.js'
 import { breakOff } from './break-off.js'
@@ -19,8 +19,14 @@ export async function deliver(
     await line.write(piece)
   }
   if (fault.ending === 'stall') return
-  if (fault.ending === 'cut') return breakOff(response)
+  if (fault.ending === 'cut') return cut(response)
   await line.end()
+}
+
+/** Node holds what was written back until the turn is over, and a connection destroyed before that loses it. */
+async function cut(response: ServerResponse): Promise<void> {
+  await turnOver()
+  breakOff(response)
 }
 
 function streamPieces({ events, frame }: NonNullable<Answer['stream']>, fault: WireFault): string[] {

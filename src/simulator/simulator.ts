@@ -4,6 +4,7 @@ import { createBackend } from './codex/backend.js'
 import { createDeviceLogin } from './codex/device.js'
 import { createIssuer } from './codex/issuer.js'
 import { createOpenAi } from './codex/openai.js'
+import { createWhoami } from './codex/whoami.js'
 import { environmentFor, type SimulatorEnvironment } from './environment.js'
 import { type FaultRule, FaultScript, type ScriptedFault } from './fault-script.js'
 import type { GeminiAccount, GeminiAccountOptions } from './gemini/account.js'
@@ -187,6 +188,7 @@ function upstreamsOf(
     createOpenAi(codex.apiKeys, world),
     createIssuer(codex.accounts, atChatGpt, world),
     createDeviceLogin(codex.accounts, atChatGpt, world),
+    createWhoami(codex.accounts),
     createCodeAssist(gemini.accounts, world),
     createGeminiApi(gemini.apiKeys, world),
     createTokenEndpoint(gemini.accounts, atGoogle, geminiClient),

@@ -33,7 +33,7 @@ export async function serveUpgrade(
   const admission = admits(fault) ? (upstream?.upgrade?.(request) ?? upgradeRequired) : upgradeRequired
   if (!('receive' in admission)) {
     // Nobody reads any more: without this a client that leaves would go unseen.
-    socket.resume()
+    socket.resume().once('end', () => socket.end())
     return act(request, response, fault, () => admission, 0)
   }
   const { pauseMs = 0, headers } = typeof fault === 'object' ? fault : {}

@@ -1,16 +1,22 @@
-import { resolve } from 'node:path'
+import { mkdir, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
-import { lock } from 'proper-lockfile'
+import { claimName } from './lock-claim.js'
+import { leaveNoClaim } from './lock-exit.js'
+import { Rivals } from './lock-rivals.js'
 
 export interface LockOptions {
   /** The folder that is the lock; its parent must exist. @default `PATH.lock` */
   lockfile?: string
-  /** A holder that has shown no sign of life for so long is dead; ms, at least 2000. @default 10000 */
+  /** A holder whose pid we cannot see, and that shows no sign of life for so long, is dead; ms. @default 10000 */
   staleMs?: number
-  /** Further tries while another holds it. @default 0 */
-  retries?: number
+  /** How long to wait while another holds it; ms. @default 0 */
+  waitMs?: number
   /** Pause between two tries; ms, ±50 %. @default 100 */
   retryDelayMs?: number
+  /** Whether to wait for a dead holder only: a sign of life ends the waiting. @default false */
+  onlyForDead?: boolean
   /** Ends the waiting. */
   signal?: AbortSignal
   /** The lock was taken away: this process was silent for longer than `staleMs`. Stop what it protects. */
@@ -18,8 +24,10 @@ export interface LockOptions {
 }
 
 export interface Lock {
-  /** Whether it was taken away. */
+  /** Whether it was taken away, as far as is known. */
   readonly compromised: boolean
+  /** Whether it is still ours. Looks at the disk: a process that was suspended does not know yet that it lost it. */
+  holds(): Promise<boolean>
   /** Never rejects; a second call does nothing. */
   release(): Promise<void>
 }
@@ -32,53 +40,110 @@ export class LockHeldError extends Error {
   }
 }
 
-/** How often a holder shows that it lives; ms. proper-lockfile allows no less. */
+/** How often a holder shows that it lives; ms. */
 export const HEARTBEAT_MS = 1000
 
 /**
- * Locks a path against other processes, and against a second call in this one.
- * @throws {LockHeldError} when the retries are used up
+ * Locks a path against other processes, and against a second call in this one. Everybody who wants the lock puts a
+ * claim of a name of its own into the folder, and holds it if then no other claim is there but those of the dead.
+ *
+ * A claim of the dead is known by its name when it is removed. With one name for all, as proper-lockfile has it, two
+ * processes that find the same dead lock can remove each other's new one, and both hold it. And the dead are known by
+ * their pid, or where that cannot be seen by watching them; not by comparing their time with ours: a clock that jumps, or
+ * a neighbour's that is wrong, would make the living look dead.
+ * @throws {LockHeldError} when the waiting is over
  */
 export async function acquireLock(path: string, options: LockOptions): Promise<Lock> {
-  const { retries = 0, retryDelayMs = 100, signal } = options
-  const lockfile = resolve(options.lockfile ?? `${path}.lock`)
-  for (let attempt = 0; ; attempt += 1) {
+  const { waitMs = 0, retryDelayMs = 100, signal } = options
+  const folder = resolve(options.lockfile ?? `${path}.lock`)
+  const rivals = new Rivals(folder, options.staleMs ?? 10_000)
+  const deadline = performance.now() + waitMs
+  for (;;) {
     signal?.throwIfAborted()
-    const acquired = await tryLock(lockfile, options)
-    if (acquired && signal?.aborted) await acquired.release()
-    else if (acquired) return acquired
-    else if (attempt >= retries) throw new LockHeldError(lockfile)
-    // Not by proper-lockfile's own `retries`: they cannot be ended.
-    else await delay(retryDelayMs * (0.5 + Math.random()), undefined, { signal })
+    const claim = await tryClaim(folder, rivals)
+    if (claim !== undefined) {
+      const lock = hold(claim, folder, options)
+      if (!signal?.aborted) return lock
+      await lock.release()
+    }
+    if (performance.now() >= deadline || (options.onlyForDead && rivals.alive))
+      throw new LockHeldError(folder)
+    await delay(retryDelayMs * (0.5 + Math.random()), undefined, { signal })
   }
 }
 
-async function tryLock(lockfile: string, options: LockOptions): Promise<Lock | undefined> {
-  let compromised = false
+/** Both of two who claim at once see the other, since each looks after it has claimed; then both stand back. */
+async function tryClaim(folder: string, rivals: Rivals): Promise<string | undefined> {
+  if ((await rivals.look()).living > 0) return undefined
+  const claim = join(folder, claimName())
+  if (!(await put(claim, folder))) return undefined
   try {
-    // proper-lockfile knows its locks by the first argument. Were that the protected path, two locks of this process
-    // on one path under different lock files would overwrite each other there, and the first would lose its heartbeat.
-    const release = await lock(lockfile, {
-      lockfilePath: lockfile,
-      realpath: false,
-      stale: options.staleMs ?? 10_000,
-      update: HEARTBEAT_MS,
-      // Without a handler proper-lockfile throws from a timer, which ends the process.
-      onCompromised(reason) {
-        compromised = true
-        options.onCompromised(reason)
-      },
-    })
-    return {
-      get compromised() {
-        return compromised
-      },
-      // It rejects when the lock is released or lost already, or the disk refuses. The heartbeat has ended in any case,
-      // so the lock ages out.
-      release: () => release().catch(() => {}),
-    }
+    const { living, dead } = await rivals.look(claim)
+    for (const gone of living > 0 ? [] : dead) await rm(gone, { force: true })
+    if (living === 0) return claim
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ELOCKED') return undefined
+    await takeBack(claim, folder)
     throw error
+  }
+  await takeBack(claim, folder)
+  return undefined
+}
+
+/** A claim that cannot be removed is dead to the others before long. */
+async function takeBack(claim: string, folder: string): Promise<void> {
+  await rm(claim, { force: true }).catch(() => {})
+  await rmdir(folder).catch(() => {})
+}
+
+async function put(claim: string, folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  try {
+    await writeFile(claim, '', { flag: 'wx', mode: 0o600 })
+    return true
+  } catch (error) {
+    // Its last holder has just removed the folder.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return false
+  }
+}
+
+function hold(claim: string, folder: string, { staleMs = 10_000, onCompromised }: LockOptions): Lock {
+  let compromised = false
+  let released = false
+  let lastBeat = performance.now()
+  let beats = Math.floor(Date.now() / 1000)
+  const forget = leaveNoClaim(claim, folder)
+  const heart = setInterval(async () => {
+    const at = performance.now()
+    try {
+      // Counted, since a clock that stands still would look like death.
+      await utimes(claim, ++beats, beats)
+      lastBeat = at
+    } catch (error) {
+      const gone = (error as NodeJS.ErrnoException).code === 'ENOENT'
+      // Whoever waits has seen no beat for as long, and takes us for dead.
+      if (released || compromised || (!gone && at - lastBeat < staleMs)) return
+      compromised = true
+      clearInterval(heart)
+      forget()
+      onCompromised(error as Error)
+    }
+  }, HEARTBEAT_MS).unref()
+  return {
+    get compromised() {
+      return compromised
+    },
+    holds: async () => !compromised && !released && (await stat(claim).catch(() => undefined)) !== undefined,
+    async release() {
+      if (released) return
+      released = true
+      clearInterval(heart)
+      forget()
+      await takeBack(claim, folder)
+    },
   }
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { type CodexTokens, TokenFamily, type TokenState } from './family.js'
 import { mintTokens } from './tokens.js'
 import type { CodexCredits, CodexWindow, CodexWindows, WindowName } from './quota.js'
@@ -51,6 +52,7 @@ export class CodexAccount {
   readonly cache = new Map<string, number>()
   readonly #now: () => number
   readonly #families: TokenFamily[] = []
+  readonly #accessTokens = new Map<string, TokenState>()
   #family: TokenFamily
 
   constructor(options: CodexAccountOptions, now: () => number) {
@@ -87,14 +89,22 @@ export class CodexAccount {
     return { auth_mode: 'chatgpt', OPENAI_API_KEY: null, tokens, last_refresh }
   }
 
+  /** What `codex login --with-access-token` leaves, with a new personal access token. */
+  accessTokenJson(): { OPENAI_API_KEY: null; personal_access_token: string } {
+    const token = `at-sim-${this.id}-${randomBytes(12).toString('base64url')}`
+    this.#accessTokens.set(token, 'valid')
+    return { OPENAI_API_KEY: null, personal_access_token: token }
+  }
+
   /** Every access token is refused as expired from now on, even those whose `exp` is in the future. */
   expireAccessToken(): void {
     this.#family.expireAccess()
   }
 
-  /** Ends the login for good: no token of it works any more, the refresh token neither. */
+  /** Ends the login for good: no token of it works any more, the refresh token neither. Personal ones end too. */
   revoke(): void {
     this.#family.revoke()
+    for (const token of this.#accessTokens.keys()) this.#accessTokens.set(token, 'revoked')
   }
 
   /** A new login; `authJson()` gives its tokens. Older logins live on unless they were revoked. */
@@ -120,7 +130,7 @@ export class CodexAccount {
       const state = family.stateOf(accessToken, this.#now())
       if (state) return state
     }
-    return undefined
+    return this.#accessTokens.get(accessToken)
   }
 
   /** The login that a refresh token belongs to. */

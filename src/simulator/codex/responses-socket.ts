@@ -18,7 +18,7 @@ import { usageOf } from './usage.js'
 /** `GET /codex/responses` as a WebSocket. */
 export function createResponsesSocket(turnStates: TurnStates, world: World) {
   return function upgrade(request: SimRequest, account: CodexAccount): Answer | Dialogue {
-    if (!/^responses_websockets=/.test(String(request.headers['openai-beta'])))
+    if (!String(request.headers['openai-beta']).startsWith('responses_websockets='))
       return badRequest('WebSockets need the header OpenAI-Beta: responses_websockets=DATE')
     const headers = { 'x-models-etag': MODELS_ETAG, 'set-cookie': cookieOf(account) }
     return new ResponsesDialogue(headers, (body) => {

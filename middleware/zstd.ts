@@ -1,0 +1,60 @@
+import { Decompress } from 'fzstd'
+
+/**
+ * Decodes zstd, piece by piece so that a bomb is noticed before it has grown; Node has a decoder of its own only from
+ * 22.15 on. `take` may throw to end it.
+ * @throws for a body that is no zstd, or that asks for a window of more than `largestWindow` bytes
+ */
+export function unzstd(bytes: Buffer, largestWindow: number, take: (chunk: Uint8Array) => void): void {
+  // The decoder would make room for 2 GB on the word of 20 bytes.
+  if (windowOf(bytes) > largestWindow) throw new Error('zstd window too large')
+  new Decompress(take).push(bytes, true)
+}
+
+const FRAME = 0xfd2fb528
+const SKIPPABLE = 0x184d2a50
+const RLE = 1
+
+/** The largest window that a frame asks for (RFC 8878 §3.1.1). */
+function windowOf(bytes: Buffer): number {
+  let largest = 0
+  for (let at = 0; at < bytes.length; ) {
+    const magic = bytes.readUInt32LE(at)
+    if ((magic & ~0xf) >>> 0 === SKIPPABLE) {
+      at += 8 + bytes.readUInt32LE(at + 4)
+      continue
+    }
+    if (magic !== FRAME) throw new Error('not zstd')
+    const header = headerAt(bytes, at + 4)
+    largest = Math.max(largest, header.window)
+    at = endOfBlocks(bytes, header.end) + (header.checksum ? 4 : 0)
+  }
+  return largest
+}
+
+function headerAt(bytes: Buffer, at: number): { window: number; end: number; checksum: boolean } {
+  const flags = bytes.readUInt8(at)
+  const single = (flags & 0x20) !== 0
+  const dictionary = [0, 1, 2, 4][flags & 3]!
+  const size = [single ? 1 : 0, 2, 4, 8][flags >> 6]!
+  const sizeAt = at + (single ? 1 : 2) + dictionary
+  const end = sizeAt + size
+  const checksum = (flags & 4) !== 0
+  if (!single) {
+    const descriptor = bytes.readUInt8(at + 1)
+    const base = 2 ** (10 + (descriptor >> 3))
+    return { window: base + (base / 8) * (descriptor & 7), end, checksum }
+  }
+  // More than 4 GB by its upper half is too much whatever the lower one says.
+  const upper = size === 8 ? bytes.readUInt32LE(sizeAt + 4) * 2 ** 32 : 0
+  return { window: upper + bytes.readUIntLE(sizeAt, Math.min(size, 4)), end, checksum }
+}
+
+function endOfBlocks(bytes: Buffer, from: number): number {
+  let at = from
+  for (;;) {
+    const head = bytes.readUIntLE(at, 3)
+    at += 3 + (((head >> 1) & 3) === RLE ? 1 : head >> 3)
+    if (head & 1) return at
+  }
+}
