@@ -131,7 +131,7 @@ test('every built-in type makes its provider', () => {
     allow: [],
     codexHome: false,
   } as const
-  const codex = createProvider('codex', { type: 'codex', ...bases, allow: [] })
+  const codex = createProvider('codex', { type: 'codex', codexHome: false, ...bases, allow: [] })
   const gemini = createProvider('gemini', {
     type: 'gemini',
     upstream: 'u',
