@@ -129,9 +129,8 @@ test('every built-in type makes its provider', () => {
     openaiBase: 'd',
     apiKeys: 'never',
     allow: [],
-    codexHome: false,
   } as const
-  const codex = createProvider('codex', { type: 'codex', codexHome: false, ...bases, allow: [] })
+  const codex = createProvider('codex', { type: 'codex', ...bases, allow: [] })
   const gemini = createProvider('gemini', {
     type: 'gemini',
     upstream: 'u',
