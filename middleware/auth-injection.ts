@@ -106,7 +106,16 @@ function bodyFor(exchange: Exchange, account: Account): { body: Body; rewritten:
   if (repaired === undefined) return { body, rewritten: false }
   const json = provider.rewriteBody?.(repaired, account.forProvider(), exchange) ?? repaired
   if (json === original) return { body, rewritten: false }
-  return { body: { kind: 'buffered', bytes: Buffer.from(JSON.stringify(json)) }, rewritten: true }
+  return { body: { kind: 'buffered', bytes: written(json) }, rewritten: true }
+}
+
+function written(json: unknown): Buffer {
+  try {
+    return Buffer.from(JSON.stringify(json))
+  } catch {
+    // Reading has no such bound.
+    throw new GatewayFailure(400, 'bad_json', 'the request body is nested too deeply')
+  }
 }
 
 function lengthOf(exchange: Exchange, body: Body): IncomingHttpHeaders {

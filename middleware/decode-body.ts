@@ -1,6 +1,6 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import { GatewayFailure } from './gateway-failure.js'
-import { unzstd } from './zstd.js'
+import { unzstd, zstdWindow } from './zstd.js'
 
 /** No prompt is larger; what is, was made to fill our memory. */
 const LARGEST_TEXT = 128 * 1024 * 1024
@@ -39,9 +39,10 @@ export function decodeBody(bytes: Buffer, encoding: string): Buffer | undefined 
 }
 
 function fromZstd(bytes: Buffer, limit: number): Buffer {
+  if (zstdWindow(bytes) > LARGEST_TEXT) throw bomb(LARGEST_TEXT)
   const chunks: Uint8Array[] = []
   let size = 0
-  unzstd(bytes, LARGEST_TEXT, (chunk) => {
+  unzstd(bytes, (chunk) => {
     size += chunk.length
     if (size > limit) throw bomb(limit)
     chunks.push(chunk)

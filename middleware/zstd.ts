@@ -3,11 +3,9 @@ import { Decompress } from 'fzstd'
 /**
  * Decodes zstd, piece by piece so that a bomb is noticed before it has grown; Node has a decoder of its own only from
  * 22.15 on. `take` may throw to end it.
- * @throws for a body that is no zstd, or that asks for a window of more than `largestWindow` bytes
+ * @throws for a body that is no zstd
  */
-export function unzstd(bytes: Buffer, largestWindow: number, take: (chunk: Uint8Array) => void): void {
-  // The decoder would make room for 2 GB on the word of 20 bytes.
-  if (windowOf(bytes) > largestWindow) throw new Error('zstd window too large')
+export function unzstd(bytes: Buffer, take: (chunk: Uint8Array) => void): void {
   new Decompress(take).push(bytes, true)
 }
 
@@ -15,10 +13,14 @@ const FRAME = 0xfd2fb528
 const SKIPPABLE = 0x184d2a50
 const RLE = 1
 
-/** The largest window that a frame asks for (RFC 8878 §3.1.1). */
-function windowOf(bytes: Buffer): number {
+/**
+ * The most that a frame wants to have in memory at once; bytes (RFC 8878 §3.1.1). The decoder would make room for 2 GB on
+ * the word of 20 bytes.
+ * @throws for a body that is no zstd
+ */
+export function zstdWindow(bytes: Buffer): number {
   let largest = 0
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const magic = bytes.readUInt32LE(at)
     if ((magic & ~0xf) >>> 0 === SKIPPABLE) {
       at += 8 + bytes.readUInt32LE(at + 4)

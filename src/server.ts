@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import express from 'express'
 import { noRoute } from '../middleware/exchange.js'
 import { answerFailure, failureAnswer } from '../middleware/failure.js'
+import { GatewayFailure } from '../middleware/gateway-failure.js'
 import { isOurs } from '../middleware/scope.js'
 import { sendAnswer } from '../middleware/websocket/refuse.js'
 import { UPGRADE_NOT_SERVED } from '../middleware/websocket/upgrade.js'
@@ -32,14 +33,24 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
     requestTimeout: 0,
     maxHeaderSize: 64 * 1024,
   })
+  const running = new WeakMap<Duplex, ServerResponse>()
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    running.set(request.socket, response)
     router(request as express.Request, response as express.Response, () => response.destroy())
   })
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     if (isOurs(gateway.config.routes, request.url ?? '/')) gateway.upgrade(request, socket, head)
-    else refuseUpgrade(socket)
+    else refuse(socket, UPGRADE_NOT_SERVED)
   })
-  server.on('clientError', refuseMalformed)
+  server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuse(socket, NO_TUNNELS))
+  // What is no HTTP never reaches the chain.
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    const response = running.get(socket)
+    // In the middle of an answer, more bytes would be read as a part of it.
+    const answering = response?.headersSent && !response.writableFinished
+    if (answering || error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
+    else refuse(socket, error.code === 'HPE_HEADER_OVERFLOW' ? HEADERS_TOO_LARGE : MALFORMED)
+  })
   const { host, port } = gateway.config.listen
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -66,24 +77,20 @@ function stop(server: http.Server, gateway: Gateway, graceMs: number): Promise<v
   })
 }
 
-/** A gateway leaves alone what is not its own; here nobody else would answer. */
-function refuseUpgrade(socket: Duplex): void {
-  socket.on('error', () => socket.destroy())
-  sendAnswer(socket, failureAnswer(UPGRADE_NOT_SERVED, undefined))
-}
+const MALFORMED = new GatewayFailure(400, 'malformed_request', 'this is not a well-formed HTTP request')
+const HEADERS_TOO_LARGE = new GatewayFailure(
+  431,
+  'headers_too_large',
+  'the request headers are larger than 64 KiB',
+)
+const NO_TUNNELS = new GatewayFailure(
+  405,
+  'no_tunnels',
+  'this is no proxy for other servers: point the client here with its base URL, not with HTTPS_PROXY',
+)
 
-/** What is no HTTP never reaches the chain. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const tooLong = error.code === 'HPE_HEADER_OVERFLOW'
-  const [status, code, message] = tooLong
-    ? [
-        '431 Request Header Fields Too Large',
-        'headers_too_large',
-        'the request headers are larger than 64 KiB',
-      ]
-    : ['400 Bad Request', 'malformed_request', 'this is not a well-formed HTTP request']
-  const body = JSON.stringify({ error: { message, type: 'codex_pool_error', code } })
-  const head = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json`
-  socket.end(`${head}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+/** A gateway leaves alone what is not its own; here nobody else would answer. */
+function refuse(socket: Duplex, failure: GatewayFailure): void {
+  socket.on('error', () => socket.destroy())
+  sendAnswer(socket, failureAnswer(failure, undefined))
 }

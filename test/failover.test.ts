@@ -34,6 +34,7 @@ const refusals: Record<string, { fault: Fault; after: After }> = {
   'a reset after the work': { fault: 'lost', after: ['ready'] },
   'no head in time': { fault: 'hang', after: ['ready'] },
   'an empty stream': { fault: faults.end(0), after: ['cooling', seconds(1)] },
+  'a stream that ends before any output': { fault: faults.end(1), after: ['cooling', seconds(1)] },
   'a stream that breaks before any output': { fault: faults.cut(1), after: ['cooling', seconds(1)] },
   'a rate limit inside the stream': {
     fault: faults.failed('rate_limit_exceeded'),
@@ -49,7 +50,7 @@ const refusals: Record<string, { fault: Fault; after: After }> = {
 for (const [name, { fault, after }] of Object.entries(refusals))
   test(`the next account answers, and the client never learns of it: ${name}`, async (t) => {
     const clock = stopClock(t)
-    const retry = { default: { headersTimeoutMs: 100 } }
+    const retry = { default: { headersTimeoutMs: fault === 'hang' ? 1000 : 30_000 } }
     const pool = await startPool(t, { codex: two, config: { ...inOrder, retry } })
     pool.sim.fail({ account: 'alice', with: fault })
     pool.sim.reply(({ account }) => `I am ${account}.`)

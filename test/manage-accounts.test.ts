@@ -2,6 +2,10 @@ import assert from 'node:assert/strict'
 import { chmod, lstat, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { resolveConfig, type Credential } from '../config/index.js'
+import { recognise } from '../src/accounts/newcomer.js'
+import { settingsOf } from '../src/settings.js'
+import { builtinStrategies } from '../src/strategies/index.js'
 import { field, startSimulator, type Simulator } from '../src/simulator/index.js'
 import { assertNoSecret, emptyFolder, runCommand, startCommand, type Ended } from './command.js'
 import { codeOf, inOrder, startPool, type TestPool } from './kit.js'
@@ -128,7 +132,7 @@ test('a name can be chosen, and one that cannot be is refused', async (t) => {
   assert.deepEqual(await pool(), ['first.json', 'gemini_first.json'])
 })
 
-const unusable: Record<string, readonly [unknown, RegExp]> = {
+const unusable: Record<string, readonly [Credential, RegExp]> = {
   'an agent identity': [
     { auth_mode: 'agentIdentity', agent_identity: { key: 'k' } },
     /holds an agent identity/,
@@ -140,14 +144,21 @@ const unusable: Record<string, readonly [unknown, RegExp]> = {
   'a service account': [{ type: 'service_account', private_key: 'p' }, /is a Google service account/],
   'any other JSON': [{ hello: 'world' }, /is not an auth\.json/],
 }
-test('what the pool cannot use is refused with the reason', async (t) => {
-  const { run, file, pool } = await stage(t)
+test('what the pool cannot use is known by its content, with the reason', () => {
+  const { providers } = settingsOf(resolveConfig({}), builtinStrategies())
   for (const [what, [content, why]] of Object.entries(unusable)) {
-    await file('auth.json', content)
-    await refused(run('add', 'auth.json'), why).catch((error: Error) =>
-      assert.fail(`${what}: ${error.message}`),
-    )
+    const claim = recognise('auth.json', content, providers)
+    assert.match('refused' in claim ? claim.refused : 'taken', why, what)
   }
+})
+
+test('what the pool cannot use is not added', async (t) => {
+  const { run, file, pool } = await stage(t)
+  await file('auth.json', { agent_identity: { key: 'secret' } })
+  await refused(
+    run('add', 'auth.json'),
+    /auth\.json holds an agent identity, which works for one machine only/,
+  )
   await writeFile(
     await file('auth.json', ''),
     '{ "tokens": { "access_token": "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9',

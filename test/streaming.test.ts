@@ -60,12 +60,8 @@ test('bytes come through as they are, in whatever pieces', async (t) => {
 
 test('an answer that arrives as a whole, head and end in one piece, is passed on as a whole', async (t) => {
   const pool = await startPool(t, { codex: two })
-  for (const text of [
-    OUTPUT,
-    OUTPUT + frame('response.completed'),
-    frame('response.created'),
-    ': nothing\n\n',
-  ]) {
+  const failed = frame('response.failed', { response: { error: { code: 'invalid_prompt' } } })
+  for (const text of [OUTPUT, OUTPUT + frame('response.completed'), failed, `: ping\n\n${OUTPUT}`]) {
     pool.sim.fail({ with: (_request, response) => void response.writeHead(200, EVENT_STREAM).end(text) })
     const { bytes, broken } = await drain(await open(pool))
     assert.deepEqual([String(bytes), broken], [text, false])
@@ -95,7 +91,7 @@ for (const [method, status] of Object.entries(bodiless))
   })
 
 test('a client that does not read holds the upstream back, and is not cut off for its own silence', async (t) => {
-  const pool = await startPool(t, { codex: two, config: impatient(200) })
+  const pool = await startPool(t, { codex: two, config: impatient(500) })
   const taken = takeOver(pool.sim)
   const opened = open(pool)
   const { response } = await taken
@@ -105,7 +101,7 @@ test('a client that does not read holds the upstream back, and is not cut off fo
   const pour = pourMegabytes(response, total)
   await pour.stuck()
   assert.ok(pour.written < total / 2, `${pour.written} MB were taken for a client that read nothing`)
-  await delay(300)
+  await delay(600)
   const { bytes, broken } = await drain(answer)
   assert.equal(bytes.length, OUTPUT.length + total * 1024 * 1024)
   assert.equal(broken, false)
@@ -187,9 +183,9 @@ test('an answer shorter than it was announced is broken for the client too', asy
 })
 
 test('a stream may last longer than every timeout, as long as it is not silent', async (t) => {
-  const retry = { default: { idleTimeoutMs: 150, headersTimeoutMs: 150, connectTimeoutMs: 150 } }
+  const retry = { default: { idleTimeoutMs: 400, headersTimeoutMs: 400, connectTimeoutMs: 400 } }
   const pool = await startPool(t, { codex: two, config: { retry } })
-  pool.sim.fail({ with: faults.slow(40) })
+  pool.sim.fail({ with: faults.slow(50) })
   const { text } = await pool.ask('s1').expect(200)
   assert.match(text, /response\.completed/)
 })

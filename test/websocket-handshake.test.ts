@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect as connectTcp } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { test } from 'node:test'
 import type { UserConfig } from '../src/index.js'
 import { type Fault, faults } from '../src/simulator/index.js'
@@ -158,12 +158,9 @@ test('with failover turned off, one account is asked', async (t) => {
   assert.deepEqual(pool.asked(), ['alice'])
 })
 
-test('a client that leaves while an account is searched leaves no handshake behind', async (t) => {
-  const pool = await startPool(t, { codex: two, config: inOrder })
-  pool.sim.fail({ account: 'alice', with: 'hang' })
-  const arrived = pool.sim.next()
+/** A client that writes what it likes. */
+function wireTo(pool: TestPool): Socket {
   const { hostname, port } = new URL(pool.url)
-  const wire = connectTcp(Number(port), hostname)
   const lines = [
     'GET /v1/responses HTTP/1.1',
     `host: ${hostname}:${port}`,
@@ -174,13 +171,36 @@ test('a client that leaves while an account is searched leaves no handshake behi
     'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',
     'openai-beta: responses_websockets=2026-02-06',
   ]
+  const wire = connectTcp(Number(port), hostname)
   wire.write(`${lines.join('\r\n')}\r\n\r\n`)
+  return wire
+}
+
+test('a client that leaves while an account is searched leaves no handshake behind', async (t) => {
+  const pool = await startPool(t, { codex: two, config: inOrder })
+  pool.sim.fail({ account: 'alice', with: 'hang' })
+  const arrived = pool.sim.next()
+  const wire = wireTo(pool)
   const handshake = await arrived
   wire.end()
   await Promise.all([handshake.closed, once(wire, 'close')])
   assert.deepEqual(pool.asked(), ['alice'])
   assert.equal((await pool.account('alice')).state, 'ready')
   assert.equal((await pool.account('alice')).inFlight, 0)
+})
+
+test('what a client sends before it is let in is not lost', async (t) => {
+  const pool = await startPool(t, { codex: two, config: inOrder })
+  pool.sim.fail({ account: 'alice', with: faults.serverError() })
+  const wire = wireTo(pool)
+  const message = Buffer.from(JSON.stringify(create()))
+  // A text frame with a 16-bit length, masked with zeros (RFC 6455 §5.2).
+  const head = Buffer.from([0x81, 0xfe, message.length >> 8, message.length & 0xff, 0, 0, 0, 0])
+  wire.write(Buffer.concat([head, message]))
+  let came = ''
+  for await (const chunk of wire) if ((came += String(chunk)).includes('"response.completed"')) break
+  assert.match(came, /^HTTP\/1\.1 101 /)
+  assert.deepEqual(pool.sim.requests.at(-1)?.frames, [create()])
 })
 
 const KEY = 'a-key-of-sixteen-letters'

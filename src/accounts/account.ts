@@ -1,4 +1,4 @@
-import { redact } from '../../config/index.js'
+import { redact } from '../../config/secrets.js'
 import type {
   AccountState,
   Credential,
