@@ -129,6 +129,7 @@ test('every built-in type makes its provider', () => {
     openaiBase: 'd',
     apiKeys: 'never',
     allow: [],
+    codexHome: false,
   } as const
   const codex = createProvider('codex', { type: 'codex', ...bases, allow: [] })
   const gemini = createProvider('gemini', {
