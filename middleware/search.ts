@@ -9,6 +9,9 @@ import type { HeldAnswer, Outcome } from './outcome.js'
 import { homeOf, pin } from './stickiness.js'
 import { Tries } from './tries.js'
 
+/** How often a request that may wait looks whether another one's probe has ended; ms. */
+const PROBE_LOOK_MS = 200
+
 /** One request's search for an account: whom to ask next, and what is remembered of it. */
 export class Search {
   readonly tries = new Tries()
@@ -43,7 +46,7 @@ export class Search {
       if (this.exchange.signal.aborted) return undefined
       const account = this.#pick()
       if (account) return account
-      const wait = this.#nextEnd() - this.pool.now()
+      const wait = this.#nextLook() - this.pool.now()
       if (wait <= 0 || this.pool.now() + wait > this.#deadline) return undefined
       await delay(wait, undefined, { signal: this.exchange.signal }).catch(() => {})
       this.tries.accounts.clear()
@@ -85,12 +88,17 @@ export class Search {
     }
   }
 
-  /** When the nearest cooldown ends; ms since 1970. */
-  #nextEnd(): number {
+  /** When it is worth looking again: the nearest rest ends, or a probe may have; ms since 1970. */
+  #nextLook(): number {
     const now = this.pool.now()
+    const { model } = this.exchange
     const waiting = this.#fitting.filter((account) => !account.disabled && !account.loginNeeded)
-    const ends = waiting.flatMap((account) => account.availableAt(now, this.exchange.model) ?? [])
-    return ends.length > 0 ? Math.min(...ends) : Infinity
+    const looks = waiting.flatMap((account) =>
+      account.unavailable(model, now) === 'probing'
+        ? now + PROBE_LOOK_MS
+        : (account.availableAt(now, model) ?? []),
+    )
+    return looks.length > 0 ? Math.min(...looks) : Infinity
   }
 
   lease(account: Account): () => void {

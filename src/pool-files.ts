@@ -26,8 +26,9 @@ export class PoolFiles {
 
   async scan(): Promise<void> {
     const { config, providers } = this.options.settings()
-    await this.options.pool.accounts.scan(config.poolDir, providers)
+    // First, so that no change falls between the reading and the watching.
     if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, twins: this.#twins() })
+    await this.options.pool.accounts.scan(config.poolDir, providers)
   }
 
   /** What was left by a kill a moment ago is too young to be told from a write that runs. */

@@ -55,7 +55,8 @@ function merge(credential: Credential, answer: Fields): Credential {
   const came = names.flatMap((name) =>
     text(answer[name]) === undefined ? [] : [[name, answer[name]] as const],
   )
-  if (came.length === 0) throw new Error('the token endpoint answered without a token')
+  // A TypeError, as for an answer that was lost: the refresh token may be spent.
+  if (came.length === 0) throw new TypeError('the token endpoint answered without a token')
   const tokens = { ...fields(credential.tokens), ...Object.fromEntries(came) }
   return { ...credential, tokens, last_refresh: new Date().toISOString() }
 }

@@ -14,6 +14,7 @@ import { Windows, type ObservedWindow } from './windows.js'
 
 /** Cooldowns are kept per model; this key is the account as a whole. */
 const WHOLE = ''
+const scopeOf = ({ model }: { readonly model?: string | undefined }): string => model ?? WHOLE
 
 /** A problem that only the user can repair. */
 export interface LoginNeeded {
@@ -128,15 +129,15 @@ export class Account {
 
   /** A success: it can serve, for this model, unless that has just filled its window. */
   succeeded(model: string | undefined, now: number): void {
-    const full = this.windows.full(now)
+    const full = this.#fullScopes(now)
     for (const [scope, { kind }] of this.#cooldownsFor(model))
-      if (kind !== 'exhausted' || !full || (full.model ?? WHOLE) !== scope) this.#cooldowns.delete(scope)
+      if (kind !== 'exhausted' || !full.has(scope)) this.#cooldowns.delete(scope)
   }
 
   rest(verdict: Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>, now: number): Cooldown {
-    const scope = verdict.model ?? WHOLE
-    const reason = redact(verdict.reason)
-    const cooldown = cooldownAfter({ ...verdict, reason }, this.#cooldowns.get(scope), now)
+    const scope = scopeOf(verdict)
+    const before = this.#cooldowns.get(scope)
+    const cooldown = cooldownAfter({ ...verdict, reason: redact(verdict.reason) }, before, now)
     this.#cooldowns.set(scope, cooldown)
     return cooldown
   }
@@ -144,16 +145,19 @@ export class Account {
   /** Quota as an answer or a poll told it: a full window exhausts the account, fresh room ends an exhaustion. */
   observe(quota: Quota, source: ObservedWindow['source'], now: number): void {
     this.windows.observe(quota, source, now)
-    const full = this.windows.full(now)
-    if (full) {
-      const known = this.#cooldowns.get(full.model ?? WHOLE)
-      if (known?.kind === 'exhausted' && known.until > now) return
-      const reason = `window ${full.name} is full`
-      this.rest({ kind: 'exhausted', reason, resetsAt: full.resetsAt, model: full.model }, now)
-    } else if (quota.windows.some((window) => window.usedPercent !== undefined)) {
-      for (const [scope, cooldown] of this.#cooldowns)
-        if (cooldown.kind === 'exhausted') this.#cooldowns.delete(scope)
+    for (const { name, model, resetsAt } of this.windows.full(now)) {
+      const known = this.#cooldowns.get(model ?? WHOLE)
+      if (known?.kind === 'exhausted' && known.until > now) continue
+      this.rest({ kind: 'exhausted', reason: `window ${name} is full`, resetsAt, model }, now)
     }
+    const full = this.#fullScopes(now)
+    const told = quota.windows.filter(({ usedPercent }) => usedPercent !== undefined)
+    for (const scope of told.map(scopeOf))
+      if (!full.has(scope) && this.#cooldowns.get(scope)?.kind === 'exhausted') this.#cooldowns.delete(scope)
+  }
+
+  #fullScopes(now: number): Set<string> {
+    return new Set(this.windows.full(now).map(scopeOf))
   }
 
   state(now: number, model?: string): AccountState {

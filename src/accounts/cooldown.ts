@@ -23,9 +23,15 @@ type Resting = Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>
 
 /** The cooldown that a verdict brings, given the one that stood before it. */
 export function cooldownAfter(verdict: Resting, before: Cooldown | undefined, now: number): Cooldown {
-  const strikes = (before?.strikes ?? 0) + 1
+  const running = before !== undefined && before.until > now
+  // Requests that were on their way together are refused together: that is one refusal.
+  const strikes = running ? before.strikes : (before?.strikes ?? 0) + 1
   const base = { kind: verdict.kind, reason: verdict.reason, since: now, strikes }
-  if (verdict.kind === 'cooling') return { ...base, until: now + restMs(verdict.retryAfterMs, strikes) }
+  if (verdict.kind === 'cooling') {
+    const until = now + restMs(verdict.retryAfterMs, strikes)
+    // A late 500 does not shorten the rest after a limit.
+    return running && before.kind !== 'refused' && before.until > until ? before : { ...base, until }
+  }
   const resetsAt = verdict.kind === 'exhausted' ? verdict.resetsAt : undefined
   const until = Math.min(resetsAt !== undefined && resetsAt > now ? resetsAt : Infinity, now + NEW_LOOK_MS)
   return { ...base, until, resetsAt }

@@ -37,6 +37,7 @@ export class Watcher {
     if (key === this.#watched) return
     this.#watched = key
     await this.close()
+    this.#marks = await marksOf(targets)
     this.#watcher = watch([targets.poolDir, ...targets.twins], {
       depth: 0,
       ignoreInitial: true,
@@ -44,7 +45,8 @@ export class Watcher {
       ignored: (path, stats) => stats?.isFile() === true && !path.endsWith('.json'),
     })
     this.#watcher.on('all', () => this.#settle()).on('error', () => {})
-    this.#marks = await marksOf(targets)
+    // What changed before it was ready is no event to it.
+    this.#watcher.on('ready', () => void this.#look(targets))
     this.#looking = setInterval(() => void this.#look(targets), LOOK_MS).unref()
   }
 

@@ -36,11 +36,11 @@ export class Windows {
     return known.length > 0 ? Math.max(...known) : undefined
   }
 
-  /** A window that is full, if credits do not carry the account beyond it. */
-  full(now: number): ObservedWindow | undefined {
-    if (this.credits?.hasCredits || this.credits?.unlimited) return undefined
+  /** The windows that are full, the last to end first; none if credits carry the account beyond them. */
+  full(now: number): ObservedWindow[] {
+    if (this.credits?.hasCredits || this.credits?.unlimited) return []
     const full = this.current(now).filter((window) => (window.usedPercent ?? 0) >= 100)
-    return full.sort((a, b) => (b.resetsAt ?? 0) - (a.resetsAt ?? 0))[0]
+    return full.sort((a, b) => (b.resetsAt ?? 0) - (a.resetsAt ?? 0))
   }
 
   clear(): void {

@@ -33,12 +33,27 @@ chatgpt_base_url = "${url}/backend-api"
 
 /** Signs a person in, and promises that the login is theirs alone and stays as it is. */
 export async function codex(stage: Stage, config: string, name = 'me'): Promise<Codex> {
+  const me = await person(stage, config, { name, issuer: stage.outside.url })
+  await signIn(stage, join(me.home, 'auth.json'), name)
+  stage.promises.push(() => {
+    // It also asks ab.chatgpt.com which experiments run.
+    const logins = stage.outside.asked.filter((asked) => /auth/.test(asked))
+    assert.deepEqual(logins, [], 'calls that renew a login of the client')
+  })
+  return me
+}
+
+/** Somebody with a Codex CLI in `FOLDER/NAME`, not signed in, who renews logins at `issuer`. */
+export async function person(
+  stage: Stage,
+  config: string,
+  { name, issuer }: { name: string; issuer: string },
+): Promise<Codex> {
   const home = join(stage.folder, name, '.codex')
   const cwd = join(stage.folder, name, 'work')
   const tmp = join(stage.folder, name, 'tmp')
   for (const folder of [home, cwd, tmp]) await mkdir(folder, { recursive: true })
   await writeFile(join(home, 'config.toml'), config)
-  await signIn(stage, join(home, 'auth.json'), name)
   const env = {
     PATH: process.env.PATH ?? '',
     HOME: join(stage.folder, name),
@@ -46,14 +61,9 @@ export async function codex(stage: Stage, config: string, name = 'me'): Promise<
     TMPDIR: tmp,
     TZ: 'UTC',
     TERM: 'xterm-256color',
-    CODEX_REFRESH_TOKEN_URL_OVERRIDE: `${stage.outside.url}/oauth/token`,
+    CODEX_REFRESH_TOKEN_URL_OVERRIDE: `${issuer}/oauth/token`,
     ...stage.outside.env,
   }
-  stage.promises.push(() => {
-    // It also asks ab.chatgpt.com which experiments run.
-    const logins = stage.outside.asked.filter((asked) => /auth/.test(asked))
-    assert.deepEqual(logins, [], 'calls that renew a login of the client')
-  })
   async function exec(...args: string[]): Promise<Run> {
     const all = ['exec', '--skip-git-repo-check', '-s', 'danger-full-access', ...args]
     const ended = await run(client('codex'), all, { cwd, env })

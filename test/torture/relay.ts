@@ -18,8 +18,8 @@ export interface Relay {
   readonly rotations: readonly Rotation[]
   /** Refresh tokens that the issuer said were used before, each as often as it was presented. */
   readonly reused: readonly string[]
-  /** The next call of this one has arrived. */
-  called(by: string): Promise<void>
+  /** So many calls of this one have arrived. */
+  called(by: string, times: number): Promise<void>
   /** Every call of this one has come to its end. */
   idle(by: string): Promise<void>
   close(): Promise<void>
@@ -58,7 +58,9 @@ export async function openRelay(issuer: string): Promise<Relay> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     rotations,
     reused,
-    called: async (by) => void (await once(calls, by)),
+    async called(by, times) {
+      for (let count = 0; count < times; count++) await once(calls, by)
+    },
     idle: async (by) => void (await running.get(by)),
     async close() {
       server.closeAllConnections()

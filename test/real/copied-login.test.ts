@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { copyFile, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { AuthJson } from '../../src/simulator/index.js'
+import { clientHeaders, turn } from '../kit.js'
+import { person, type Codex } from './codex.js'
+import { said } from './run.js'
+import { scenario, type Stage, type StageOptions } from './stage.js'
+import { until } from './until.js'
+
+/** The pool has a copy of the login with which the person's own Codex goes to ChatGPT directly. */
+const copied: StageOptions = {
+  codex: [{ id: 'alice' }],
+  config: { providers: { codex: { type: 'codex', codexHome: 'me/.codex' } } },
+}
+
+async function owner(stage: Stage): Promise<Codex> {
+  const { url } = stage.sim
+  const config = `openai_base_url = "${url}/backend-api/codex"\nchatgpt_base_url = "${url}/backend-api"\n`
+  const me = await person(stage, config, { name: 'me', issuer: url })
+  await copyFile(join(stage.folder, 'pool', 'alice.json'), join(me.home, 'auth.json'))
+  return me
+}
+
+async function gatewayWorks(stage: Stage): Promise<void> {
+  const headers = { ...clientHeaders(), 'content-type': 'application/json' }
+  const body = JSON.stringify(turn())
+  const response = await fetch(`${stage.url}/v1/responses`, { method: 'POST', headers, body })
+  assert.equal(response.status, 200, await response.text())
+}
+
+/** Who renewed the login so far, in order. */
+const renewals = ({ sim }: Stage) =>
+  sim.requests
+    .filter(({ kind }) => kind === 'issuer')
+    .map(({ headers }) => (headers['user-agent'] === 'codex-pool' ? 'gateway' : 'client'))
+
+async function together(stage: Stage, me: Codex): Promise<void> {
+  const files = [join(me.home, 'auth.json'), join(stage.folder, 'pool', 'alice.json')]
+  const { refreshToken } = stage.sim.account('alice')
+  await until(
+    async () => {
+      const all = await Promise.all(files.map(async (file) => JSON.parse(await readFile(file, 'utf8'))))
+      return all.every(({ tokens }: AuthJson) => tokens.refresh_token === refreshToken) || undefined
+    },
+    () => 'the files have different logins',
+  )
+}
+
+scenario('gateway and client on copies of one login both outlive its token', copied, async (stage) => {
+  const me = await owner(stage)
+  const alice = stage.sim.account('alice')
+  for (const first of ['gateway', 'client', 'gateway', 'client'] as const) {
+    alice.expireAccessToken()
+    if (first === 'gateway') await gatewayWorks(stage)
+    said(await me.exec('say hi'), 'Hello from the simulator.')
+    await together(stage, me)
+    await gatewayWorks(stage)
+    assert.equal(renewals(stage).at(-1), first)
+  }
+  assert.deepEqual(renewals(stage), ['gateway', 'client', 'gateway', 'client'])
+  assert.deepEqual(stage.sim.issuer, { refreshes: 4, reuses: 0 })
+})
+
+scenario(
+  'a client whose token has ended by the clock renews it for the gateway as well',
+  copied,
+  async (stage) => {
+    const me = await owner(stage)
+    const alice = stage.sim.account('alice')
+    alice.accessTokenLifetimeMs = 1000
+    alice.expireAccessToken()
+    await gatewayWorks(stage)
+    alice.accessTokenLifetimeMs = 3_600_000
+    await until(
+      () => Date.now() > Date.parse(stage.gateway.accounts()[0]!.tokenExpiresAt!) || undefined,
+      () => 'the token does not end',
+    )
+    said(await me.exec('say hi'), 'Hello from the simulator.')
+    await gatewayWorks(stage)
+    await together(stage, me)
+    assert.equal(stage.sim.issuer.reuses, 0)
+  },
+)
+
+scenario(
+  'a client in the middle of its work takes over what the gateway has renewed',
+  copied,
+  async (stage) => {
+    const me = await owner(stage)
+    const alice = stage.sim.account('alice')
+    let renewed: Promise<void> | undefined
+    stage.sim.reply(({ request, toolOutputs: [output] }) => {
+      if (request.headers['user-agent'] === clientHeaders()['user-agent']) return 'Hello, gateway.'
+      if (output !== undefined) return 'I went on.'
+      alice.expireAccessToken()
+      renewed = gatewayWorks(stage)
+      return [{ custom: 'exec', input: 'text(JSON.stringify(await tools.exec_command({cmd:"sleep 1"})))' }]
+    })
+    said(await me.exec('use the tool'), 'I went on.')
+    await renewed
+    await together(stage, me)
+    assert.deepEqual(renewals(stage), ['gateway'])
+    assert.equal(stage.sim.issuer.reuses, 0)
+  },
+)
