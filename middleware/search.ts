@@ -64,6 +64,8 @@ export class Search {
         account: other.key,
         why: whyNot(other, offered, tries.accounts, exchange.model, now),
       }))
+    // Who waits looks again and again.
+    if (!account && exchange.picks.at(-1)?.account === undefined) exchange.picks.pop()
     exchange.picks.push({ account: account?.key, by, others })
     return account
   }
