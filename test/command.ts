@@ -27,6 +27,7 @@ export interface RunningCommand {
   /** The first match in what it has printed, once there is one. @throws if it ends without */
   printed(pattern: RegExp): Promise<string>
   type(line: string): void
+  signal(name: NodeJS.Signals): void
   readonly ended: Promise<Ended>
 }
 
@@ -63,6 +64,7 @@ export function startCommand(
         void ended.then(() => reject(new Error(`it ended without ${pattern}:\n${output}`)))
       }),
     type: (line) => void child.stdin!.write(`${line}\n`),
+    signal: (name) => void child.kill(name),
     ended,
   }
 }

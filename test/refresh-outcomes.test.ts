@@ -129,7 +129,7 @@ for (const [name, fault] of Object.entries(lost))
 interface Change {
   write: (file: string, before: AuthJson, sim: Simulator) => Promise<unknown>
   /** How alice stands then, and how often the issuer was asked in all. */
-  then: { state: string | undefined; calls: number }
+  standing: { state: string | undefined; calls: number }
 }
 const changes: Record<string, Change> = {
   'a new login brings it back': {
@@ -137,19 +137,19 @@ const changes: Record<string, Change> = {
       sim.account('alice').login()
       await write(file, sim.account('alice').authJson())
     },
-    then: { state: 'ready', calls: 1 },
+    standing: { state: 'ready', calls: 1 },
   },
   'the same login in another form is asked for once more': {
     write: (file, before) => write(file, { ...before, note: 'mine' }),
-    then: { state: 'needs-login', calls: 2 },
+    standing: { state: 'needs-login', calls: 2 },
   },
   'half a file changes nothing': {
     write: (file) => writeFile(file, '{"tokens": {'),
-    then: { state: 'needs-login', calls: 1 },
+    standing: { state: 'needs-login', calls: 1 },
   },
   'without the file there is no account': {
     write: (file) => rm(file),
-    then: { state: undefined, calls: 1 },
+    standing: { state: undefined, calls: 1 },
   },
 }
 for (const [name, change] of Object.entries(changes))
@@ -162,7 +162,7 @@ for (const [name, change] of Object.entries(changes))
     await pool.gateway.reload()
     await pool.ask('s2').expect(200)
     const alice = pool.gateway.accounts().find(({ id }) => id === 'alice')
-    assert.deepEqual({ state: alice?.state, calls: issuerCalls(pool.sim).length }, change.then)
+    assert.deepEqual({ state: alice?.state, calls: issuerCalls(pool.sim).length }, change.standing)
   })
 
 test('a file that is now the account of somebody else has none of the limits of the one before', async (t) => {

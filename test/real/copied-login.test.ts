@@ -14,10 +14,19 @@ const copied: StageOptions = {
   config: { providers: { codex: { type: 'codex', codexHome: 'me/.codex' } } },
 }
 
+/** Without a gateway between: the login that the client sends is its own. */
+const direct = (url: string): string => `model_provider = "direct"
+
+[model_providers.direct]
+name = "ChatGPT"
+base_url = "${url}/backend-api/codex"
+wire_api = "responses"
+requires_openai_auth = true
+`
+
 async function owner(stage: Stage): Promise<Codex> {
   const { url } = stage.sim
-  const config = `openai_base_url = "${url}/backend-api/codex"\nchatgpt_base_url = "${url}/backend-api"\n`
-  const me = await person(stage, config, { name: 'me', issuer: url })
+  const me = await person(stage, direct(url), { name: 'me', issuer: url })
   await copyFile(join(stage.folder, 'pool', 'alice.json'), join(me.home, 'auth.json'))
   return me
 }
