@@ -70,6 +70,7 @@ const custom = object<CustomSettings>(
     rewriteBody: callable,
     discover: callable,
     twins: list(rule('text')),
+    loginFields: list(rule('text')),
     refresh: callable,
     login,
     classify: callable,

@@ -308,6 +308,8 @@ export interface Provider {
    * copy of one, and with single-use refresh tokens the two must change together.
    */
   readonly twins?: readonly string[]
+  /** Top-level fields of a file that make up the login; what else stands in a file is its own. @default all */
+  readonly loginFields?: readonly string[]
   /**
    * Renews a credential. Throw {@link CredentialRejected} if only a new login helps; anything else thrown is taken as
    * passing trouble. `expiresAt` in ms since 1970.

@@ -6,6 +6,7 @@ import type { Exchange } from './exchange.js'
 import { GatewayFailure } from './gateway-failure.js'
 import { finalAnswer } from './final-answer.js'
 import type { HeldAnswer, Outcome } from './outcome.js'
+import { passedOver } from './passed-over.js'
 import { homeOf, pin } from './stickiness.js'
 import { Tries } from './tries.js'
 
@@ -15,6 +16,7 @@ const PROBE_LOOK_MS = 200
 /** One request's search for an account: whom to ask next, and what is remembered of it. */
 export class Search {
   readonly tries = new Tries()
+  readonly #all: readonly Account[]
   readonly #fitting: readonly Account[]
   readonly #deadline: number
 
@@ -23,7 +25,8 @@ export class Search {
     private readonly pool: Pool,
   ) {
     const { providerName, retry } = exchange.matched
-    this.#fitting = this.#owned(fit(pool.accounts.of(providerName), exchange.provider, exchange))
+    this.#all = pool.accounts.of(providerName)
+    this.#fitting = this.#owned(fit(this.#all, exchange.provider, exchange))
     this.#deadline = pool.now() + retry.waitForCooldownMs
   }
 
@@ -58,12 +61,9 @@ export class Search {
     const now = pool.now()
     const offered = available(this.#fitting, tries.accounts, exchange.model, now)
     const { account, by } = this.#choose(offered, now)
-    const others = this.#fitting
-      .filter((other) => other !== account)
-      .map((other) => ({
-        account: other.key,
-        why: whyNot(other, offered, tries.accounts, exchange.model, now),
-      }))
+    const { accounts: tried } = tries
+    const choice = { chosen: account, all: this.#all, fitting: this.#fitting, offered, tried }
+    const others = passedOver({ ...choice, model: exchange.model, now })
     // Who waits looks again and again.
     if (!account && exchange.picks.at(-1)?.account === undefined) exchange.picks.pop()
     exchange.picks.push({ account: account?.key, by, others })
@@ -129,21 +129,6 @@ export class Search {
     refusal?.answer.discard()
     return { kind: 'own', answer: finalAnswer(this.exchange, this.#fitting, this.tries, this.pool.now()) }
   }
-}
-
-/** Why an account was not asked; for `explain`. */
-function whyNot(
-  account: Account,
-  offered: readonly Account[],
-  tried: ReadonlySet<Account>,
-  model: string | undefined,
-  now: number,
-): string {
-  if (offered.includes(account)) return 'not chosen'
-  if (tried.has(account)) return 'tried'
-  const state = account.unavailable(model, now)
-  if (state !== undefined) return state
-  return account.refuses(model, now) ? 'cannot serve this model' : 'held back'
 }
 
 function strategyFailure(error: StrategyFailed): GatewayFailure {

@@ -12,9 +12,13 @@ export function stickiness(): RequestHandler {
   }
 }
 
+/** A model's name is remembered with requests and cooldowns, and it is the client's to choose. */
+const LONGEST_MODEL = 200
+
 export function identify(exchange: Exchange): void {
   const { provider, matched } = exchange
-  exchange.model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
+  const model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
+  exchange.model = model !== undefined && model.length <= LONGEST_MODEL ? model : undefined
   const told = provider.conversation?.(exchange)
   exchange.conversation = typeof told === 'string' ? { id: told } : told
   if (matched.sticky && exchange.conversation) {

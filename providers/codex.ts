@@ -28,6 +28,7 @@ export function codex(settings: Settings): Provider {
     serves,
     replayable,
     twins: settings.codexHome === false ? [] : [join(settings.codexHome, 'auth.json')],
+    loginFields: ['auth_mode', 'OPENAI_API_KEY', 'tokens', 'last_refresh'],
     refresh: refresh(settings),
     login: login(settings),
     classify,

@@ -36,6 +36,10 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
   const running = new WeakMap<Duplex, ServerResponse>()
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     running.set(request.socket, response)
+    // A client keeps its connection as long as it likes, and would hold up a stop that waits for it.
+    response.once('close', () => {
+      if (!server.listening) setImmediate(() => server.closeIdleConnections())
+    })
     router(request as express.Request, response as express.Response, () => response.destroy())
   })
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {

@@ -91,15 +91,17 @@ test('processes that are killed at any moment never present a token twice, and l
           upstream: `${sim.url}/backend-api`,
         }),
         // One half dies at any moment, the other while tokens are being renewed.
-        fate: (life) =>
-          random() < 0.5
-            ? delay(random() * 3000)
-            : relay.called(life, 1 + random() * 12).then(() => delay(random() * 20)),
+        fate: (life) => {
+          const [age, calls, after] = [random() * 3000, 1 + random() * 12, random() * 20]
+          if (random() < 0.5) return delay(age)
+          return Promise.race([delay(3000), relay.called(life, calls).then(() => delay(after))])
+        },
         onDeath: async (life) => {
           for (const token of await lostWith(life, scene, reader)) lost.add(token)
         },
       }),
   )
+  t.after(() => ended.abort())
   t.after(() => victims.forEach((victim) => victim.stop()))
 
   // A login that died with a process is found out by the next one; its owner then logs in again.

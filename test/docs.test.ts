@@ -3,6 +3,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'node:test'
 import { configSchema } from '../config/schema.js'
+import { bodies } from './fault-matrix/bodies.js'
+import { connections } from './fault-matrix/connections.js'
+import { fronts } from './fault-matrix/fronts.js'
+import { limits } from './fault-matrix/limits.js'
+import { matrixTable } from './fault-matrix/manual.js'
+import { refusals } from './fault-matrix/refusals.js'
+import { streams } from './fault-matrix/streams.js'
 import { root } from './readme-blocks.js'
 
 const read = (file: string): string => readFileSync(join(root, file), 'utf8')
@@ -108,3 +115,11 @@ for (const { what, source, within = /.*/s, pattern, manual } of lists)
       [],
     )
   })
+
+test('the fault matrix in docs/failover.md is the one that is tested', () => {
+  const [, section = ''] = read('docs/failover.md').split('## The fault matrix')
+  const [, , ...told] = [...section.matchAll(/^\|(.+)\|$/gm)].map(([, line = '']) =>
+    line.split('|').map((cell) => cell.trim()),
+  )
+  assert.deepEqual(told, matrixTable([...connections, ...refusals, ...limits, ...streams, ...bodies], fronts))
+})

@@ -69,7 +69,7 @@ test('three hundred requests between thirty reloads are all served', async (t) =
   assert.equal(pool.asked().length, 300)
 })
 
-test('a stop lets running streams end, and takes nothing new', async (t) => {
+test('a stop lets running streams end, and takes nothing new', { timeout: 30_000 }, async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
   const taken = takeOver(pool.sim)
   const agent = new http.Agent({ keepAlive: true })
@@ -125,26 +125,30 @@ async function startProgram(t: TestContext): Promise<Process> {
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
-  test(`${signal} lets running streams end, writes what is known, and ends with status 0`, async (t) => {
-    const { sim, command, folder, url } = await startProgram(t)
-    const taken = takeOver(sim)
-    const answered = over(url, new http.Agent({ keepAlive: true }))
-    const { response } = await taken
-    response.writeHead(200, EVENT_STREAM).write(OUTPUT)
-    const answer = await answered
-    command.signal(signal)
-    await until(() =>
-      over(url, new http.Agent()).then(
-        () => false,
-        ({ code }) => code === 'ECONNREFUSED',
-      ),
-    )
-    response.end(COMPLETED)
-    assert.equal(String((await drain(answer)).bytes), OUTPUT + COMPLETED)
-    assert.equal((await command.ended).status, 0)
-    const id = String(answer.headers['x-codex-pool-request-id'])
-    assert.match(await everythingIn(join(folder, 'data')), new RegExp(id), 'the request is on record')
-  })
+  test(
+    `${signal} lets running streams end, writes what is known, and ends with status 0`,
+    { timeout: 25_000 },
+    async (t) => {
+      const { sim, command, folder, url } = await startProgram(t)
+      const taken = takeOver(sim)
+      const answered = over(url, new http.Agent({ keepAlive: true }))
+      const { response } = await taken
+      response.writeHead(200, EVENT_STREAM).write(OUTPUT)
+      const answer = await answered
+      command.signal(signal)
+      await until(() =>
+        over(url, new http.Agent()).then(
+          () => false,
+          ({ code }) => code === 'ECONNREFUSED',
+        ),
+      )
+      response.end(COMPLETED)
+      assert.equal(String((await drain(answer)).bytes), OUTPUT + COMPLETED)
+      assert.equal((await command.ended).status, 0)
+      const id = String(answer.headers['x-codex-pool-request-id'])
+      assert.match(await everythingIn(join(folder, 'data')), new RegExp(id), 'the request is on record')
+    },
+  )
 
 test('a second signal ends it at once', async (t) => {
   const { sim, command, url } = await startProgram(t)

@@ -137,6 +137,9 @@ export class Account {
   rest(verdict: Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>, now: number): Cooldown {
     const scope = scopeOf(verdict)
     const before = this.#cooldowns.get(scope)
+    // Models are the client's to name: what it asked for in vain is not kept for ever.
+    for (const [model, { kind, until }] of this.#cooldowns)
+      if (kind === 'refused' && until <= now) this.#cooldowns.delete(model)
     const cooldown = cooldownAfter({ ...verdict, reason: redact(verdict.reason) }, before, now)
     this.#cooldowns.set(scope, cooldown)
     return cooldown

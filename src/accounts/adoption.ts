@@ -4,7 +4,7 @@ import type { Account } from './account.js'
 import { readCredential, writeCredential } from './credential-file.js'
 import { codeOf } from './durable-file.js'
 import type { SpentLogins } from './spent-logins.js'
-import { changed, isNewer, overlaid, twinsOf } from './twin.js'
+import { changed, isNewer, loginOf, overlaid, twinsOf } from './twin.js'
 
 /** A file that is just being rewritten is whole again after this; ms. */
 const REWRITE_MS = 100
@@ -33,7 +33,7 @@ export async function adopt(account: Account, around: Surroundings, anyOther = f
   const twins = await twinsOf(account, around.provider)
   const newer = twins.find((twin) => isNewer(twin, account, around.spent, anyOther))
   if (newer) {
-    const credential = overlaid(account.credential, newer.credential)
+    const credential = overlaid(account.credential, loginOf(newer.credential, around.provider))
     await put(account, { credential, inspection: newer.inspection }, around)
   }
   return account.inspection.login !== login || account.inspection.expiresAt !== expiresAt

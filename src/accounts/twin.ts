@@ -71,8 +71,19 @@ export async function renewTwin(
 }
 
 /** Brings the client's file up to the account's login if it still holds a spent one of it. */
-export async function reviveTwin({ file, credential }: Twin, account: Account): Promise<void> {
-  await writeCredential(file, overlaid(credential, onlyKeysOf(credential, account.credential)))
+export async function reviveTwin(
+  { file, credential }: Twin,
+  account: Account,
+  provider: Provider,
+): Promise<void> {
+  const login = loginOf(account.credential, provider)
+  await writeCredential(file, overlaid(credential, onlyKeysOf(credential, login)))
+}
+
+/** What of a file is the login. Fields that we do not know are the file's own, even if both files have them. */
+export function loginOf(credential: Credential, { loginFields }: Provider): Credential {
+  if (!loginFields) return credential
+  return Object.fromEntries(Object.entries(credential).filter(([name]) => loginFields.includes(name)))
 }
 
 /** `target` with what differs between `before` and `after`. */

@@ -24,15 +24,15 @@ export async function settle(account: Account, around: Surroundings): Promise<st
     isLeftBehind(twin, account, around.spent),
   )
   if (left.length === 0) account.unshared = undefined
-  for (const twin of left) account.unshared = await revive(twin, account)
+  for (const twin of left) account.unshared = await revive(twin, account, around)
   if (adopted) return 'adopted'
   const written = (pending && account.unsaved === undefined) || (left.length > 0 && !account.unshared)
   return written ? 'written' : undefined
 }
 
-async function revive(twin: Twin, account: Account): Promise<string | undefined> {
+async function revive(twin: Twin, account: Account, { provider }: Surroundings): Promise<string | undefined> {
   try {
-    await reviveTwin(twin, account)
+    await reviveTwin(twin, account, provider)
     return undefined
   } catch (error) {
     return notShared(twin.file, codeOf(error))
