@@ -1,6 +1,14 @@
-import type { RequestHandler } from 'express'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Provider } from './provider.js'
 import type { Strategy } from './strategy.js'
+
+/**
+ * Express or Connect middleware. Typed by Node alone: with Express's own types everybody who imports a config type would
+ * need `@types/express`, in our version. Written as a method, so that what asks for Express's `Request` fits.
+ */
+export type Middleware = {
+  handle(request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void
+}['handle']
 
 interface ProviderSettings {
   /** Proxy towards this provider's upstream and token endpoint. @default `HTTPS_PROXY`, unless `NO_PROXY` names the host */
@@ -136,7 +144,7 @@ export interface UserConfig<P extends string = string, S extends string = string
   /** `'host-app'`: the app that embeds the gateway has already decided who may come in. */
   access?: AccessConfig | 'host-app'
   /** Express middleware of your own, before the retry. @default [] */
-  use?: RequestHandler[]
+  use?: Middleware[]
   /** Largest body that is kept for a second try; bytes. @default 16 MiB */
   maxReplayBytes?: number
   /** Same, of all requests together; bytes. @default 256 MiB */
@@ -189,7 +197,7 @@ export interface ResolvedConfig {
         readonly keys: Record<string, string> | false | undefined
       }
     | 'host-app'
-  readonly use: readonly RequestHandler[]
+  readonly use: readonly Middleware[]
   readonly maxReplayBytes: number
   readonly maxReplayTotalBytes: number
   readonly maxBodyBytes: number

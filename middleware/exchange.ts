@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RequestHandler } from 'express'
 import type { Conversation, ClientRequest, Provider, Usage } from '../config/provider.js'
-import type { RetryPolicy } from '../config/config.js'
+import type { Middleware, RetryPolicy } from '../config/config.js'
 import type { Strategy } from '../config/strategy.js'
 import type { Account } from '../src/accounts/account.js'
 import { admitted } from './guard.js'
@@ -29,7 +29,7 @@ export interface Route {
 /** The config as one request sees it from its start to its end, whatever is reloaded meanwhile. */
 export interface Snapshot {
   readonly routes: readonly Route[]
-  readonly use: readonly RequestHandler[]
+  readonly use: readonly Middleware[]
   readonly maxReplayBytes: number
   readonly maxBodyBytes: number
 }

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import express, { type RequestHandler, type Router } from 'express'
-import type { ResolvedConfig } from '../config/config.js'
+import express from 'express'
+import type { Middleware, ResolvedConfig } from '../config/config.js'
 import { ReplayBudget } from '../middleware/body.js'
 import { chain } from '../middleware/chain.js'
 import { Explanations } from '../middleware/explanation.js'
@@ -24,7 +24,10 @@ import type { PoolFiles } from './pool-files.js'
 import type { CurrentSettings } from './settings.js'
 import type { Stores } from './stores.js'
 
-/** What a gateway is made of; see `create-gateway.ts`. */
+/**
+ * What a gateway is made of; see `create-gateway.ts`.
+ * @internal
+ */
 export interface GatewayParts {
   readonly mountPath: string
   readonly settings: CurrentSettings
@@ -46,19 +49,21 @@ export interface GatewayParts {
 /** A running pool. Listens on no port itself: mount {@link Gateway.middleware}, or see `startServer`. */
 export class Gateway {
   /** Express middleware: everything that goes to an upstream. Under a path of its own it answers 404 where no route matches. */
-  readonly middleware: RequestHandler
+  readonly middleware: Middleware
   /** Express router: `/healthz`, `/metrics`, `/admin/…`. */
-  readonly admin: Router
+  readonly admin: Middleware
   /** Emits `request`, `attempt`, `refresh` and `cooldown`. */
   readonly events: Events
   readonly on: Events['on']
   readonly once: Events['once']
   readonly off: Events['off']
+  readonly #parts: GatewayParts
   readonly #sockets: WebSockets
   #closed: Promise<void> | undefined
 
   /** @internal */
-  constructor(private readonly parts: GatewayParts) {
+  constructor(parts: GatewayParts) {
+    this.#parts = parts
     const { settings, stores, events } = parts
     const snapshot = () => settings.current
     const access = () => settings.config.access
@@ -80,17 +85,17 @@ export class Gateway {
   }
 
   get config(): ResolvedConfig {
-    return this.parts.settings.config
+    return this.#parts.settings.config
   }
 
   get log(): Log {
-    return this.parts.log
+    return this.#parts.log
   }
 
   /** For the `upgrade` event of the HTTP server. */
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const path = under(this.parts.mountPath, request.url ?? '/')
-    if (path === undefined || !isOurs(this.parts.settings.current.routes, path)) return
+    const path = under(this.#parts.mountPath, request.url ?? '/')
+    if (path === undefined || !isOurs(this.#parts.settings.current.routes, path)) return
     // A view of it: other listeners of the app must still find the path that was asked for.
     const own = Object.create(request, { url: { value: path, writable: true } }) as IncomingMessage
     void this.#sockets.upgrade(own, socket as Socket, head)
@@ -98,24 +103,24 @@ export class Gateway {
 
   /** State of every account; no secret. */
   accounts(): readonly AccountReport[] {
-    const { pool, stores } = this.parts
+    const { pool, stores } = this.#parts
     const totals = stores.ledger.totals()
     return pool.accounts.all().map((account) => reportOf(account, totals.get(account.id), pool.now()))
   }
 
   /** Files of the pool folder that are no accounts, and why. */
   skipped(): readonly SkippedFile[] {
-    return this.parts.pool.accounts.skipped
+    return this.#parts.pool.accounts.skipped
   }
 
   /** What applies and is worth knowing at the start, in sentences. */
   notices(): readonly string[] {
-    return standbyNotices(this.parts.pool.accounts.all())
+    return standbyNotices(this.#parts.pool.accounts.all())
   }
 
   /** Reads the configuration and the pool again. A bad configuration is reported, and the running one kept. */
   async reload(): Promise<ReloadReport> {
-    const { settings, files, log } = this.parts
+    const { settings, files, log } = this.#parts
     await settings.reload()
     if (settings.problem) log.error(settings.problem)
     await files.scan()
@@ -127,7 +132,7 @@ export class Gateway {
    * `undefined` if there is no account of this id.
    */
   setDisabled(id: string, disabled: boolean): AccountReport | undefined {
-    this.parts.pool.setDisabled(id, disabled)
+    this.#parts.pool.setDisabled(id, disabled)
     return this.accounts().find((one) => one.id === id)
   }
 
@@ -142,7 +147,7 @@ export class Gateway {
   }
 
   async #close(): Promise<void> {
-    const { closing, files, background, pool, stores, network } = this.parts
+    const { closing, files, background, pool, stores, network } = this.#parts
     closing.abort()
     this.#sockets.close()
     await files.close()

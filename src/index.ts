@@ -4,7 +4,14 @@ export { CredentialRejected } from '../config/provider.js'
 export { createGateway, type GatewayOptions } from './create-gateway.js'
 export type { Gateway } from './gateway.js'
 export { startServer, type RunningServer } from './server.js'
-export type { UserConfig, ProviderEntry, RouteEntry, RetryPolicy, AccessConfig } from '../config/config.js'
+export type {
+  UserConfig,
+  Middleware,
+  ProviderEntry,
+  RouteEntry,
+  RetryPolicy,
+  AccessConfig,
+} from '../config/config.js'
 export type * from '../config/provider.js'
 export type { Candidate, Strategy, StrategyContext } from '../config/strategy.js'
 export type { AccountReport } from './admin/account-report.js'

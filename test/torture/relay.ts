@@ -29,7 +29,7 @@ export async function openRelay(issuer: string): Promise<Relay> {
   const rotations: Rotation[] = []
   const reused: string[] = []
   const running = new Map<string, Promise<unknown>>()
-  const calls = new EventEmitter()
+  const calls = new EventEmitter().setMaxListeners(0)
 
   async function pass(by: string, path: string, body: string): Promise<{ status: number; answer: string }> {
     const headers = { 'content-type': 'application/json' }
