@@ -15,9 +15,11 @@ import {
   type UserConfig,
 } from '../src/index.js'
 import { field, startSimulator, type Simulator, type SimulatorOptions } from '../src/simulator/index.js'
+import { noSecretIsSeen, watchLogs } from './secret-watch.js'
 
 // A proxy of the developer's must not stand between the gateway and the simulator.
 process.env.no_proxy = '*'
+watchLogs()
 
 /** Who asks in all tests. Nothing of it may reach an upstream, and the kit makes sure of that. */
 export const CLIENT = { token: 'the-clients-own-token', accountId: 'acct-of-the-client' }
@@ -64,7 +66,7 @@ export async function startPool(t: TestContext, options: PoolOptions = {}): Prom
     database: onDisk && join(dir, 'data', 'proxy.db'),
     quotaPollMs: 0,
     watch: false,
-    log: { level: 'silent' },
+    log: { level: 'debug' },
     ...config,
   }
   const configFile = join(dir, 'codex-pool.config.json')
@@ -78,6 +80,7 @@ export async function startPool(t: TestContext, options: PoolOptions = {}): Prom
   end.push(async () => {
     assert.deepEqual(sim.violations, [], 'something reached an upstream that must not')
     assert.equal(sim.issuer.reuses, 0, 'a spent refresh token was presented')
+    await noSecretIsSeen(pool)
   })
   return pool
 }
