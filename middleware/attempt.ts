@@ -114,6 +114,7 @@ async function learn(verdict: Verdict, answer: HeldAnswer, lesson: Lesson): Prom
       return { kind: 'turned-away' }
     case 'cooling':
     case 'exhausted':
+      tries.rested.add(account)
       pool.rest(account, verdict)
       return { kind: 'turned-away' }
   }

@@ -49,11 +49,25 @@ export class Search {
       if (this.exchange.signal.aborted) return undefined
       const account = this.#pick()
       if (account) return account
+      if (this.#anyIsBack()) continue
       const wait = this.#nextLook() - this.pool.now()
       if (wait <= 0 || this.pool.now() + wait > this.#deadline) return undefined
       await delay(wait, undefined, { signal: this.exchange.signal }).catch(() => {})
       this.tries.accounts.clear()
     }
+  }
+
+  /** Another request's success may have ended a rest before this one began to wait for it. */
+  #anyIsBack(): boolean {
+    const { exchange, pool, tries } = this
+    const now = pool.now()
+    if (now >= this.#deadline) return false
+    const back = [...tries.rested].filter((account) => account.unavailable(exchange.model, now) === undefined)
+    for (const account of back) {
+      tries.rested.delete(account)
+      tries.accounts.delete(account)
+    }
+    return back.length > 0
   }
 
   #pick(): Account | undefined {

@@ -7,6 +7,8 @@ export type Replay = 'refresh' | 'stale' | 'repair'
 /** What one request has been through so far. */
 export class Tries {
   readonly accounts = new Set<Account>()
+  /** Those of them that had to rest. */
+  readonly rested = new Set<Account>()
   /** Tries that failed for no fault of an account. */
   spent = 0
   /** The last trouble of the upstream or the network. */

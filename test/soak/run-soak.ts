@@ -24,7 +24,7 @@ export interface SoakFigures {
   readonly faults: Readonly<Record<string, number>>
   readonly upstreamRequests: number
   readonly refreshes: number
-  /** When a fifth of the requests was done, after the last one, and after everything was closed. */
+  /** When half of the requests were done, after the last one, and after everything was closed. */
   readonly resources: Readonly<Record<'early' | 'late' | 'closed', Resources>>
 }
 
@@ -71,7 +71,7 @@ function openPool(t: TestContext, accounts: number): Promise<TestPool> {
   return startPool(t, { codex, config: { retry }, onDisk: true, remember: 500 })
 }
 
-/** How each question ended, and what the process held when a fifth of them had been asked. */
+/** How each question ended, and what the process held when half of them had been asked. */
 async function askAll(pool: TestPool, plan: FaultPlan, { requests, atOnce, seed }: SoakSize) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: atOnce })
   const endings = new Map<string, string>()
@@ -79,7 +79,7 @@ async function askAll(pool: TestPool, plan: FaultPlan, { requests, atOnce, seed 
   let next = 0
   const lane = async () => {
     for (let index = next++; index < requests; index = next++) {
-      if (index === Math.floor(requests / 5)) early = resources()
+      if (index === Math.floor(requests / 2)) early = resources()
       const question = `question ${index}`
       const leaves = chance(`${seed} leaves ${index}`) * 1000 < LEAVING
       const ending = await ask(pool, agent, question, leaves)

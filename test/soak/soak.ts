@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runSoak } from './run-soak.js'
 
-/** The heap may grow by so much between a fifth of the run and its end; MB. What is remembered is bounded, and small. */
+/**
+ * The heap may grow by so much in the second half of the run; MB. By then all that is bounded has reached its bound: ten
+ * thousand records of a day, as many pins. What grows on is what the test itself remembers.
+ */
 const GROWTH_MB = 15
 
 test('20,000 requests over 8 accounts under seeded faults, 200 at a time', async (t) => {
