@@ -47,20 +47,21 @@ export class Search {
   async next(): Promise<Account | undefined> {
     for (;;) {
       if (this.exchange.signal.aborted) return undefined
-      const account = this.#pick()
+      // One look at the clock: a rest that ended between two of them would be neither over nor waited for.
+      const now = this.pool.now()
+      const account = this.#pick(now)
       if (account) return account
-      if (this.#anyIsBack()) continue
-      const wait = this.#nextLook() - this.pool.now()
-      if (wait <= 0 || this.pool.now() + wait > this.#deadline) return undefined
+      if (this.#anyIsBack(now)) continue
+      const wait = this.#nextLook(now) - now
+      if (wait <= 0 || now + wait > this.#deadline) return undefined
       await delay(wait, undefined, { signal: this.exchange.signal }).catch(() => {})
       this.tries.accounts.clear()
     }
   }
 
   /** Another request's success may have ended a rest before this one began to wait for it. */
-  #anyIsBack(): boolean {
-    const { exchange, pool, tries } = this
-    const now = pool.now()
+  #anyIsBack(now: number): boolean {
+    const { exchange, tries } = this
     if (now >= this.#deadline) return false
     const back = [...tries.rested].filter((account) => account.unavailable(exchange.model, now) === undefined)
     for (const account of back) {
@@ -70,9 +71,8 @@ export class Search {
     return back.length > 0
   }
 
-  #pick(): Account | undefined {
-    const { exchange, pool, tries } = this
-    const now = pool.now()
+  #pick(now: number): Account | undefined {
+    const { exchange, tries } = this
     const offered = available(this.#fitting, tries.accounts, exchange.model, now)
     const { account, by } = this.#choose(offered, now)
     const { accounts: tried } = tries
@@ -105,8 +105,7 @@ export class Search {
   }
 
   /** When it is worth looking again: the nearest rest ends, or a probe may have; ms since 1970. */
-  #nextLook(): number {
-    const now = this.pool.now()
+  #nextLook(now: number): number {
     const { model } = this.exchange
     const waiting = this.#fitting.filter((account) => !account.disabled && !account.loginNeeded)
     const looks = waiting.flatMap((account) =>
