@@ -16,7 +16,7 @@ export interface Admitted {
   readonly keyName: string | undefined
 }
 
-/** The clients send about 20. Of more than 2000 Node would drop the rest unseen. */
+/** The clients send about 20. */
 const MOST_HEADERS = 200
 
 const tooManyHeaders = new GatewayFailure(

@@ -33,6 +33,8 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
     requestTimeout: 0,
     maxHeaderSize: 64 * 1024,
   })
+  // What is too many the guard says, in words: some Node versions drop the rest unseen, others end the connection.
+  server.maxHeadersCount = 0
   const running = new WeakMap<Duplex, ServerResponse>()
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     running.set(request.socket, response)

@@ -116,6 +116,23 @@ for (const { what, source, within = /.*/s, pattern, manual } of lists)
     )
   })
 
+test('every code of an error of the gateway’s own stands in docs/endpoints.md', () => {
+  const told = codeIn(read('docs/endpoints.md'))
+  const sources = ['src', 'middleware', 'providers'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => read(join(folder, name))),
+  )
+  const codes = sources.flatMap((source) =>
+    [...source.matchAll(/new GatewayFailure\([^']*'(\w+)'/g)].map(([, code = '']) => code),
+  )
+  assert.ok(codes.length > 20)
+  assert.deepEqual(
+    codes.filter((code) => !told.has(code)),
+    [],
+  )
+})
+
 test('the fault matrix in docs/failover.md is the one that is tested', () => {
   const [, section = ''] = read('docs/failover.md').split('## The fault matrix')
   const [, , ...told] = [...section.matchAll(/^\|(.+)\|$/gm)].map(([, line = '']) =>
