@@ -83,6 +83,7 @@ const custom = object<CustomSettings>(
     boundHeaders: list(rule('text')),
     hiddenHeaders: list(rule('text')),
     answer: callable,
+    merge: callable,
     exhausted: callable,
     failure: callable,
     aliases: callable,

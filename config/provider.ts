@@ -351,6 +351,11 @@ export interface Provider {
     request: ClientRequest,
     pool: { readonly accounts: readonly PoolAccount[]; readonly now: number },
   ): Answer | undefined
+  /**
+   * For a GET whose answer differs from account to account but must speak for the pool: makes one answer of what all
+   * accounts answered (parsed JSON of status 200, at least one); `undefined` if that cannot be. @default one account's
+   */
+  merge?(request: ClientRequest): ((answers: readonly unknown[]) => unknown) | undefined
   /** "Every account is exhausted", in the client's own words. @default 429 */
   exhausted?(exhaustion: Exhaustion, request: ClientRequest): Answer
   /** Any other failure of the gateway's own, in the shape that the client parses. @default OpenAI's error shape */

@@ -29,14 +29,20 @@ export type Attempted =
   /** The upstream may have received it, and is in trouble. */
   | { readonly kind: 'sent' }
 
-export type AttemptOne = (exchange: Exchange, account: Account, tries: Tries) => Promise<Attempted>
+export type AttemptOne = (
+  exchange: Exchange,
+  account: Account,
+  tries: Tries,
+  /** Gives the attempt up. @default the client leaves */
+  signal?: AbortSignal,
+) => Promise<Attempted>
 
 /** A refused connection is no wait; a connect timeout is. */
 const SLOW_MS = 1_000
 
 /** Asks one account: makes the request its own, sends it, judges the answer, and keeps what was learned. */
 export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, events: Events): AttemptOne {
-  return async function attempt(exchange, account, tries) {
+  return async function attempt(exchange, account, tries, signal = exchange.signal) {
     const startedAt = Date.now()
     const end = (attempted: Attempted, told: string, status?: number): Attempted => {
       const outcome = redact(told)
@@ -52,7 +58,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
       return end({ kind: 'unfit' }, injected.reason)
     }
     const { credential } = account
-    const forwarded = await forward(injected.plan, exchange.socket, exchange.matched.retry, exchange.signal)
+    const forwarded = await forward(injected.plan, exchange.socket, exchange.matched.retry, signal)
     if (forwarded.kind === 'failed')
       return end(unanswered(forwarded, account, exchange, tries, Date.now() - startedAt), forwarded.reason)
     const { status, response } = forwarded.answer

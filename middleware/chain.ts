@@ -12,6 +12,7 @@ import { guard } from './guard.js'
 import { hostMiddleware } from './host-middleware.js'
 import { localAnswers } from './local-answers.js'
 import { metrics, type MetricsOptions } from './metrics.js'
+import { pooledAnswer } from './pooled-answer.js'
 import { respond } from './respond.js'
 import { retry } from './retry.js'
 import { stickiness } from './stickiness.js'
@@ -36,6 +37,7 @@ export function chain(parts: ChainParts): (RequestHandler | ErrorRequestHandler)
     localAnswers(pool), //          what the gateway answers itself
     body(budget), //                kept, so that it can be sent again
     stickiness(), //                which conversation and model
+    pooledAnswer(pool, askOne), //  asks all accounts, where one's answer would not do for all
     retry(pool, askOne), //         ask accounts, one after the other: auth injection → forward → verdict
     respond(pool), //               the chosen answer, byte for byte
     answerFailure(parts), //        whatever was thrown on the way

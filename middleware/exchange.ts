@@ -10,7 +10,7 @@ import { admitted } from './guard.js'
 import { GatewayFailure } from './gateway-failure.js'
 import { decodeBody } from './decode-body.js'
 import type { AttemptRecord, PickRecord } from './records.js'
-import type { Outcome } from './outcome.js'
+import type { Outcome, Pooled } from './outcome.js'
 import { matchRoute } from './match-route.js'
 
 /** A route with everything that it names looked up. */
@@ -62,7 +62,7 @@ export class Exchange implements ClientRequest {
   readonly attempts: AttemptRecord[] = []
   /** The JSON body without what the account refused in it; see the verdict `repair`. */
   repaired: unknown
-  outcome: Outcome | undefined
+  outcome: Outcome | Pooled | undefined
   /** The account whose answer the client gets. */
   servedBy: Account | undefined
   firstByteAt: number | undefined

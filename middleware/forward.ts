@@ -147,7 +147,7 @@ export function forward(): Forward {
     const attempt = new Attempt(plan, client, timeouts)
     attempts.set(attempt.request, attempt)
     const leave = () => {
-      attempt.fail({ code: 'client_left' })
+      attempt.fail({ code: (signal.reason as Error).name === 'TimeoutError' ? 'given_up' : 'client_left' })
       attempt.response.destroy()
     }
     signal.addEventListener('abort', leave, { once: true })

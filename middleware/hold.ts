@@ -33,7 +33,7 @@ export function hold(answer: HeldAnswer, options: HoldOptions): Promise<HeldAnsw
 /** The text of an answer's beginning, decompressed if need be; empty if it cannot be read. */
 export function textOf(answer: HeldAnswer): string {
   const bytes = Buffer.concat(answer.begun)
-  const options = { maxOutputLength: 1024 * 1024 }
+  const options = { maxOutputLength: 8 * 1024 * 1024 }
   try {
     switch (answer.response.headers['content-encoding']) {
       case 'gzip':

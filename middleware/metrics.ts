@@ -25,7 +25,7 @@ export function metrics({ metrics: counters, ledger, events, explanations }: Met
       const status = response.headersSent ? response.statusCode : CLIENT_LEFT
       explanations.end(exchange, response.headersSent ? response.statusCode : undefined)
       count(counters, exchange, status)
-      if (exchange.attempts.length > 0) ledger.record(recordOf(exchange, status))
+      if (exchange.attempts.length > 0 && !isPooled(exchange)) ledger.record(recordOf(exchange, status))
       const { id, method, path, servedBy, attempts } = exchange
       const durationMs = Date.now() - exchange.startedAt
       events.emit('request', {
@@ -48,14 +48,18 @@ function count(metrics: Metrics, exchange: Exchange, status: number): void {
   metrics.requests.inc({ status })
   metrics.duration.observe({ route }, since(Date.now()))
   if (exchange.firstByteAt !== undefined) metrics.firstByte.observe({ route }, since(exchange.firstByteAt))
-  metrics.attempts.observe({ route }, attempts.length)
   for (const attempt of attempts)
     metrics.accountRequests.inc({ account: idOf(attempt.account), status: attempt.status ?? 0 })
+  if (isPooled(exchange)) return
+  metrics.attempts.observe({ route }, attempts.length)
   const replays = attempts.slice(0, -1).filter(({ sent }) => sent).length
   if (replays > 0) metrics.replays.inc(replays)
   if (!servedBy || !usage) return
   recordTokens(metrics, servedBy.id, usage)
 }
+
+/** Many were asked, and none of them in another's place. */
+const isPooled = ({ outcome }: Exchange): boolean => outcome?.kind === 'pooled'
 
 export function recordTokens(metrics: Metrics, account: string, usage: Usage): void {
   const kinds = { input: usage.inputTokens, cached: usage.cachedTokens, output: usage.outputTokens }

@@ -14,6 +14,12 @@ export type Outcome =
   /** The client left. */
   | { readonly kind: 'left' }
 
+/** No search was needed: the answer is made of what many accounts said. */
+export interface Pooled {
+  readonly kind: 'pooled'
+  readonly answer: Answer
+}
+
 /** An upstream's answer of which nothing has reached the client yet. */
 export interface HeldAnswer {
   readonly status: number

@@ -10,7 +10,7 @@ import { Search } from './search.js'
 export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function retry(request, _response, next) {
     const exchange = exchangeOf(request)
-    exchange.outcome = await failover(exchange, pool, attempt)
+    exchange.outcome ??= await failover(exchange, pool, attempt)
     next()
   }
 }

@@ -5,6 +5,7 @@ import { conversation, model } from './codex/conversation.js'
 import { authHeaders, inspect } from './codex/credentials.js'
 import { discover } from './codex/discover.js'
 import { login } from './codex/login.js'
+import { mergeModels } from './codex/models.js'
 import { replayable, serves, upstreamPath } from './codex/paths.js'
 import { pollQuota, quotaFromHeaders } from './codex/quota.js'
 import { refresh } from './codex/refresh.js'
@@ -43,6 +44,7 @@ export function codex(settings: Settings): Provider {
     // Codex fetches the model list again whenever it differs, as it would after every change of account.
     hiddenHeaders: ['x-models-etag'],
     answer: answer(settings),
+    merge: mergeModels,
     exhausted,
     failure: openAiFailure,
   }

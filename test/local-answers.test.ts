@@ -115,7 +115,7 @@ const passing: [string, string, string][] = [
 ]
 for (const [path, kind, upstream] of passing)
   test(`${path} goes to its own place upstream`, async (t) => {
-    const pool = await startPool(t, { codex: two })
+    const pool = await startPool(t, { codex: [{ id: 'alice' }] })
     await pool.request.get(path).set(clientHeaders()).expect(200)
     assert.deepEqual(
       pool.sim.requests.map((request) => [request.kind, request.url]),

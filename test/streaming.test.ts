@@ -31,8 +31,8 @@ test('each event arrives before the next one is sent', async (t) => {
 
 test('the head arrives before any body, for an answer that is no stream of events', async (t) => {
   const pool = await startPool(t, { codex: two })
-  const taken = takeOver(pool.sim, '/codex/models')
-  const opened = open(pool, { method: 'GET', path: '/v1/models' })
+  const taken = takeOver(pool.sim, '/codex/files/1')
+  const opened = open(pool, { method: 'GET', path: '/v1/files/1' })
   const { response } = await taken
   response.writeHead(200, { 'content-type': 'application/json', etag: '"e"' }).flushHeaders()
   const answer = await opened
@@ -85,7 +85,7 @@ for (const [method, status] of Object.entries(bodiless))
   test(`an answer without a body ends: ${method} ${status}`, async (t) => {
     const pool = await startPool(t, { codex: two })
     pool.sim.fail({ with: (_request, response) => void response.writeHead(status, { etag: '"e"' }).end() })
-    const answer = await open(pool, { method, path: '/v1/models', body: '' })
+    const answer = await open(pool, { method, path: '/v1/files/1', body: '' })
     assert.deepEqual([answer.statusCode, answer.headers.etag], [status, '"e"'])
     assert.deepEqual(await drain(answer), { bytes: Buffer.alloc(0), broken: false })
   })
