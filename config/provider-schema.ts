@@ -82,6 +82,7 @@ const custom = object<CustomSettings>(
     socket: { type: 'object' },
     boundHeaders: list(rule('text')),
     hiddenHeaders: list(rule('text')),
+    poolHeaders: callable,
     answer: callable,
     merge: callable,
     exhausted: callable,

@@ -346,6 +346,15 @@ export interface Provider {
   readonly boundHeaders?: readonly string[]
   /** Response headers that must not reach the client. `set-cookie` never does. */
   readonly hiddenHeaders?: readonly string[]
+  /**
+   * Headers of an answer that tell one account's quota, with the pool's in its place: a client that shows its user what
+   * is left would else show another number with every change of account. By lower-case name; `undefined` takes one out.
+   */
+  poolHeaders?(
+    headers: IncomingHttpHeaders,
+    accounts: readonly PoolAccount[],
+    now: number,
+  ): Readonly<Record<string, string | undefined>>
   /** Answers a request without an upstream. */
   answer?(
     request: ClientRequest,

@@ -7,9 +7,8 @@ import { send } from './failure.js'
 export function localAnswers(pool: Pool): RequestHandler {
   return function localAnswers(request, response, next) {
     const exchange = exchangeOf(request)
-    const now = pool.now()
-    const accounts = pool.accounts.of(exchange.matched.providerName).map((account) => account.forAnswers(now))
-    const answer = exchange.provider.answer?.(exchange, { accounts, now })
+    const accounts = pool.forAnswers(exchange.matched.providerName)
+    const answer = exchange.provider.answer?.(exchange, { accounts, now: pool.now() })
     if (!answer) return next()
     // An unread body would be taken for the next request of this connection.
     request.resume()

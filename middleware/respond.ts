@@ -30,7 +30,9 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
   exchange.servedBy = account
   rememberBoundHeaders(exchange, outcome, pool)
   const own = Object.entries(response.getHeaders()).flatMap(([name, value]) => [name, String(value)])
-  const headers = deliverable(upstream.rawHeaders, exchange.provider.hiddenHeaders)
+  const { provider } = exchange
+  const pools = provider.poolHeaders?.(upstream.headers, pool.forAnswers(account.provider), pool.now())
+  const headers = deliverable(upstream.rawHeaders, provider.hiddenHeaders, pools)
   response.writeHead(answer.status, upstream.statusMessage, [...headers, ...own])
 
   const silence = silenceLimit(exchange.matched.retry.idleTimeoutMs, () => {
@@ -38,7 +40,7 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
     if (response.writableNeedDrain) silence.heard()
     else answer.discard()
   })
-  const tap = usageTap(upstream.headers, exchange.provider)
+  const tap = usageTap(upstream.headers, provider)
   const finish = () => {
     silence.stop()
     outcome.release()

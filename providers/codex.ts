@@ -7,6 +7,7 @@ import { discover } from './codex/discover.js'
 import { login } from './codex/login.js'
 import { mergeModels } from './codex/models.js'
 import { replayable, serves, upstreamPath } from './codex/paths.js'
+import { poolHeaders } from './codex/pool-headers.js'
 import { pollQuota, quotaFromHeaders } from './codex/quota.js'
 import { refresh } from './codex/refresh.js'
 import { codexSocket } from './codex/socket.js'
@@ -43,6 +44,7 @@ export function codex(settings: Settings): Provider {
     boundHeaders: ['x-codex-turn-state'],
     // Codex fetches the model list again whenever it differs, as it would after every change of account.
     hiddenHeaders: ['x-models-etag'],
+    poolHeaders,
     answer: answer(settings),
     merge: mergeModels,
     exhausted,

@@ -57,6 +57,43 @@ test('usage is what the accounts have left together, with the next real reset, u
   assert.deepEqual([body.rate_limit.allowed, body.rate_limit.limit_reached], [false, true])
 })
 
+test('the limits in the headers of an answer are the pool’s, as those of wham/usage', async (t) => {
+  const now = Math.ceil(Date.now() / 1000) * 1000
+  const codex = [
+    { id: 'alice', primary: { usedPercent: 79, resetsAt: now + 3_600_000 }, credits: { balance: '2.5' } },
+    { id: 'bob', primary: { usedPercent: 19, resetsAt: now + 7_200_000 }, credits: { balance: '10' } },
+  ]
+  const pool = await startPool(t, { codex })
+  await pool.ask('s1').expect(200)
+  for (const session of ['s1', 's2', 's1']) {
+    const answer = await pool.ask(session).expect(200)
+    const { body } = await pool.request.get('/backend-api/wham/usage').expect(200)
+    for (const name of ['primary', 'secondary']) {
+      const window = body.rate_limit[`${name}_window`]
+      const told = (field: string) => Number(answer.get(`x-codex-${name}-${field}`))
+      assert.deepEqual(
+        [told('used-percent'), told('window-minutes') * 60, told('reset-at')],
+        [window.used_percent, window.limit_window_seconds, window.reset_at],
+      )
+    }
+    assert.equal(answer.get('x-codex-credits-balance'), body.credits.balance ?? undefined)
+  }
+})
+
+test('the limits of an only account reach the client as the upstream wrote them', async (t) => {
+  const pool = await startPool(t, { codex: [{ id: 'alice', secondary: false }] })
+  const answer = await pool.ask('s1').expect(200)
+  assert.equal(answer.get('x-codex-secondary-used-percent'), '0')
+  assert.equal(answer.get('x-codex-secondary-reset-at'), '')
+})
+
+test('limits that say nothing of their length reach the client as they are', async (t) => {
+  const pool = await startPool(t, { codex: two })
+  const headers = { 'content-type': 'application/json', 'x-codex-primary-used-percent': '12' }
+  pool.sim.fail({ with: { status: 200, headers, body: { output: [] } } })
+  assert.equal((await pool.ask('s1').expect(200)).get('x-codex-primary-used-percent'), '12')
+})
+
 test('a client that renews its own login is told to keep it', async (t) => {
   const pool = await startPool(t, { codex: two })
   const request = { client_id: 'app', grant_type: 'refresh_token', refresh_token: 'rt_of_the_client' }

@@ -72,7 +72,7 @@ export class SocketWatch {
     if (protocol.ends(message)) this.#endTurn(message)
     if (other?.comesAgain) this.parts.onMoved()
     if (other) return JSON.stringify(other.message)
-    const rewritten = protocol.withPoolQuota?.(message, this.#poolAccounts(), this.parts.pool.now())
+    const rewritten = protocol.withPoolQuota?.(message, pool.forAnswers(account.provider), pool.now())
     return rewritten === undefined || rewritten === message ? data : JSON.stringify(rewritten)
   }
 
@@ -120,12 +120,6 @@ export class SocketWatch {
       pool.rest(account, { ...verdict, model: this.#turn?.model ?? verdict.model })
     if (verdict.kind === 'needs-login') pool.needsLogin(account, verdict.reason)
     if (verdict.kind === 'unauthorized') void pool.tokens.renew(account, account.credential)
-  }
-
-  #poolAccounts() {
-    const { account, pool } = this.parts
-    const now = pool.now()
-    return pool.accounts.of(account.provider).map((one) => one.forAnswers(now))
   }
 
   #endTurn(message: unknown): void {

@@ -1,4 +1,4 @@
-import type { Quota, Verdict } from '../../config/provider.js'
+import type { PoolAccount, Quota, Verdict } from '../../config/provider.js'
 import type { Events } from '../events.js'
 import type { Account } from './account.js'
 import type { Facts } from './facts.js'
@@ -38,6 +38,12 @@ export class Pool {
     this.pins = parts.pins
     this.issued = parts.issued
     this.now = parts.now
+  }
+
+  /** The accounts of a provider as `answer` and its like see them. */
+  forAnswers(provider: string): PoolAccount[] {
+    const now = this.now()
+    return this.accounts.of(provider).map((account) => account.forAnswers(now))
   }
 
   succeeded(account: Account, model: string | undefined): void {
