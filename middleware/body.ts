@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { Transform, type Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
 import { exchangeOf } from './exchange.js'
 import { GatewayFailure } from './gateway-failure.js'
@@ -55,7 +56,7 @@ export function body(budget: ReplayBudget): RequestHandler {
       exchange.body = {
         kind: 'streaming',
         begun: read.chunks,
-        rest: limited(request, read.size, maxBodyBytes),
+        rest: limited(request, read.size, maxBodyBytes, (failure) => (exchange.overflow = failure)),
       }
       return next()
     }
@@ -103,13 +104,24 @@ function readUpTo(request: IncomingMessage, limit: number, take: (bytes: number)
   })
 }
 
-/** Ends a chunked upload that goes beyond the limit: nobody has declared its length. */
-function limited(request: IncomingMessage, begun: number, limit: number): IncomingMessage {
+/** Breaks a chunked upload off that goes beyond the limit: nobody has declared its length. */
+function limited(
+  request: IncomingMessage,
+  begun: number,
+  limit: number,
+  onOverflow: (failure: GatewayFailure) => void,
+): Readable {
   let size = begun
-  request.on('data', (chunk: Buffer) => {
-    size += chunk.length
-    if (size > limit) request.destroy()
+  const rest = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      size += chunk.length
+      if (size <= limit) return done(null, chunk)
+      const failure = tooLarge(limit)
+      onOverflow(failure)
+      done(failure)
+    },
   })
-  request.pause()
-  return request
+  // The attempt that sends it hears of it, if there is one by then.
+  rest.on('error', () => {})
+  return request.pipe(rest)
 }

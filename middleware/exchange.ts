@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
 import type { Conversation, ClientRequest, Provider, Usage } from '../config/provider.js'
 import type { Middleware, RetryPolicy } from '../config/config.js'
@@ -40,7 +41,7 @@ export type Body =
   /** Whole in memory: can be sent again. */
   | { readonly kind: 'buffered'; readonly bytes: Buffer }
   /** Too large to keep: `begun` has been read, `rest` still arrives. Can be sent once. */
-  | { readonly kind: 'streaming'; readonly begun: Buffer[]; readonly rest: IncomingMessage }
+  | { readonly kind: 'streaming'; readonly begun: Buffer[]; readonly rest: Readable }
 
 /** One request of a client, from its arrival to the end of its answer. */
 export class Exchange implements ClientRequest {
@@ -54,6 +55,8 @@ export class Exchange implements ClientRequest {
   /** Whether it asks for a WebSocket. */
   upgrades = false
   body: Body = { kind: 'none' }
+  /** The body has turned out too large after it had been sent in part. */
+  overflow: GatewayFailure | undefined
   model: string | undefined
   conversation: Conversation | undefined
   /** Keys of the conversation and its aliases among the pins; empty if it is not to be kept together. */

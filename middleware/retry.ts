@@ -11,7 +11,7 @@ export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function retry(request, _response, next) {
     const exchange = exchangeOf(request)
     exchange.outcome ??= await failover(exchange, pool, attempt)
-    next()
+    next(exchange.outcome.kind === 'upstream' ? undefined : exchange.overflow)
   }
 }
 

@@ -51,6 +51,7 @@ export class AttemptRequest {
     const { body } = this.plan
     if (body.kind === 'streaming') {
       for (const chunk of body.begun) upstream.write(chunk)
+      body.rest.once('error', (error) => upstream.destroy(error))
       return body.rest.pipe(upstream)
     }
     upstream.end(body.kind === 'buffered' ? body.bytes : undefined)

@@ -92,9 +92,9 @@ test('processes that are killed at any moment never present a token twice, and l
         }),
         // One half dies at any moment, the other while tokens are being renewed.
         fate: (life) => {
-          const [age, calls, after] = [random() * 1500, 1 + random() * 8, random() * 20]
+          const [age, calls, after] = [random() * 600, 1 + random() * 6, random() * 20]
           if (random() < 0.5) return delay(age)
-          return Promise.race([delay(1500), relay.called(life, calls).then(() => delay(after))])
+          return Promise.race([delay(600), relay.called(life, calls).then(() => delay(after))])
         },
         onDeath: async (life) => {
           for (const token of await lostWith(life, scene, reader)) lost.add(token)
