@@ -5,9 +5,10 @@ import { scenario, type Stage } from './stage.js'
 import { openTerminal } from './terminal.js'
 import { until } from './until.js'
 
+/** Requests cost nothing, so that the limits stay what they are. */
 const used = (primary: number, secondary: number) => ({
-  primary: { usedPercent: primary },
-  secondary: { usedPercent: secondary },
+  primary: { usedPercent: primary, percentPerRequest: 0 },
+  secondary: { usedPercent: secondary, percentPerRequest: 0 },
 })
 const options = {
   codex: [
@@ -36,6 +37,9 @@ for (const [setUp, config] of [
         assert.match(status, /me@example\.com/)
         await terminal.enter('say hi', /› say hi/)
         await terminal.see(/Hello from the simulator\./)
+        // An answer tells limits too, and must not replace the pool's by those of the account that gave it.
+        await terminal.enter('/status', /› \/status/)
+        await terminal.see(/5h limit:.* 60% left[^]*Hello from[^]*5h limit:.* 60% left/)
       } finally {
         await terminal.close()
       }
