@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { field, type ReplyScript } from '../../src/simulator/index.js'
 import { builtin, codex, conversations, readme, turns } from './codex.js'
 import { said } from './run.js'
@@ -30,6 +32,39 @@ scenario(
     assert.equal(turn.raw.readUInt32LE(), 0xfd2fb528, 'the bytes of a zstd frame (RFC 8878 §3.1.1)')
     assert.deepEqual([turn.status, more], [200, []])
     assert.ok(stage.sim.requests.every(({ headers }) => headers.upgrade === undefined))
+  },
+)
+
+const own = {
+  codex: [
+    { id: 'alice', models: ['gpt-5.5'] },
+    { id: 'bob', models: ['gpt-5.5', 'gpt-of-bob'] },
+  ],
+}
+
+scenario(
+  'codex knows the models of every account, and each goes where it may be used',
+  own,
+  async (stage) => {
+    const me = await codex(stage, readme(stage.url))
+    for (const model of ['gpt-of-bob', 'gpt-of-bob'])
+      said(await me.exec('-m', model, 'say hi'), 'Hello from the simulator.')
+    const known = field(
+      JSON.parse(await readFile(join(me.home, 'models_cache.json'), 'utf8')),
+      'models',
+    ) as object[]
+    assert.deepEqual(
+      known.map((model) => field(model, 'slug')),
+      ['gpt-5.5', 'gpt-of-bob'],
+    )
+    assert.deepEqual(
+      new Set(
+        turns(stage)
+          .filter(({ status }) => status === 200)
+          .map(({ account }) => account),
+      ),
+      new Set(['bob']),
+    )
   },
 )
 
