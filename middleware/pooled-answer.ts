@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import type { RequestHandler } from 'express'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/accounts/pool.js'
@@ -46,6 +47,8 @@ function usable(exchange: Exchange, pool: Pool): Account[] {
 /** What they answer in time, parsed. */
 async function askAll(exchange: Exchange, accounts: Account[], attempt: AttemptOne): Promise<unknown[]> {
   const signal = AbortSignal.any([exchange.signal, AbortSignal.timeout(PATIENCE_MS)])
+  // One of every account.
+  setMaxListeners(0, signal)
   const late = new Promise<undefined>((resolve) => {
     signal.addEventListener('abort', () => resolve(undefined), { once: true })
   })
