@@ -47,8 +47,8 @@ export const builtinStrategies = ['least-used', 'round-robin', 'sticky'] as cons
 
 /** In this order, after the user's own. Codex's token refresh can be pointed at the gateway: hence the last one. */
 export const builtinRoutes = [
-  { path: '/v1internal:', provider: 'gemini' },
-  { path: '/v1beta', provider: 'gemini-api-key' },
+  { path: '/v1internal:', provider: 'gemini', websocket: false },
+  { path: '/v1beta', provider: 'gemini-api-key', websocket: false },
   { path: '/v1', provider: 'codex' },
   { path: '/responses', provider: 'codex' },
   { path: '/backend-api', provider: 'codex' },

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { createJiti } from 'jiti'
 
 /** Modules by the name under which a config file may import them. */
@@ -19,7 +20,11 @@ export async function evaluate(file: string, ownModules: OwnModules): Promise<un
     // It fails on `export default null`.
     interopDefault: false,
   })
-  return defaultExport(await jiti.import<Record<string, unknown>>(file))
+  if (!/\.[cm]?js$/.test(file)) return defaultExport(await jiti.import<Record<string, unknown>>(file))
+  // jiti would hand JavaScript to Node, which keeps what it has loaded once: a reload would see the old file.
+  const options = { filename: file, async: true, forceTranspile: true } as const
+  const module = await jiti.evalModule(await readFile(file, 'utf8'), options)
+  return defaultExport(module as Record<string, unknown>)
 }
 
 function defaultExport(module: Record<string, unknown>): unknown {

@@ -13,4 +13,5 @@ export { builtinProviders, builtinRoutes, builtinStrategies, credentialsPattern 
 export { ConfigError, type Problem, type ProblemCode } from './problems.js'
 export { resolveConfig, type ConfigContext } from './resolve.js'
 export { covers } from './route-path.js'
-export { redact } from './secrets.js'
+export { messageOf, redact, withoutValuesOf } from './secrets.js'
+export { listChoices } from './suggest.js'

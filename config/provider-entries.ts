@@ -1,8 +1,8 @@
 import { resolve } from 'node:path'
-import type { ProviderEntry, ResolvedConfig, UserConfig } from './config.js'
+import type { BuiltinProvider, ProviderEntry, ResolvedConfig, UserConfig } from './config.js'
 import { builtinProviders, credentialsPattern } from './defaults.js'
 import type { Layers } from './layers.js'
-import { defined } from './record.js'
+import { defined, isRecord } from './record.js'
 
 /** The built-in providers and the user's own by name, without those that were taken away. */
 export function resolveProviders(
@@ -13,6 +13,16 @@ export function resolveProviders(
   return Object.fromEntries(
     entries.flatMap(([name, entry]) => (entry ? [[name, fillIn(name, entry, layers)]] : [])),
   )
+}
+
+/** Who changes a setting of a built-in provider need not say again of which type it is. */
+export function withBuiltinTypes(user: Record<string, unknown>): Record<string, unknown> {
+  if (!isRecord(user.providers)) return user
+  const entries = Object.entries(user.providers).map(([name, entry]) => {
+    const type = builtinProviders[name as BuiltinProvider]?.type
+    return [name, type && isRecord(entry) && entry.type === undefined ? { type, ...entry } : entry]
+  })
+  return { ...user, providers: Object.fromEntries(entries) }
 }
 
 function fillIn(name: string, entry: ProviderEntry, layers: Layers): ProviderEntry {

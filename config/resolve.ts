@@ -6,7 +6,7 @@ import { readEnvironment, type Environment } from './environment.js'
 import { checkFlags, settle, type Flags, type Layers, type Setting } from './layers.js'
 import { parseListen, type ListenAddress } from './listen.js'
 import { ConfigError } from './problems.js'
-import { resolveProviders } from './provider-entries.js'
+import { resolveProviders, withBuiltinTypes } from './provider-entries.js'
 import { defined, isRecord } from './record.js'
 import { checkReferences } from './references.js'
 import { resolveRoutes } from './route-entries.js'
@@ -26,12 +26,13 @@ export interface ConfigContext {
 }
 
 /** Checks a configuration and fills in every default. Throws a {@link ConfigError} with all its problems at once. */
-export function resolveConfig(user: unknown, context: ConfigContext = {}): ResolvedConfig {
+export function resolveConfig(given: unknown, context: ConfigContext = {}): ResolvedConfig {
   const { cwd = process.cwd(), env = {}, flags = {} } = context
   const file = displayName(context.file, cwd)
-  if (!isRecord(user)) {
+  if (!isRecord(given)) {
     throw new ConfigError([{ file, key: '', message: 'must give an object', code: 'not_an_object' }])
   }
+  const user = withBuiltinTypes(given)
   const { overlay, problems: inEnvironment } = readEnvironment(env)
   const baseDir = context.baseDir ?? (context.file ? dirname(context.file) : cwd)
   const layers: Layers = { flags, overlay, user, file, baseDir, cwd }

@@ -37,3 +37,21 @@ const SECRETS =
 export function redact(text: string): string {
   return text.replace(SECRETS, '[redacted]')
 }
+
+/** A text without anything that a credential holds: an error of a provider of the user's own may quote any of it. */
+export function withoutValuesOf(credential: unknown, text: string): string {
+  const values = textsIn(credential).filter((value) => value.length >= 6)
+  return values
+    .toSorted((a, b) => b.length - a.length)
+    .reduce((clean, value) => clean.replaceAll(value, '[redacted]'), text)
+}
+
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value]
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsIn) : []
+}
+
+/** JavaScript may throw anything. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

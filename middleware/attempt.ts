@@ -53,6 +53,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
       return attempted
     }
     const injected = await injectAuth(exchange, account)
+    if (signal.aborted) return end({ kind: 'unfit' }, 'client_left')
     if ('unfit' in injected) {
       if (injected.unfit === 'unavailable') tries.trouble = troubleOf({ reason: 'token_refresh_failed' })
       return end({ kind: 'unfit' }, injected.reason)
@@ -62,11 +63,17 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
     if (forwarded.kind === 'failed')
       return end(unanswered(forwarded, account, exchange, tries, Date.now() - startedAt), forwarded.reason)
     const { status, response } = forwarded.answer
-    const quota = exchange.provider.quota?.(response.headers)
-    if (quota) pool.observe(account, quota, 'headers')
-    const { verdict, answer } = await judge(forwarded.answer, exchange)
-    const attempted = await learn(verdict, answer, { pool, exchange, account, tries, credential })
-    return end(attempted, verdict.kind === 'pass' ? 'pass' : `${verdict.kind}: ${verdict.reason}`, status)
+    try {
+      const quota = exchange.provider.quota?.(response.headers)
+      if (quota) pool.observe(account, quota, 'headers')
+      const { verdict, answer } = await judge(forwarded.answer, exchange)
+      const attempted = await learn(verdict, answer, { pool, exchange, account, tries, credential })
+      return end(attempted, verdict.kind === 'pass' ? 'pass' : `${verdict.kind}: ${verdict.reason}`, status)
+    } catch (error) {
+      // A provider of the user's own has failed: nobody will read this answer.
+      forwarded.answer.discard()
+      throw error
+    }
   }
 }
 

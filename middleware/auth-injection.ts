@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { messageOf, withoutValuesOf } from '../config/index.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/accounts/pool.js'
 import { Pins } from '../src/accounts/pins.js'
@@ -14,11 +15,13 @@ export type Injected =
 
 export type InjectAuth = (exchange: Exchange, account: Account) => Promise<Injected>
 
+const closed = new GatewayFailure(503, 'closed', 'this gateway has been closed', 1_000)
+
 /** Makes a request the account's own: a fresh token, its headers, its address, its body. */
 export function authInjection(pool: Pool, network: Network): InjectAuth {
   return async function authInjection(exchange, account) {
     // A request that lost its upstream to `close` would go on to the next account, over a connection that nobody ends.
-    if (network.closed) throw new GatewayFailure(503, 'closed', 'this gateway has been closed', 1_000)
+    if (network.closed) throw closed
     const token = await pool.tokens.ready(account)
     if (token.kind === 'needs-login')
       return { unfit: 'needs-login', reason: account.loginNeeded?.reason ?? '' }
@@ -27,6 +30,7 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
     if (missing !== undefined)
       return { unfit: account.loginNeeded ? 'needs-login' : 'unavailable', reason: missing }
     const authorized = await authorize(exchange, account)
+    if (network.closed) throw closed
     if (typeof authorized === 'string') {
       pool.needsLogin(account, authorized)
       return { unfit: 'needs-login', reason: authorized }
@@ -57,7 +61,7 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
   try {
     given = await exchange.provider.authorize({ credential, facts, model: exchange.model, request: exchange })
   } catch (error) {
-    return `authorize failed: ${(error as Error).message}`
+    return withoutValuesOf(credential, `authorize failed: ${messageOf(error)}`)
   }
   for (const [name, value] of Object.entries(given)) {
     // Named without a value: the client's own must not go out all the same.

@@ -59,6 +59,8 @@ export class Exchange implements ClientRequest {
   overflow: GatewayFailure | undefined
   model: string | undefined
   conversation: Conversation | undefined
+  /** A hash that is the same for all requests of the conversation. */
+  conversationKey: string | undefined
   /** Keys of the conversation and its aliases among the pins; empty if it is not to be kept together. */
   pinKeys: readonly string[] = []
   readonly picks: PickRecord[] = []
@@ -148,6 +150,8 @@ export function exchangeOf(request: object): Exchange {
 /** Matches the route and ties everything that follows to the client's presence. */
 export function exchange(snapshot: () => Snapshot): RequestHandler {
   return function exchange(request, response, next) {
+    // It left while middleware of the host app was at work; `close` will not come again.
+    if (response.destroyed) return
     const gone = new AbortController()
     response.once('close', () => {
       if (!response.writableFinished) gone.abort()
@@ -181,9 +185,22 @@ const DOT_SEGMENT = /(^|[/\\]|%2f|%5c)(\.|%2e){1,2}($|[/\\]|%2f|%5c)/i
 /** An API key of the client's in the query must not reach the upstream. */
 function withoutKey(url: string): string {
   const [path, query] = split(url)
-  if (query === undefined || !/(^|&)key=/i.test(query)) return url
-  const kept = query.split('&').filter((part) => !/^key=/i.test(part))
+  if (query === undefined) return url
+  const parts = query.split('&')
+  const kept = parts.filter((part) => !KEY_NAMES.test(unescaped(part.split('=', 1)[0]!)))
+  if (kept.length === parts.length) return url
   return kept.length > 0 ? `${path}?${kept.join('&')}` : path
+}
+
+/** Google's APIs know all of these. */
+const KEY_NAMES = /^(\$?key|access_token)$/i
+
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 function split(url: string): [path: string, query: string | undefined] {

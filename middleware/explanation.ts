@@ -48,7 +48,7 @@ export class Explanations {
 }
 
 function explain(exchange: Exchange): Explanation {
-  const { id, method, path, matched, model, pinKeys, picks, servedBy } = exchange
+  const { id, method, path, matched, model, conversationKey, picks, servedBy } = exchange
   return {
     id,
     state: 'running',
@@ -58,7 +58,7 @@ function explain(exchange: Exchange): Explanation {
     route: matched.path,
     provider: matched.providerName,
     model,
-    conversation: pinKeys[0],
+    conversation: conversationKey,
     picks,
     attempts: exchange.attempts.map(({ startedAt, ...rest }) => ({
       ...rest,

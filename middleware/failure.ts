@@ -14,7 +14,7 @@ export function send(response: ServerResponse, answer: Answer): void {
 
 /** A failure in the shape that the route's client parses; OpenAI's where no provider has a say. */
 export function failureAnswer(failure: Failure, exchange: Exchange | undefined): Answer {
-  const answer = exchange?.provider.failure?.(failure, exchange) ?? {
+  const answer = inClientsWords(failure, exchange) ?? {
     status: failure.status,
     body: { error: { message: failure.message, type: 'codex_pool_error', code: failure.code } },
   }
@@ -22,6 +22,15 @@ export function failureAnswer(failure: Failure, exchange: Exchange | undefined):
   // Rounded up: a client that comes back a moment early is turned away once more.
   const seconds = Math.max(1, Math.ceil(failure.retryAfterMs / 1000))
   return { ...answer, headers: { ...answer.headers, 'retry-after': String(seconds) } }
+}
+
+function inClientsWords(failure: Failure, exchange: Exchange | undefined): Answer | undefined {
+  try {
+    return exchange?.provider.failure?.(failure, exchange)
+  } catch {
+    // A provider of the user's own; what was to be said is said all the same.
+    return undefined
+  }
 }
 
 export interface FailureOptions {

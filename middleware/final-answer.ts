@@ -39,7 +39,7 @@ export function finalAnswer(
 function noAccount(exchange: Exchange, fitting: readonly Account[]): GatewayFailure {
   const { providerName } = exchange.matched
   if (fitting.length === 0) {
-    const way = 'put a credential file into the pool folder and reload (POST /admin/reload, or restart)'
+    const way = 'codex-pool login, codex-pool add FILE, or put a credential file into the pool folder'
     return new GatewayFailure(
       400,
       'no_accounts',
@@ -54,7 +54,7 @@ function noAccount(exchange: Exchange, fitting: readonly Account[]): GatewayFail
     )
   const why = fitting.map(({ id, loginNeeded }) => `${id}: ${loginNeeded?.reason ?? 'disabled'}`).join('; ')
   const way =
-    'Unless it says otherwise: log in again with the client and copy its credential file into the pool folder'
+    'Unless it says otherwise: codex-pool login, or log in with the client and put its credential file into the pool folder'
   return new GatewayFailure(
     400,
     'login_required',

@@ -9,6 +9,9 @@ const REFUSAL = { maxBytes: 64 * 1024, maxMs: 2_000 }
 /** A stream is held back at most so long for the first event that shows whether it is an answer. */
 const FIRST_EVENTS = { maxBytes: 64 * 1024, maxMs: 2_000 }
 
+/** Nothing that could be passed on; a 101 that nobody has asked for is none either. */
+const BAD_ANSWER: Verdict = { kind: 'unavailable', reason: 'bad_answer' }
+
 export interface Judged {
   readonly verdict: Verdict
   readonly answer: HeldAnswer
@@ -16,6 +19,8 @@ export interface Judged {
 
 /** What the provider makes of an answer; the answer comes back with what had to be read of it. */
 export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {
+  if (answer.status < 200 || answer.status > 599)
+    return { answer, verdict: exchange.upgrades ? classify(answer, exchange) : BAD_ANSWER }
   if (answer.status >= 400) {
     const read = await hold(answer, REFUSAL)
     return { answer: read, verdict: classify(read, exchange) }

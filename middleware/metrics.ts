@@ -64,7 +64,7 @@ const isPooled = ({ outcome }: Exchange): boolean => outcome?.kind === 'pooled'
 export function recordTokens(metrics: Metrics, account: string, usage: Usage): void {
   const kinds = { input: usage.inputTokens, cached: usage.cachedTokens, output: usage.outputTokens }
   for (const [kind, tokens] of Object.entries(kinds))
-    if (tokens !== undefined) metrics.tokens.inc({ account, kind }, tokens)
+    if (tokens !== undefined && tokens >= 0) metrics.tokens.inc({ account, kind }, tokens)
 }
 
 const idOf = (key: string): string => key.slice(key.indexOf('/') + 1)
@@ -78,7 +78,7 @@ function recordOf(exchange: Exchange, status: number): Parameters<Ledger['record
     account: servedBy?.id ?? idOf(attempts.at(-1)!.account),
     route: matched.path,
     model: exchange.model,
-    conversation: exchange.pinKeys[0],
+    conversation: exchange.conversationKey,
     client: exchange.client,
     status,
     attempts: attempts.length,

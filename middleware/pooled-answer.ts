@@ -21,7 +21,7 @@ const MAX_BYTES = 8 * 1024 * 1024
 export function pooledAnswer(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function pooledAnswer(request, _response, next) {
     const exchange = exchangeOf(request)
-    const merge = exchange.provider.merge?.(exchange)
+    const merge = exchange.method === 'GET' ? exchange.provider.merge?.(exchange) : undefined
     const accounts = merge ? usable(exchange, pool) : []
     if (!merge || accounts.length < 2) return next()
     const answers = await askAll(exchange, accounts, attempt)

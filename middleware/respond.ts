@@ -7,7 +7,7 @@ import { send } from './failure.js'
 import type { Outcome } from './outcome.js'
 import { keysOf } from './stickiness.js'
 import { deliverable } from './response-headers.js'
-import { usageTap } from './usage-tap.js'
+import { usageTap, type Heard } from './usage-tap.js'
 
 /** Writes the chosen answer to the client: status and headers, then the body byte for byte. */
 export function respond(pool: Pool): RequestHandler {
@@ -27,21 +27,29 @@ type FromUpstream = Extract<Outcome, { kind: 'upstream' }>
 function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResponse, pool: Pool): void {
   const { answer, account } = outcome
   const upstream = answer.response
+  const giveUp = () => {
+    outcome.release()
+    answer.discard()
+  }
   exchange.servedBy = account
-  rememberBoundHeaders(exchange, outcome, pool)
-  const own = Object.entries(response.getHeaders()).flatMap(([name, value]) => [name, String(value)])
-  const { provider } = exchange
-  const pools = provider.poolHeaders?.(upstream.headers, pool.forAnswers(account.provider), pool.now())
-  const headers = deliverable(upstream.rawHeaders, provider.hiddenHeaders, pools)
-  response.writeHead(answer.status, upstream.statusMessage, [...headers, ...own])
+  try {
+    writeHead(exchange, outcome, response, pool)
+  } catch (error) {
+    giveUp()
+    throw error
+  }
 
+  const { provider } = exchange
   const silence = silenceLimit(exchange.matched.retry.idleTimeoutMs, () => {
     // A client that does not read holds the upstream back: that silence is its own.
     if (response.writableNeedDrain) silence.heard()
     else answer.discard()
   })
   const tap = usageTap(upstream.headers, provider)
+  let finished = false
   const finish = () => {
+    if (finished) return
+    finished = true
     silence.stop()
     outcome.release()
     learnFromEnd(exchange, outcome, tap.end(), pool)
@@ -76,13 +84,27 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
   upstream.pipe(response, { end: false })
 }
 
-/** What the end of an answer tells: tokens used, and further names of its conversation. */
-function learnFromEnd(exchange: Exchange, { account }: FromUpstream, payload: unknown, pool: Pool): void {
-  if (payload === undefined) return
+function writeHead(exchange: Exchange, outcome: FromUpstream, response: ServerResponse, pool: Pool): void {
+  const { answer, account } = outcome
+  const upstream = answer.response
+  rememberBoundHeaders(exchange, outcome, pool)
+  const own = Object.entries(response.getHeaders()).flatMap(([name, value]) => [name, String(value)])
   const { provider } = exchange
-  exchange.usage ??= provider.usage?.(payload)
-  for (const key of exchange.matched.sticky ? keysOf(exchange, provider.aliases?.(payload) ?? []) : [])
-    pool.pins.set(key, account.key)
+  const pools = provider.poolHeaders?.(upstream.headers, pool.forAnswers(account.provider), pool.now())
+  const headers = deliverable(upstream.rawHeaders, provider.hiddenHeaders, pools)
+  response.writeHead(answer.status, upstream.statusMessage, [...headers, ...own])
+}
+
+/** What the end of an answer tells: tokens used, further names of its conversation, and what went wrong too late. */
+function learnFromEnd(exchange: Exchange, { account }: FromUpstream, heard: Heard, pool: Pool): void {
+  const { provider } = exchange
+  if (heard.usage !== undefined) {
+    exchange.usage ??= provider.usage?.(heard.usage)
+    const aliases = exchange.matched.sticky ? (provider.aliases?.(heard.usage) ?? []) : []
+    for (const key of keysOf(exchange, aliases)) pool.pins.set(key, account.key)
+  }
+  const verdict = heard.failure === undefined ? undefined : provider.classifyEvent?.(heard.failure, exchange)
+  if (typeof verdict === 'object') pool.heed(account, verdict)
 }
 
 function rememberBoundHeaders(exchange: Exchange, { answer, account }: FromUpstream, pool: Pool): void {

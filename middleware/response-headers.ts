@@ -19,5 +19,8 @@ export function deliverable(
     const value = Object.hasOwn(replaced, name) ? replaced[name] : raw[i + 1]!
     if (value !== undefined) kept.push(raw[i]!, value)
   }
+  const present = new Set(raw.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase()))
+  for (const [name, value] of Object.entries(replaced))
+    if (value !== undefined && !present.has(name)) kept.push(name, value)
   return kept
 }

@@ -8,9 +8,15 @@ import { Search } from './search.js'
 
 /** Tries accounts until one of them serves the request or none is left. Nothing reaches the client in here. */
 export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
-  return async function retry(request, _response, next) {
+  return async function retry(request, response, next) {
     const exchange = exchangeOf(request)
     exchange.outcome ??= await failover(exchange, pool, attempt)
+    // Middleware of the user's own has answered meanwhile, and nobody is left to take this answer.
+    if (exchange.outcome.kind === 'upstream' && response.headersSent) {
+      exchange.outcome.release()
+      exchange.outcome.answer.discard()
+      return
+    }
     next(exchange.outcome.kind === 'upstream' ? undefined : exchange.overflow)
   }
 }

@@ -91,7 +91,7 @@ export class Search {
     if (home) return home
     try {
       const account = choose(offered, exchange.matched.strategy, {
-        conversation: exchange.pinKeys[0],
+        conversation: exchange.conversationKey,
         model: exchange.model,
         route: exchange.route,
         attempt: tries.accounts.size + 1,

@@ -51,6 +51,7 @@ export class AttemptRequest {
     const { body } = this.plan
     if (body.kind === 'streaming') {
       for (const chunk of body.begun) upstream.write(chunk)
+      if (body.rest.errored) return upstream.destroy(body.rest.errored)
       body.rest.once('error', (error) => upstream.destroy(error))
       return body.rest.pipe(upstream)
     }

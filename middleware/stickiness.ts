@@ -21,9 +21,11 @@ export function identify(exchange: Exchange): void {
   exchange.model = model !== undefined && model.length <= LONGEST_MODEL ? model : undefined
   const told = provider.conversation?.(exchange)
   exchange.conversation = typeof told === 'string' ? { id: told } : told
-  if (matched.sticky && exchange.conversation) {
+  if (exchange.conversation) {
     const { id, aliases = [] } = exchange.conversation
-    exchange.pinKeys = keysOf(exchange, [id, ...aliases])
+    const keys = keysOf(exchange, [id, ...aliases])
+    exchange.conversationKey = keys[0]
+    if (matched.sticky) exchange.pinKeys = keys
   }
   const failure = misread(exchange)
   if (failure) throw failure

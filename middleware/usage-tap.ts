@@ -6,17 +6,27 @@ import { dataOf } from './sse.js'
 /** Listens to an answer on its way through and finds what tells the tokens that it used. */
 export interface UsageTap {
   write(chunk: Buffer): void
-  /** Call once, at the end of the answer: the JSON that tells them, for the provider to read. */
-  end(): unknown
+  /** Call once, at the end of the answer: what the provider may want to read of it, as JSON. */
+  end(): Heard
 }
 
-const DEAF: UsageTap = { write: () => {}, end: () => undefined }
+export interface Heard {
+  /** Tells the tokens. */
+  readonly usage?: unknown
+  /** Says that something went wrong after the answer had begun. */
+  readonly failure?: unknown
+}
+
+const DEAF: UsageTap = { write: () => {}, end: () => ({}) }
+
+/** In an event of every API that is spoken here; never in text, where the quotes would be escaped. */
+const FAILURE = /"error"\s*:\s*\{/
 
 /** What is kept of an answer at most: one event, or a whole JSON answer. Longer ones are not counted. */
 const LONGEST = 8 * 1024 * 1024
 
 export function usageTap(headers: IncomingHttpHeaders, provider: Provider): UsageTap {
-  if (!provider.usage && !provider.aliases) return DEAF
+  if (!provider.usage && !provider.aliases && !provider.classifyEvent) return DEAF
   const type = headers['content-type'] ?? ''
   const marker = provider.usageMarker ?? '"usage'
   const tap = type.startsWith('text/event-stream')
@@ -32,6 +42,7 @@ function streamTap(marker: Buffer): UsageTap {
   let line: Buffer[] = []
   let length = 0
   let last: Buffer | undefined
+  let failed: Buffer | undefined
   const add = (part: Buffer) => {
     length += part.length
     if (length <= LONGEST) line.push(part)
@@ -40,6 +51,7 @@ function streamTap(marker: Buffer): UsageTap {
   const endLine = () => {
     const whole = line.length === 1 ? line[0]! : Buffer.concat(line)
     if (whole.includes(marker)) last = whole
+    if (whole.includes('"error"')) failed = whole
     line = []
     length = 0
   }
@@ -55,7 +67,11 @@ function streamTap(marker: Buffer): UsageTap {
     },
     end() {
       if (line.length > 0) endLine()
-      return last && dataOf(last.toString('utf8').trimEnd())
+      const failure = failed?.toString('utf8').trimEnd() ?? ''
+      return {
+        usage: last && dataOf(last.toString('utf8').trimEnd()),
+        failure: FAILURE.test(failure) ? dataOf(failure) : undefined,
+      }
     },
   }
 }
@@ -71,9 +87,9 @@ function jsonTap(): UsageTap {
     },
     end() {
       try {
-        return size <= LONGEST ? JSON.parse(Buffer.concat(chunks).toString('utf8')) : undefined
+        return size <= LONGEST ? { usage: JSON.parse(Buffer.concat(chunks).toString('utf8')) } : {}
       } catch {
-        return undefined
+        return {}
       }
     },
   }

@@ -11,6 +11,7 @@ import { Metrics } from './metrics.js'
 import { Network } from './network.js'
 import { assemblePool } from './pool-assembly.js'
 import { PoolFiles } from './pool-files.js'
+import { PoolNews } from './pool-news.js'
 import { CurrentSettings } from './settings.js'
 import { openStores } from './stores.js'
 
@@ -57,11 +58,21 @@ export async function createGateway(
   const metrics = new Metrics(pool.accounts, now)
   const health = new Health({ accounts: pool.accounts, configProblem: () => settings.problem, stores, now })
   logEvents({ events, log, health, metrics })
+  settings.onProviderError = (message) => {
+    log.error(message)
+    health.error(message)
+  }
   const onUnexpected = (error: Error) => {
     log.error(error.stack ?? error.message)
     health.error(error.message)
   }
-  const files = new PoolFiles({ pool, settings: current, onError: onUnexpected })
+  const news = new PoolNews(pool.accounts, log)
+  const files = new PoolFiles({
+    pool,
+    settings: current,
+    onScanned: () => news.tell(),
+    onError: onUnexpected,
+  })
   await files.open()
   background.start()
   return new Gateway({

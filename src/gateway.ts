@@ -11,7 +11,6 @@ import { WebSockets } from '../middleware/websocket/upgrade.js'
 import type { Background } from './accounts/background.js'
 import type { Pool } from './accounts/pool.js'
 import type { SkippedFile } from './accounts/registry.js'
-import { standbyNotices } from './accounts/standby.js'
 import { reportOf, type AccountReport } from './admin/account-report.js'
 import type { ReloadReport } from './admin/administered.js'
 import { adminRouter } from './admin/router.js'
@@ -21,6 +20,7 @@ import type { Log } from './log.js'
 import type { Metrics } from './metrics.js'
 import type { Network } from './network.js'
 import type { PoolFiles } from './pool-files.js'
+import { poolLines } from './pool-news.js'
 import type { CurrentSettings } from './settings.js'
 import type { Stores } from './stores.js'
 
@@ -113,9 +113,14 @@ export class Gateway {
     return this.#parts.pool.accounts.skipped
   }
 
-  /** What applies and is worth knowing at the start, in sentences. */
-  notices(): readonly string[] {
-    return standbyNotices(this.#parts.pool.accounts.all())
+  /** The pool in sentences, as the log tells it at the start. */
+  describe(): { readonly infos: readonly string[]; readonly warnings: readonly string[] } {
+    return poolLines(this.#parts.pool.accounts)
+  }
+
+  /** What is wrong with files that are accounts all the same. */
+  warnings(): readonly SkippedFile[] {
+    return this.#parts.pool.accounts.warnings
   }
 
   /** Reads the configuration and the pool again. A bad configuration is reported, and the running one kept. */
@@ -124,7 +129,13 @@ export class Gateway {
     await settings.reload()
     if (settings.problem) log.error(settings.problem)
     await files.scan()
-    return { accounts: this.accounts().length, skipped: this.skipped(), configProblem: settings.problem }
+    const { poolDir } = this.config
+    return {
+      poolDir,
+      accounts: this.accounts().length,
+      skipped: this.skipped(),
+      configProblem: settings.problem,
+    }
   }
 
   /**
@@ -148,6 +159,8 @@ export class Gateway {
 
   async #close(): Promise<void> {
     const { closing, files, background, pool, stores, network } = this.#parts
+    // No request may begin to refresh or to send from here on; what is in flight ends.
+    network.closed = true
     closing.abort()
     this.#sockets.close()
     await files.close()

@@ -23,9 +23,9 @@ export function logEvents(to: { events: Events; log: Log; health: Health; metric
     if (log.isDebugEnabled()) log.debug(`${id} ${account} ${status ?? '-'} ${outcome} ${durationMs} ms`)
   })
   events.on('request', ({ id, method, path, status, account, attempts, durationMs }) => {
-    if (!log.isDebugEnabled()) return
-    log.debug(
-      `${id} ${method} ${path} ${status} by ${account ?? 'the gateway'} after ${attempts} attempts, ${durationMs} ms`,
-    )
+    const failed = status >= 500
+    if (!failed && !log.isDebugEnabled()) return
+    const what = `${id} ${method} ${path} ${status} by ${account ?? 'the gateway'}`
+    log[failed ? 'warn' : 'debug'](`${what} after ${attempts} attempts, ${durationMs} ms`)
   })
 }

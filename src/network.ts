@@ -20,7 +20,7 @@ export class Network {
   agent(account: string, target: URL, proxy: string | undefined, reuse: boolean): http.Agent | false {
     const via = proxy ?? getProxyForUrl(target.href)
     if (!reuse && !via) return false
-    const key = `${account} ${target.origin} ${reuse}`
+    const key = `${account} ${target.origin} ${reuse} ${via}`
     const known = this.#agents.get(key)
     if (known) return known
     const options = { keepAlive: reuse, maxFreeSockets: 16, scheduling: 'lifo' as const }

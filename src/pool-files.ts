@@ -6,6 +6,7 @@ import type { Settings } from './settings.js'
 export interface PoolFilesOptions {
   readonly pool: Pool
   readonly settings: () => Settings
+  readonly onScanned?: () => void
   readonly onError: (error: Error) => void
 }
 
@@ -29,6 +30,7 @@ export class PoolFiles {
     // First, so that no change falls between the reading and the watching.
     if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, twins: this.#twins() })
     await this.options.pool.accounts.scan(config.poolDir, providers)
+    this.options.onScanned?.()
   }
 
   /** What was left by a kill a moment ago is too young to be told from a write that runs. */

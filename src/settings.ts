@@ -6,6 +6,7 @@ import type { Snapshot } from '../middleware/exchange.js'
 import { createProvider } from '../providers/index.js'
 import { readConfig, type ConfigSource } from './config-source.js'
 import { builtinStrategies } from './strategies/index.js'
+import { tolerant } from './tolerant-provider.js'
 
 /** Everything that comes with a config and goes with it. What must outlive a reload is kept elsewhere. */
 export interface Settings extends Snapshot {
@@ -17,6 +18,8 @@ export interface Settings extends Snapshot {
 export class CurrentSettings {
   /** Why the last reload kept the running configuration. */
   problem: string | undefined
+  /** Told what goes wrong in a provider's functions where no request can be told. */
+  onProviderError: (message: string) => void = () => {}
   // Not made anew at a reload: round-robin remembers whose turn it is.
   readonly #builtins = builtinStrategies()
   #current: Settings
@@ -25,7 +28,7 @@ export class CurrentSettings {
     private readonly source: ConfigSource,
     config: ResolvedConfig,
   ) {
-    this.#current = settingsOf(config, this.#builtins)
+    this.#current = this.#settingsOf(config)
   }
 
   /** @throws {ConfigError} with every problem at once */
@@ -41,12 +44,16 @@ export class CurrentSettings {
     return this.#current.config
   }
 
+  #settingsOf(config: ResolvedConfig): Settings {
+    return settingsOf(config, this.#builtins, (message) => this.onProviderError(message))
+  }
+
   /** Reads the configuration again. A bad one is a `problem`, and the running one stays. */
   async reload(): Promise<void> {
     try {
       // Neither can be changed while it is in use.
       const { listen, database } = this.config
-      this.#current = settingsOf({ ...(await readConfig(this.source)), listen, database }, this.#builtins)
+      this.#current = this.#settingsOf({ ...(await readConfig(this.source)), listen, database })
       this.problem = undefined
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
@@ -56,9 +63,16 @@ export class CurrentSettings {
 }
 
 /** Looks up every name in a config. It is valid, so every name is there. */
-export function settingsOf(config: ResolvedConfig, builtins: Readonly<Record<string, Strategy>>): Settings {
+export function settingsOf(
+  config: ResolvedConfig,
+  builtins: Readonly<Record<string, Strategy>>,
+  onProviderError: (message: string) => void = () => {},
+): Settings {
   const providers = new Map(
-    Object.entries(config.providers).map(([name, entry]) => [name, createProvider(name, entry)]),
+    Object.entries(config.providers).map(([name, entry]) => [
+      name,
+      tolerant(name, createProvider(name, entry), onProviderError),
+    ]),
   )
   const strategies = { ...builtins, ...config.strategies }
   const routes = config.routes.map(({ path, provider, strategy, sticky, retry, websocket }) => ({

@@ -14,8 +14,8 @@ const exhausted = (resetsAt?: number, model?: string) =>
 const rests: Record<string, [verdict: Parameters<typeof cooldownAfter>[0], restMs: number]> = {
   'as long as it is told': [cooling(7 * SECOND), 7 * SECOND],
   'a second if nothing is told': [cooling(), SECOND],
-  'no time if it is told so': [cooling(0), 0],
-  'no time for a wait that is over': [cooling(-5), 0],
+  'a second at least, whatever is told': [cooling(0), SECOND],
+  'a second for a wait that is over': [cooling(-5), SECOND],
   'at most 15 minutes, whatever is told': [cooling(24 * 60 * MINUTE), 15 * MINUTE],
   'until its quota resets': [exhausted(NOW + 4 * MINUTE), 4 * MINUTE],
   'at most 15 minutes until a new look, if the reset is far': [exhausted(NOW + 5_000 * MINUTE), 15 * MINUTE],

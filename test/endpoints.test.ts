@@ -134,7 +134,7 @@ test('/admin/reload takes up a new file, and lets a removed one go', async (t) =
   await writeFile(pool.file('carol'), JSON.stringify(carol.authJson()), { mode: 0o600 })
   await rm(pool.file('alice'))
   const { body } = await pool.request.post('/admin/reload').expect(200)
-  assert.deepEqual(body, { accounts: 2, skipped: [] })
+  assert.deepEqual(body, { poolDir: pool.gateway.config.poolDir, accounts: 2, skipped: [] })
   for (let i = 0; i < 2; i++) await pool.ask(`s${i}`).expect(200)
   assert.deepEqual(pool.asked().sort(), ['bob', 'carol'])
 })

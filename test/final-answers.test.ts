@@ -131,7 +131,7 @@ test('when every account needs a login, the answer is final and names the way ou
   for (let i = 0; i < 2; i++) {
     const { status, body, retryAfter } = await answerOf(pool)
     assert.deepEqual([status, codeOf(body), retryAfter], [400, 'login_required', undefined])
-    assert.match(body.error.message, /alice: .*bob: .*log in again/)
+    assert.match(body.error.message, /alice: .*bob: .*codex-pool login/)
   }
 })
 

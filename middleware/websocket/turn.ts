@@ -39,7 +39,7 @@ export class Turn {
     this.#release()
     if (!this.told.counts) return
     const { exchange, account, metrics, ledger, number } = this.to
-    const { matched, client, pinKeys } = exchange
+    const { matched, client, conversationKey } = exchange
     if (usage) recordTokens(metrics, account.id, usage)
     ledger.record({
       id: `${exchange.id}-${number}`,
@@ -48,7 +48,7 @@ export class Turn {
       account: account.id,
       route: matched.path,
       model: this.model,
-      conversation: pinKeys[0],
+      conversation: conversationKey,
       client,
       status: usage ? 200 : this.refused ? 429 : 499,
       attempts: 1,

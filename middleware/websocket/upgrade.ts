@@ -93,6 +93,10 @@ export class WebSockets {
       sendUpstreamAnswer(socket, outcome.answer)
       return outcome.answer.status
     }
+    if (!socket.readable || !socket.writable) {
+      upstream.terminate()
+      return 499
+    }
     exchange.servedBy = outcome.account
     const chosen = {
       protocol: upstream.protocol,

@@ -49,10 +49,10 @@ export class SocketWatch {
   #withoutForeign(message: unknown): unknown {
     const { exchange, account, pool } = this.parts
     const foreign = Object.entries(this.#protocol!.bound?.(message) ?? {})
-      .filter(([name, value]) => pool.pins.get(boundKey(exchange, name, value)) !== account.key)
+      .filter(([name, value]) => pool.issued.get(boundKey(exchange, name, value)) !== account.key)
       .map(([name]) => name)
     if (foreign.length === 0 || !this.#protocol!.withoutBound) return message
-    return this.#protocol!.withoutBound(message, foreign)
+    return this.#protocol!.withoutBound(message, foreign) ?? message
   }
 
   fromUpstream(data: Buffer, binary: boolean): Buffer | string | undefined {
@@ -81,7 +81,7 @@ export class SocketWatch {
     const quota = protocol.quota?.(message)
     if (quota) pool.observe(account, quota, 'headers')
     for (const [name, value] of Object.entries(protocol.bound?.(message) ?? {}))
-      pool.pins.set(boundKey(exchange, name, value), account.key)
+      pool.issued.set(boundKey(exchange, name, value), account.key)
   }
 
   /** What a message says about the account, which is remembered. */
@@ -114,12 +114,10 @@ export class SocketWatch {
 
   #remember(verdict: Verdict): void {
     const { account, pool } = this.parts
-    if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') pool.rest(account, verdict)
     // The handshake's headers name the model of its time, and the client may have changed it since.
-    if (verdict.kind === 'refused' && verdict.model !== undefined)
-      pool.rest(account, { ...verdict, model: this.#turn?.model ?? verdict.model })
-    if (verdict.kind === 'needs-login') pool.needsLogin(account, verdict.reason)
-    if (verdict.kind === 'unauthorized') void pool.tokens.renew(account, account.credential)
+    const model = this.#turn?.model
+    const renamed = verdict.kind === 'refused' && verdict.model !== undefined && model !== undefined
+    pool.heed(account, renamed ? { ...verdict, model } : verdict)
   }
 
   #endTurn(message: unknown): void {

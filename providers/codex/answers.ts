@@ -22,7 +22,7 @@ export function answer({ allow }: Settings): NonNullable<Provider['answer']> {
 
 function responsesAnswer({ method }: ClientRequest, { rest }: Place): Answer | undefined {
   // Taken and dropped: they would tell on one person under another's account.
-  if (rest.startsWith('/analytics-events/')) return { status: 204 }
+  if (/^\/analytics-events(\/|$)/.test(rest)) return { status: 204 }
   if (rest !== '/responses') return undefined
   if (method === 'HEAD') return { status: 405, headers: { allow: 'POST' } }
   return method === 'GET' ? noWebSocket : undefined

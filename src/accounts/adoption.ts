@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Credential, Inspection, Provider } from '../../config/provider.js'
 import type { Account } from './account.js'
+import { inspected } from './claim.js'
 import { readCredential, writeCredential } from './credential-file.js'
 import { codeOf } from './durable-file.js'
 import type { SpentLogins } from './spent-logins.js'
@@ -83,10 +84,6 @@ async function lookInto(file: string, provider: Provider): Promise<Found | undef
     await delay(REWRITE_MS)
   }
   return undefined
-}
-
-export function inspected(provider: Provider, credential: Credential): Inspection | string {
-  return provider.inspect?.(credential) ?? {}
 }
 
 /** Whether a file may be written over: it holds our login, or one that we know to be spent. */

@@ -1,4 +1,5 @@
 import picomatch from 'picomatch'
+import { messageOf, withoutValuesOf } from '../../config/index.js'
 import type { Credential, Inspection, Provider } from '../../config/provider.js'
 
 export type Providers = ReadonlyMap<string, Provider>
@@ -17,11 +18,20 @@ export function claimantsOf(name: string, providers: Providers): Claimant[] {
   const fitting = [...providers].flatMap(([provider, definition]) => {
     const pattern = patternOf(provider, definition)
     if (!picomatch.isMatch(name, pattern)) return []
-    const inspect = (credential: Credential) => definition.inspect?.(credential) ?? {}
+    const inspect = (credential: Credential) => inspected(definition, credential)
     return [{ provider, inspect, specificity: fixedPart(pattern).length }]
   })
   const best = Math.max(...fitting.map(({ specificity }) => specificity))
   return fitting.filter(({ specificity }) => specificity === best)
+}
+
+/** A provider of the user's own may throw: that is this file's trouble, and no other's. */
+export function inspected(provider: Provider, credential: Credential): Inspection | string {
+  try {
+    return provider.inspect?.(credential) ?? {}
+  } catch (error) {
+    return withoutValuesOf(credential, `its provider cannot read it: inspect failed: ${messageOf(error)}`)
+  }
 }
 
 /** The first of them that can use a credential, or why none can. */

@@ -38,6 +38,6 @@ export function cooldownAfter(verdict: Resting, before: Cooldown | undefined, no
 }
 
 function restMs(retryAfterMs: number | undefined, strikes: number): number {
-  if (retryAfterMs !== undefined) return Math.min(Math.max(retryAfterMs, 0), NEW_LOOK_MS)
+  if (retryAfterMs !== undefined) return Math.min(Math.max(retryAfterMs, FIRST_REST_MS), NEW_LOOK_MS)
   return Math.min(FIRST_REST_MS * 2 ** (strikes - 1), LONGEST_REST_MS)
 }

@@ -1,4 +1,5 @@
 import { CredentialRejected, type CallContext, type Provider } from '../../config/provider.js'
+import { messageOf, withoutValuesOf } from '../../config/index.js'
 import type { Account } from './account.js'
 import type { Tokens } from './tokens.js'
 
@@ -41,7 +42,7 @@ export class Facts {
       this.#failed.delete(account)
       return undefined
     } catch (error) {
-      const reason = (error as Error).message
+      const reason = withoutValuesOf(account.credential, messageOf(error))
       if (error instanceof CredentialRejected) account.loginNeeded = { reason, since: this.options.now() }
       else this.#failed.set(account, { reason, until: this.options.now() + PAUSE_MS })
       return reason

@@ -59,6 +59,14 @@ export class Pool {
     this.parts.events.emit('cooldown', { account: account.key, kind, reason, until, model: verdict.model })
   }
 
+  /** What an upstream says about an account when its answer is on its way already. */
+  heed(account: Account, verdict: Verdict): void {
+    if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') this.rest(account, verdict)
+    if (verdict.kind === 'refused' && verdict.model !== undefined) this.rest(account, verdict)
+    if (verdict.kind === 'needs-login') this.needsLogin(account, verdict.reason)
+    if (verdict.kind === 'unauthorized') void this.tokens.renew(account, account.credential)
+  }
+
   needsLogin(account: Account, reason: string): void {
     account.loginNeeded = { reason, since: this.now() }
     this.parts.save(account)

@@ -5,7 +5,8 @@ import {
   type Inspection,
 } from '../../config/provider.js'
 import type { Account } from './account.js'
-import { adopt, inspected, put, type Surroundings } from './adoption.js'
+import { adopt, put, type Surroundings } from './adoption.js'
+import { inspected } from './claim.js'
 import { canWrite, codeOf, FOLDER_REFUSES } from './durable-file.js'
 import { renewTwin, twinsOf, type Twin } from './twin.js'
 
@@ -49,21 +50,25 @@ export async function renew(account: Account, parts: RenewalParts): Promise<Rene
   await requireDisk(account, twins, parts.dead)
   // A machine that slept between the lock and here may have lost it, and the token may be spent since.
   if (!(await parts.holds())) throw new NotAttempted('another process took the lock over')
+  // A new login may be put into the file while the call runs; what is presented and spent is this one.
+  const before: Login = { credential: account.credential, inspection: account.inspection }
   let renewed
   try {
     renewed = await provider.refresh!(account.credential, parts.context)
   } catch (error) {
     if (!(error instanceof CredentialRejected)) throw error
+    if (isReplaced(account, before)) return { kind: 'renewed', outcome: 'adopted' }
     // Somebody who does not know our lock may have renewed it in the meantime.
     if (await adopt(account, parts, true)) return { kind: 'renewed', outcome: 'adopted' }
     return { kind: 'needs-login', reason: error.message }
   }
-  return keep(account, twins, renewed, parts)
+  return keep(account, before, twins, renewed, parts)
 }
 
 /** The new pair is on disk before it is used. The client's copy goes first: see docs/credentials.md. */
 async function keep(
   account: Account,
+  before: Login,
   twins: readonly Twin[],
   { credential, expiresAt }: { credential: Credential; expiresAt?: number | undefined },
   parts: RenewalParts,
@@ -71,14 +76,22 @@ async function keep(
   const found = inspected(parts.provider, credential)
   if (typeof found === 'string') throw new Error(`the renewed credential cannot be used: ${found}`)
   const inspection: Inspection = { ...found, expiresAt: expiresAt ?? found.expiresAt }
-  const { login } = account.inspection
+  const { login } = before.inspection
   if (login !== undefined && inspection.login !== login) parts.spent.add(login)
-  account.unshared = await renewTwins(account, twins, credential, parts)
+  account.unshared = await renewTwins(account, twins, { before: before.credential, after: credential }, parts)
+  if (isReplaced(account, before)) return { kind: 'renewed', outcome: 'adopted' }
   await put(account, { credential, inspection }, parts)
   const trouble = account.unsaved ?? account.unshared
   const lifetimeMs = inspection.expiresAt === undefined ? undefined : inspection.expiresAt - parts.now()
   const outcome = trouble === undefined ? 'refreshed' : `refreshed, but not written: ${trouble}`
   return { kind: 'renewed', outcome, lifetimeMs }
+}
+
+type Login = Pick<Account, 'credential' | 'inspection'>
+
+/** Whether the account has another login by now, which is nobody's to overwrite. */
+function isReplaced(account: Account, { credential, inspection: { login } }: Login): boolean {
+  return login === undefined ? account.credential !== credential : account.inspection.login !== login
 }
 
 export function hasEnded({ inspection: { expiresAt } }: Account, now: number): boolean {
@@ -106,12 +119,12 @@ async function requireDisk(account: Account, twins: readonly Twin[], dead: boole
 async function renewTwins(
   account: Account,
   twins: readonly Twin[],
-  after: Credential,
+  change: { readonly before: Credential; readonly after: Credential },
   { provider }: Surroundings,
 ): Promise<string | undefined> {
   for (const { file } of twins) {
     try {
-      await renewTwin(file, account, provider, { before: account.credential, after })
+      await renewTwin(file, account, provider, change)
     } catch (error) {
       return notShared(file, codeOf(error))
     }

@@ -2,6 +2,7 @@ import { realpath } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Credential, Inspection, Provider } from '../../config/provider.js'
 import type { Account } from './account.js'
+import { inspected } from './claim.js'
 import { readCredential, writeCredential } from './credential-file.js'
 import type { SpentLogins } from './spent-logins.js'
 
@@ -27,7 +28,7 @@ export async function twinsOf(account: Account, provider: Provider): Promise<Twi
 async function twinAt(file: string, account: Account, provider: Provider): Promise<Twin | undefined> {
   const read = await readCredential(file)
   if ('problem' in read) return undefined
-  const inspection = provider.inspect?.(read.credential) ?? {}
+  const inspection = inspected(provider, read.credential)
   if (typeof inspection === 'string' || !isSameAccount(inspection, account.inspection)) return undefined
   // The pool may hold a link to it: then there is only one file to write.
   if ((await targetOf(file)) === (await targetOf(account.file))) return undefined

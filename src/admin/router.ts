@@ -31,7 +31,11 @@ export function adminRouter(parts: AdminParts): Router {
   router.get('/admin/accounts', read, (_request, response) =>
     send(response, {
       status: 200,
-      body: { accounts: parts.gateway.accounts(), skipped: parts.gateway.skipped() },
+      body: {
+        accounts: parts.gateway.accounts(),
+        skipped: parts.gateway.skipped(),
+        warnings: parts.gateway.warnings(),
+      },
     }),
   )
   router.get('/admin/requests/:id', read, (request, response, next) => {

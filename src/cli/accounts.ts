@@ -4,23 +4,24 @@ import type { Flags } from '../../config/index.js'
 import type { AccountReport } from '../admin/account-report.js'
 import { readConfig } from '../config-source.js'
 import { createGateway } from '../create-gateway.js'
-import { adminCall } from './admin-call.js'
+import { adminCall, nobodyAt } from './admin-call.js'
 import { sourceOf, type CommonOptions } from './options.js'
 import { print } from './print.js'
 
 interface Listing {
   readonly accounts: readonly AccountReport[]
   readonly skipped: readonly { readonly file: string; readonly reason: string }[]
+  readonly warnings: Listing['skipped']
 }
 
 /** `codex-pool accounts`: from the running gateway, or, if none answers, from the files alone. */
 export async function showAccounts(options: CommonOptions): Promise<void> {
   const config = await readConfig(sourceOf(options))
-  const { accounts, skipped } =
-    (await adminCall<Listing>(config, 'GET', '/admin/accounts')) ??
-    (await fromFiles(options, config.database))
+  const told = await adminCall<Listing>(config, 'GET', '/admin/accounts')
+  const { accounts, skipped, warnings } = told ?? (await fromFiles(options, config.database))
+  if (!told) print(`${nobodyAt(config)}: this is what the files tell`)
   print(accounts.length > 0 ? tableOf(accounts) : `no account in ${config.poolDir}`)
-  for (const { file, reason } of skipped) print(`${file}: ${reason}`)
+  for (const { file, reason } of [...skipped, ...warnings]) print(`${file}: ${reason}`)
 }
 
 /** What a gateway that starts now would find. A look leaves no new database behind, and needs none that is in use. */
@@ -36,14 +37,24 @@ async function fromFiles(options: CommonOptions, database: string | false): Prom
 async function listingOf(options: CommonOptions, flags: Flags): Promise<Listing> {
   const env = { ...process.env, PROXY_DISABLE_REFRESH: '1' }
   const gateway = await createGateway(options.config, { env, flags })
-  const listing = { accounts: gateway.accounts(), skipped: gateway.skipped() }
+  const listing = { accounts: gateway.accounts(), skipped: gateway.skipped(), warnings: gateway.warnings() }
   await gateway.close()
   return listing
 }
 
 export function tableOf(accounts: readonly AccountReport[]): string {
   const table = new Table({
-    head: ['account', 'provider', 'plan', 'state', 'used', 'resets', 'requests 24 h', 'tokens 24 h', 'why'],
+    head: [
+      'account',
+      'provider',
+      'plan',
+      'state',
+      'used',
+      'resets (UTC)',
+      'requests 24 h',
+      'tokens 24 h',
+      'why',
+    ],
     style: { head: [], border: [] },
     // One line an account.
     chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },

@@ -1,6 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import type { ResolvedConfig } from '../../config/config.js'
 import { adminTokenFile } from '../admin/token.js'
+import type { HealthReport } from '../health.js'
+
+const TIMEOUT_MS = 5_000
 
 /**
  * Calls an admin endpoint of the gateway that runs with this configuration. `undefined` if none answers.
@@ -17,18 +20,30 @@ export async function adminCall<T>(
     database === false ? undefined : await readFile(adminTokenFile(database), 'utf8').catch(() => undefined)
   const headers: Record<string, string> =
     token === undefined ? {} : { authorization: `Bearer ${token.trim()}` }
-  let response
-  try {
-    const signal = AbortSignal.timeout(5_000)
-    response = await fetch(`http://${host}:${listen.port}${path}`, { method, headers, signal })
-  } catch {
-    return undefined
-  }
+  const url = `http://${host}:${listen.port}`
+  // Whatever else may listen there must not be shown the token.
+  if (!(await isGateway(url))) return undefined
+  const response = await fetch(url + path, { method, headers, signal: AbortSignal.timeout(TIMEOUT_MS) })
   const body = (await response.json()) as T & Refusal
   if (response.ok) return body
   throw Object.assign(new Error(body.error?.message ?? body.configProblem ?? `status ${response.status}`), {
     code: body.error?.code ?? 'refused',
   })
+}
+
+/** What to say when it gives `undefined`. */
+export function nobodyAt({ listen }: ResolvedConfig): string {
+  return `No gateway answers on ${listen.host}:${listen.port}`
+}
+
+async function isGateway(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(TIMEOUT_MS) })
+    const report = (await response.json()) as Partial<HealthReport>
+    return Array.isArray(report.problems) && report.uptimeSeconds !== undefined
+  } catch {
+    return false
+  }
 }
 
 interface Refusal {

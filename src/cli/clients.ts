@@ -8,11 +8,17 @@ type Access = ResolvedConfig['access']
 /** `codex-pool clients`: the lines to paste, with each access key in them. */
 export async function showClients(options: CommonOptions): Promise<void> {
   const { listen, access } = await readConfig(sourceOf(options))
-  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
-  const url = `http://${host}:${listen.port}`
+  const url = `http://${reachable(listen.host)}:${listen.port}`
   const keys = access === 'host-app' || !access.keys ? [] : Object.entries(access.keys)
   if (keys.length === 0) print(linesFor(url))
   for (const [name, key] of keys) print(`\n# ${name}${linesFor(`${url}/k/${encodeURIComponent(key)}`)}`)
+}
+
+/** A host to connect to, where the gateway listens on all of this machine's. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') ? `[${host}]` : host
 }
 
 /** The lines to paste, without any key: they are shown at every start, and a terminal is read by others. */
@@ -23,7 +29,7 @@ export function clientLines(url: string, access: Access): string {
 
 function linesFor(url: string): string {
   return `
-Codex CLI: add to ~/.codex/config.toml
+Codex CLI: codex-pool setup codex writes its full configuration; or put above the first [table] of ~/.codex/config.toml
 
   model_provider = "codex-pool"
   chatgpt_base_url = "${url}/backend-api"

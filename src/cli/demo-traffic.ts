@@ -1,28 +1,24 @@
+import type { AttemptEvent } from '../events.js'
 import type { Gateway } from '../gateway.js'
-import { faults, type Simulator } from '../simulator/index.js'
+import type { Simulator } from '../simulator/index.js'
 import { print } from './print.js'
 
 /** Conversations of both clients, one of which meets a limit on the way; each attempt is shown as it happens. */
 export async function demoTraffic(url: string, gateway: Gateway, simulator: Simulator): Promise<void> {
   print('\nFour conversations of three turns; in the second turn one account reaches its limit:\n')
-  const show = ({
-    account,
-    status,
-    outcome,
-  }: {
-    account: string
-    status?: number | undefined
-    outcome: string
-  }) => print(`    ${account.padEnd(20)} ${status ?? '-'}  ${outcome}`)
+  let asked = ''
+  const show = ({ account, status, outcome }: AttemptEvent) => {
+    asked = account.split('/')[1]!
+    print(`    ${account.padEnd(20)} ${status ?? '-'}  ${outcome}`)
+  }
+  const servedBy = new Map<string, string>()
   gateway.on('attempt', show)
   for (let turn = 1; turn <= 3; turn++) {
     for (const { name, ask } of conversations) {
-      if (turn === 2 && name.startsWith('green')) {
-        const limit = faults.usageLimit({ resetsAt: Date.now() + 3_600_000 })
-        simulator.fail({ path: '/codex/responses', with: limit })
-      }
+      if (turn === 2 && name.startsWith('green')) simulator.account(servedBy.get(name)!).exhaust()
       print(`  ${name}, turn ${turn}`)
       await ask(url, name, `Turn ${turn} of conversation ${name}`)
+      servedBy.set(name, asked)
     }
   }
   gateway.off('attempt', show)

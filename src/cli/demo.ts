@@ -23,6 +23,7 @@ export async function demo(options: CommonOptions): Promise<void> {
       { id: 'dave', plan: 'team' },
     ],
     gemini: [{ id: 'grace' }, { id: 'henry' }],
+    geminiApiKeys: [{ id: 'iris' }],
     remember: 100,
   })
   await simulator.writePool(folder)

@@ -12,7 +12,7 @@ The pool is empty: there is no account in ${poolDir}
           or with oauth_creds.json, with the prefix gemini_:
             cp ~/.gemini/oauth_creds.json ${poolDir}/gemini_account1.json
           or an API key:
-            echo '{ "api_key": "…" }' > ${poolDir}/gemini_key1.json
+            (umask 077; echo '{ "api_key": "…" }' > ${poolDir}/gemini_key1.json)
 
 A gateway that runs notices them by itself.
 To see it work without any account: codex-pool --demo`

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
+import { listChoices } from '../../config/index.js'
 import { showAccounts } from './accounts.js'
 import { add, type AddOptions } from './add.js'
 import { check } from './check.js'
@@ -31,8 +32,13 @@ const program = new Command('codex-pool')
   .addOption(new Option('--demo', 'run on a built-in stand-in for the upstreams, with made-up accounts'))
   .showHelpAfterError('(codex-pool --help shows what there is)')
 
-program.action(
-  guarded((options: CommonOptions & { demo?: boolean }) => (options.demo ? demo(options) : serve(options))),
+program.helpCommand(true).action(
+  guarded(async (options: CommonOptions & { demo?: boolean }) => {
+    const [unknown] = program.args
+    if (unknown !== undefined)
+      program.error(`error: unknown command "${unknown}". There are: ${commands(unknown)}`)
+    await (options.demo ? demo(options) : serve(options))
+  }),
 )
 program
   .command('check')
@@ -85,7 +91,15 @@ program
   .command('explain <request-id>')
   .description('tell why a request went where it went (the id is in its x-codex-pool-request-id)')
   .action((id: string) => explain(program.opts(), id).catch(exitWith))
-await program.parseAsync()
+// Not before: the commands would inherit it.
+await program.allowExcessArguments().parseAsync()
+
+function commands(written: string): string {
+  return listChoices(
+    written,
+    program.commands.map((command) => command.name()),
+  )
+}
 
 /** Runs a command with the common options, wherever they stand on the line; what it throws becomes an exit status. */
 function guarded<O extends CommonOptions>(run: (options: O) => Promise<void>): () => Promise<void> {

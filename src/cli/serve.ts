@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { createGateway } from '../create-gateway.js'
 import type { Gateway } from '../gateway.js'
 import { startServer, type RunningServer } from '../server.js'
@@ -13,7 +14,10 @@ const GRACE_MS = 30_000
 export async function serve(options: CommonOptions): Promise<void> {
   const gateway = await createGateway(options.config, { flags: sourceOf(options).flags })
   const server = await listen(gateway)
-  if (gateway.accounts().length === 0) print(firstSteps(gateway.config.poolDir))
+  if (gateway.accounts().length === 0) {
+    await mkdir(gateway.config.poolDir, { recursive: true, mode: 0o700 }).catch(() => {})
+    print(firstSteps(gateway.config.poolDir))
+  }
   print(clientLines(server.url, gateway.config.access))
 }
 
@@ -41,12 +45,11 @@ export async function listen(gateway: Gateway): Promise<RunningServer> {
 
 function report(gateway: Gateway): void {
   const { log, config } = gateway
-  const accounts = gateway.accounts()
+  const count = gateway.accounts().length
   log.info(
-    `configuration: ${config.file ?? 'built-in defaults'}; pool: ${config.poolDir} (${accounts.length} accounts)`,
+    `configuration: ${config.file ?? 'built-in defaults'}; pool: ${config.poolDir} (${count} accounts)`,
   )
-  for (const { id, provider, kind, plan } of accounts)
-    log.info(`account ${id}: ${[provider, kind, plan].filter(Boolean).join(', ')}`)
-  for (const { file, reason } of gateway.skipped()) log.warn(`${file} ${reason}`)
-  for (const notice of gateway.notices()) log.info(notice)
+  const { infos, warnings } = gateway.describe()
+  for (const line of infos) log.info(line)
+  for (const line of warnings) log.warn(line)
 }

@@ -24,4 +24,4 @@ function commonLengths(a: readonly string[], b: readonly string[]): Uint32Array[
   return lengths
 }
 
-const linesIn = (text: string): string[] => text.split(/\r?\n/).slice(0, text.endsWith('\n') ? -1 : undefined)
+const linesIn = (text: string): string[] => text.split(/\r?\n/).slice(0, /^$|\n$/.test(text) ? -1 : undefined)

@@ -32,7 +32,8 @@ export function bounded(record: RequestRecord): RequestRecord {
 // `usage` may come from a provider of the user's own. Anything but a number would spoil every sum after it, and a
 // field name that NeDB refuses would fail the whole batch.
 function tokens(usage: Usage): Usage {
-  const number = (value: unknown) => (Number.isFinite(value) ? (value as number) : undefined)
+  const number = (value: unknown) =>
+    Number.isFinite(value) && (value as number) >= 0 ? (value as number) : undefined
   return {
     inputTokens: number(usage.inputTokens),
     cachedTokens: number(usage.cachedTokens),
