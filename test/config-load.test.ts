@@ -30,6 +30,8 @@ describe('where a configuration is found', () => {
       assert.equal(found.file, join(cwd, name))
       assert.equal(found.listen.port, 7001)
       assert.equal((await load(cwd, { file: name })).listen.port, 7001)
+      writeFileSync(join(cwd, name), text.replace('7001', '7002'))
+      assert.equal((await load(cwd)).listen.port, 7002, 'a changed file is read again')
     })
   }
 

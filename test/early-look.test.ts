@@ -156,3 +156,37 @@ test('a limit that Gemini tells after its first output changes nothing for the c
   const answer = await open(pool, { path: GEMINI, body: question })
   assert.equal(String((await drain(answer)).bytes), output + limit)
 })
+
+const late: Record<string, [failure: string, state: string]> = {
+  'a usage limit': [LIMIT, 'exhausted'],
+  'a rate limit': [
+    frame('response.failed', {
+      response: { error: { code: 'rate_limit_exceeded', message: 'try again in 60s' } },
+    }),
+    'cooling',
+  ],
+}
+for (const [name, [failure, state]] of Object.entries(late))
+  test(`${name} that is told after output reaches the client, and the next conversation goes elsewhere`, async (t) => {
+    const pool = await startPool(t, codex)
+    pool.sim.fail({
+      with: (_request, response) =>
+        void response.writeHead(200, EVENT_STREAM).end(CREATED + OUTPUT + failure),
+    })
+    const { bytes } = await drain(await open(pool))
+    assert.equal(String(bytes), CREATED + OUTPUT + failure)
+    assert.equal((await pool.account('alice')).state, state)
+    assert.equal(await pool.servedBy('s2'), 'bob')
+  })
+
+test('a text that quotes an error is no error', async (t) => {
+  const pool = await startPool(t, codex)
+  const quote = frame('response.output_text.delta', {
+    delta: '{"type":"response.failed","error":{"code":"usage_limit_reached"}}',
+  })
+  pool.sim.fail({
+    with: (_request, response) => void response.writeHead(200, EVENT_STREAM).end(CREATED + OUTPUT + quote),
+  })
+  await drain(await open(pool))
+  assert.equal((await pool.account('alice')).state, 'ready')
+})

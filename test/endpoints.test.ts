@@ -249,6 +249,8 @@ const upgrade = (path: string, host: string, protocol = 'websocket') =>
 
 const upgrades: Record<string, [text: string, status: number]> = {
   'where no WebSocket is served': [upgrade('/v1/models', '127.0.0.1'), 426],
+  'to Code Assist': [upgrade('/v1internal:streamGenerateContent', '127.0.0.1'), 426],
+  'to the Gemini API': [upgrade('/v1beta/models', '127.0.0.1'), 426],
   'to another protocol': [upgrade('/v1/responses', '127.0.0.1', 'h2c'), 426],
   'where no route is': [upgrade('/v2/x', '127.0.0.1'), 426],
   'of a foreign page': [upgrade('/v1/responses', 'evil.example'), 403],
@@ -259,7 +261,7 @@ for (const [name, [text, status]] of Object.entries(upgrades))
     const answer = await raw(pool, text)
     assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `))
     assert.match(answer, /connection: close/i)
-    assert.equal(typeof codeOf(JSON.parse(answer.split('\r\n\r\n')[1] ?? '')), 'string')
+    assert.ok(codeOf(JSON.parse(answer.split('\r\n\r\n')[1] ?? '')) !== undefined)
     assert.deepEqual(pool.sim.requests, [])
   })
 

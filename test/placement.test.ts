@@ -144,3 +144,15 @@ test('a conversation that had to move stays where it went', async (t) => {
   assert.equal(await pool.servedBy('s2'), 'alice', 'alice is back')
   assert.equal(await pool.servedBy('s1'), 'bob')
 })
+
+test('a strategy is told the conversation, though it keeps none', async (t) => {
+  const told: (string | undefined)[] = []
+  const affine: Strategy = (accounts, { conversation }) => {
+    told.push(conversation)
+    return accounts[0]
+  }
+  const pool = await startPool(t, { codex: three, config: placedBy('affine', { affine }) })
+  for (const session of ['s1', 's2', 's1']) await pool.ask(session).expect(200)
+  assert.ok(told[0] !== undefined)
+  assert.deepEqual([told[2], told[1] === told[0]], [told[0], false])
+})

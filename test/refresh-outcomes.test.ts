@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { faults, startSimulator, type AuthJson, type Fault, type Simulator } from '../src/simulator/index.js'
 import { holdBackground } from './background-kit.js'
-import { inOrder, startPool, stopClock, within, type PoolOptions, type TestPool } from './kit.js'
+import { inOrder, startPool, stopClock, until, within, type PoolOptions, type TestPool } from './kit.js'
+import { send } from './stream-kit.js'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -176,4 +177,61 @@ test('a file that is now the account of somebody else has none of the limits of 
   const { state, label } = await pool.account('alice')
   assert.deepEqual({ state, label }, { state: 'ready', label: 'carol@example.com' })
   assert.equal(await pool.servedBy('s2'), 'carol')
+})
+
+/** The answer to a refresh waits until `go`. `asked` resolves once it is in flight. */
+function heldRefresh({ sim }: TestPool) {
+  const asked = new EventEmitter()
+  const arrived = once(asked, 'asked')
+  let go = (): void => {}
+  const gone = new Promise<void>((resolve) => (go = resolve))
+  sim.fail({
+    path: '/oauth/token',
+    with: async (request, response) => {
+      asked.emit('asked')
+      await gone
+      const { refresh_token: presented } = JSON.parse(request.raw.toString()) as { refresh_token: string }
+      const answer = await fetch(`${sim.url}/oauth/token`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...JSON.parse(request.raw.toString()), refresh_token: presented }),
+      })
+      response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text())
+    },
+  })
+  return { asked: within(arrived), go }
+}
+
+for (const refused of [false, true])
+  test(`a login put into the file while the old one is being renewed ${refused ? '(in vain) ' : ''}is kept, and used`, async (t) => {
+    const pool = await endingIn(t, -MINUTE)
+    const alice = pool.sim.account('alice')
+    if (refused) alice.revoke()
+    const refresh = heldRefresh(pool)
+    const asking = pool.servedBy('s1')
+    await refresh.asked
+    alice.login()
+    const login = alice.authJson()
+    await write(pool.file('alice'), login)
+    await pool.gateway.reload()
+    refresh.go()
+    assert.equal(await asking, 'alice')
+    const { tokens } = JSON.parse(await readFile(pool.file('alice'), 'utf8')) as AuthJson
+    assert.equal(tokens?.refresh_token, login.tokens?.refresh_token)
+    assert.equal((await pool.account('alice')).state, 'ready')
+    alice.expireAccessToken()
+    assert.equal(await pool.servedBy('s2'), 'alice', 'its refresh token is not taken for spent')
+  })
+
+test('a client that leaves while its request waits for a token leaves nothing behind, and nothing is sent for it', async (t) => {
+  const pool = await endingIn(t, -MINUTE, { codex: [{ id: 'alice' }] })
+  const refresh = heldRefresh(pool)
+  const over = once(pool.gateway.events, 'request')
+  const request = send(pool)
+  await refresh.asked
+  request.destroy()
+  await over
+  refresh.go()
+  await until(() => pool.gateway.accounts()[0]?.inFlight === 0)
+  assert.deepEqual(pool.asked(), [])
 })

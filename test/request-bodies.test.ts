@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import type { RequestHandler } from 'express'
+import type { UserConfig } from '../config/config.js'
 import { faults } from '../src/simulator/index.js'
 import { codeOf, inOrder, startPool, turn, until, type TestPool } from './kit.js'
 import { drain, open, send } from './stream-kit.js'
@@ -136,6 +139,36 @@ test('an upload that turns out too large on its way ends there with 413, and at 
   for (const { state } of pool.gateway.accounts()) assert.equal(state, 'ready')
   assert.ok(pool.sim.requests.length <= 1)
   assert.ok((pool.sim.requests[0]?.raw.length ?? 0) <= 100_000)
+  await until(() => inFlight(pool) === 0)
+})
+
+test('an upload that turns out too large before anybody has been found for it is answered 413', async (t) => {
+  let go = () => {}
+  const found = new Promise<void>((resolve) => (go = resolve))
+  const slow: UserConfig = {
+    maxReplayBytes: 1000,
+    maxBodyBytes: 20_000,
+    providers: {
+      slow: {
+        type: 'custom',
+        upstream: 'http://127.0.0.1:9',
+        credentials: 'slow.json',
+        authorize: async () => (await found, {}),
+      },
+    },
+    routes: [{ path: '/slow', provider: 'slow' }],
+  }
+  const pool = await startPool(t, {
+    config: slow,
+    prepare: ({ poolDir }) => writeFile(join(poolDir, 'slow.json'), '{}', { mode: 0o600 }),
+  })
+  const body = pieces(Buffer.alloc(50_000), 10_000)
+  const sent = once(body, 'end')
+  const answer = open(pool, { path: '/slow/responses', body })
+  await until(() => inFlight(pool) === 1)
+  await sent
+  go()
+  assert.equal((await answer).statusCode, 413)
   await until(() => inFlight(pool) === 0)
 })
 

@@ -98,7 +98,7 @@ test('an API key speaks for itself, without an account id of anybody', async (t)
 
 test('the rest of a query stays as it was written', async (t) => {
   const pool = await startPool(t, { codex: [{ id: 'alice' }] })
-  await pool.request.get('/v1/models?a=%20b&key=k&monkey=1&&c').expect(200)
+  await pool.request.get('/v1/models?a=%20b&key=k&monkey=1&%6Bey=k&access_token=k&&c').expect(200)
   assert.equal(pool.sim.requests[0]?.url, '/backend-api/codex/models?a=%20b&monkey=1&&c')
 })
 

@@ -35,6 +35,14 @@ test('tokens are counted as the end of a stream tells them', async (t) => {
     assert.ok(text.includes(`codexpool_tokens_total{account="alice",kind="${kind}"} ${tokens}`), text)
 })
 
+test('a count below zero is none', async (t) => {
+  const pool = await startPool(t, { codex: one })
+  pool.sim.reply(() => ({ items: [{ text: 'Hello.' }], usage: { ...claimed, input: -1 } }))
+  await pool.ask('s1').expect(200)
+  assert.equal((await totals(pool))?.inputTokens, 0)
+  await pool.request.get('/healthz').expect(200)
+})
+
 test('tokens are counted as a plain JSON answer tells them', async (t) => {
   const pool = await startPool(t, { codexApiKeys: [{ id: 'key' }] })
   claim(pool)

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises'
+import { readConfig } from '../config-source.js'
 import { createGateway } from '../create-gateway.js'
 import type { Gateway } from '../gateway.js'
 import { startServer, type RunningServer } from '../server.js'
@@ -12,12 +13,12 @@ const GRACE_MS = 30_000
 
 /** Runs the gateway until a signal ends it. */
 export async function serve(options: CommonOptions): Promise<void> {
+  // The first steps copy files there. Before it is watched, so that none of them is missed.
+  const { poolDir } = await readConfig(sourceOf(options))
+  await mkdir(poolDir, { recursive: true, mode: 0o700 }).catch(() => {})
   const gateway = await createGateway(options.config, { flags: sourceOf(options).flags })
   const server = await listen(gateway)
-  if (gateway.accounts().length === 0) {
-    await mkdir(gateway.config.poolDir, { recursive: true, mode: 0o700 }).catch(() => {})
-    print(firstSteps(gateway.config.poolDir))
-  }
+  if (gateway.accounts().length === 0) print(firstSteps(gateway.config.poolDir))
   print(clientLines(server.url, gateway.config.access))
 }
 
