@@ -5,7 +5,7 @@ import type { Pool } from '../src/accounts/pool.js'
 import type { Events } from '../src/events.js'
 import type { InjectAuth } from './auth-injection.js'
 import type { Exchange } from './exchange.js'
-import type { Forward, Forwarded } from './forward.js'
+import { whyAborted, type Forward, type Forwarded } from './forward.js'
 import { judge } from './judge.js'
 import type { HeldAnswer } from './outcome.js'
 import { troubleOf, type Tries } from './tries.js'
@@ -53,7 +53,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
       return attempted
     }
     const injected = await injectAuth(exchange, account)
-    if (signal.aborted) return end({ kind: 'unfit' }, 'client_left')
+    if (signal.aborted) return end({ kind: 'unfit' }, whyAborted(signal))
     if ('unfit' in injected) {
       if (injected.unfit === 'unavailable') tries.trouble = troubleOf({ reason: 'token_refresh_failed' })
       return end({ kind: 'unfit' }, injected.reason)

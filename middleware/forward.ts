@@ -30,6 +30,11 @@ export type Forward = (
   signal: AbortSignal,
 ) => Promise<Forwarded>
 
+/** An attempt ends with its client, or, where many accounts are asked at once, when it takes too long. */
+export function whyAborted(signal: AbortSignal): 'given_up' | 'client_left' {
+  return (signal.reason as Error).name === 'TimeoutError' ? 'given_up' : 'client_left'
+}
+
 /** One attempt in flight: the stand-ins and whoever waits for them. */
 class Attempt {
   readonly request: AttemptRequest
@@ -147,7 +152,7 @@ export function forward(): Forward {
     const attempt = new Attempt(plan, client, timeouts)
     attempts.set(attempt.request, attempt)
     const leave = () => {
-      attempt.fail({ code: (signal.reason as Error).name === 'TimeoutError' ? 'given_up' : 'client_left' })
+      attempt.fail({ code: whyAborted(signal) })
       attempt.response.destroy()
     }
     signal.addEventListener('abort', leave, { once: true })

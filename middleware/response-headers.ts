@@ -19,8 +19,10 @@ export function deliverable(
     const value = Object.hasOwn(replaced, name) ? replaced[name] : raw[i + 1]!
     if (value !== undefined) kept.push(raw[i]!, value)
   }
-  const present = new Set(raw.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase()))
   for (const [name, value] of Object.entries(replaced))
-    if (value !== undefined && !present.has(name)) kept.push(name, value)
+    if (value !== undefined && !has(raw, name)) kept.push(name, value)
   return kept
 }
+
+const has = (raw: readonly string[], wanted: string): boolean =>
+  raw.some((name, index) => index % 2 === 0 && name.toLowerCase() === wanted)

@@ -145,7 +145,7 @@ test('it holds no secret, and nothing of what was asked', async (t) => {
   const told = once(pool.gateway.events, 'request')
   await pool.ask('a-session-name', {
     prompt: PROMPT,
-    path: '/k/key-of-the-laptop-0123456789/v1/responses?key=abc',
+    path: '/k/key-of-the-laptop-0123456789/v1/responses?key=a-key-in-the-query',
   })
   const [{ id }] = await told
   const folder = await runCommand(t, ['explain', id, '--listen', new URL(pool.url).host], {
@@ -153,7 +153,14 @@ test('it holds no secret, and nothing of what was asked', async (t) => {
     env: { POOL_DIR: join(pool.dir, 'pool'), PROXY_DB_PATH: join(pool.dir, 'data', 'proxy.db') },
   })
   assert.equal(folder.status, 0, folder.output)
-  const secrets = [CLIENT.token, CLIENT.accountId, PROMPT, 'a-session-name', 'key-of-the-laptop', 'abc']
+  const secrets = [
+    CLIENT.token,
+    CLIENT.accountId,
+    PROMPT,
+    'a-session-name',
+    'key-of-the-laptop',
+    'a-key-in-the-query',
+  ]
   const tokens = pool.sim.codex.accounts.flatMap(({ accessToken, refreshToken }) => [
     accessToken,
     refreshToken,

@@ -7,9 +7,10 @@ import { PassThrough, Readable } from 'node:stream'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import type { RequestHandler } from 'express'
-import type { UserConfig } from '../config/config.js'
+import type { ClientRequest } from '../config/provider.js'
+import type { Exchange } from '../middleware/exchange.js'
 import { faults } from '../src/simulator/index.js'
-import { codeOf, inOrder, startPool, turn, until, type TestPool } from './kit.js'
+import { codeOf, inOrder, startPool, turn, until, within, type TestPool } from './kit.js'
 import { drain, open, send } from './stream-kit.js'
 
 const two = [{ id: 'alice' }, { id: 'bob' }]
@@ -143,32 +144,29 @@ test('an upload that turns out too large on its way ends there with 413, and at 
 })
 
 test('an upload that turns out too large before anybody has been found for it is answered 413', async (t) => {
-  let go = () => {}
-  const found = new Promise<void>((resolve) => (go = resolve))
-  const slow: UserConfig = {
-    maxReplayBytes: 1000,
-    maxBodyBytes: 20_000,
-    providers: {
-      slow: {
-        type: 'custom',
-        upstream: 'http://127.0.0.1:9',
-        credentials: 'slow.json',
-        authorize: async () => (await found, {}),
-      },
+  const slow = {
+    type: 'custom' as const,
+    upstream: '',
+    credentials: 'slow.json',
+    authorize: async ({ request }: { request: ClientRequest }) => {
+      await until(() => (request as Exchange).overflow)
+      return {}
     },
-    routes: [{ path: '/slow', provider: 'slow' }],
   }
   const pool = await startPool(t, {
-    config: slow,
-    prepare: ({ poolDir }) => writeFile(join(poolDir, 'slow.json'), '{}', { mode: 0o600 }),
+    config: {
+      maxReplayBytes: 1000,
+      maxBodyBytes: 20_000,
+      providers: { slow },
+      routes: [{ path: '/slow', provider: 'slow' }],
+    },
+    prepare: ({ sim, poolDir }) => {
+      slow.upstream = sim.url
+      return writeFile(join(poolDir, 'slow.json'), '{}', { mode: 0o600 })
+    },
   })
   const body = pieces(Buffer.alloc(50_000), 10_000)
-  const sent = once(body, 'end')
-  const answer = open(pool, { path: '/slow/responses', body })
-  await until(() => inFlight(pool) === 1)
-  await sent
-  go()
-  assert.equal((await answer).statusCode, 413)
+  assert.equal((await within(open(pool, { path: '/slow/responses', body }))).statusCode, 413)
   await until(() => inFlight(pool) === 0)
 })
 
