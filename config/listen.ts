@@ -14,3 +14,9 @@ export function parseListen(text: string): ListenAddress | undefined {
   if (v6 !== undefined && isIP(v6) !== 6) return undefined
   return Number(port) <= 65_535 ? { host: v6 ?? host, port: Number(port) } : undefined
 }
+
+/** Where a program on this machine reaches it: nobody can call "every address". */
+export function localAddress({ host, port }: ListenAddress): string {
+  const name = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[host] ?? (host.includes(':') ? `[${host}]` : host)
+  return `http://${name}:${port}`
+}

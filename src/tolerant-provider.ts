@@ -25,7 +25,8 @@ function guarded<T extends object>(
     const what = `${name}.${key}`
     if (key === 'socket' && typeof value === 'object' && value !== null)
       return guarded(value, what, 'all', report)
-    if (typeof value !== 'function' || ASYNC.has(key)) return value
+    if (typeof value !== 'function') return value
+    if (ASYNC.has(key)) return value.bind(target) as unknown
     const call = (...args: unknown[]): unknown => insist(what, value.apply(target, args))
     if (aside !== 'all' && !aside.has(key)) return call
     return (...args: unknown[]) => {

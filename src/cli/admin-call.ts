@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { ResolvedConfig } from '../../config/config.js'
+import { localAddress } from '../../config/index.js'
 import { adminTokenFile } from '../admin/token.js'
 import type { HealthReport } from '../health.js'
 
@@ -15,12 +16,11 @@ export async function adminCall<T>(
   path: string,
 ): Promise<T | undefined> {
   const { listen, database } = config
-  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host
   const token =
     database === false ? undefined : await readFile(adminTokenFile(database), 'utf8').catch(() => undefined)
   const headers: Record<string, string> =
     token === undefined ? {} : { authorization: `Bearer ${token.trim()}` }
-  const url = `http://${host}:${listen.port}`
+  const url = localAddress(listen)
   // Whatever else may listen there must not be shown the token.
   if (!(await isGateway(url))) return undefined
   const response = await fetch(url + path, { method, headers, signal: AbortSignal.timeout(TIMEOUT_MS) })

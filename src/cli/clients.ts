@@ -1,4 +1,5 @@
 import type { ResolvedConfig } from '../../config/config.js'
+import { localAddress } from '../../config/index.js'
 import { readConfig } from '../config-source.js'
 import { sourceOf, type CommonOptions } from './options.js'
 import { print } from './print.js'
@@ -8,17 +9,10 @@ type Access = ResolvedConfig['access']
 /** `codex-pool clients`: the lines to paste, with each access key in them. */
 export async function showClients(options: CommonOptions): Promise<void> {
   const { listen, access } = await readConfig(sourceOf(options))
-  const url = `http://${reachable(listen.host)}:${listen.port}`
+  const url = localAddress(listen)
   const keys = access === 'host-app' || !access.keys ? [] : Object.entries(access.keys)
   if (keys.length === 0) print(linesFor(url))
   for (const [name, key] of keys) print(`\n# ${name}${linesFor(`${url}/k/${encodeURIComponent(key)}`)}`)
-}
-
-/** A host to connect to, where the gateway listens on all of this machine's. */
-function reachable(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1'
-  if (host === '::') return '[::1]'
-  return host.includes(':') ? `[${host}]` : host
 }
 
 /** The lines to paste, without any key: they are shown at every start, and a terminal is read by others. */

@@ -1,5 +1,5 @@
 import type { ResolvedConfig } from '../../config/config.js'
-import { isLoopback } from '../../config/index.js'
+import { isLoopback, localAddress } from '../../config/index.js'
 import { SetupError } from './setup-error.js'
 
 /** Where a client finds the pool. */
@@ -29,12 +29,10 @@ export function poolAddress(config: ResolvedConfig, options: AddressOptions): Po
 export const withKey = ({ url, key }: PoolAddress): string =>
   key ? `${url}/k/${encodeURIComponent(key.secret)}` : url
 
-function listening({ listen: { host, port } }: ResolvedConfig): string {
-  if (port === 0)
+function listening({ listen }: ResolvedConfig): string {
+  if (listen.port === 0)
     throw new SetupError('the pool listens on a free port (port 0): say which with --url http://HOST:PORT')
-  // A client cannot call "every address".
-  const name = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[host] ?? (host.includes(':') ? `[${host}]` : host)
-  return `http://${name}:${port}`
+  return localAddress(listen)
 }
 
 function given(text: string): string {
