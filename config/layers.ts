@@ -1,7 +1,7 @@
+import type { CodexSettings, GeminiApiKeySettings, GeminiSettings } from './config.js'
 import { defaults } from './defaults.js'
-import type { Overlay } from './environment.js'
 import type { Problem } from './problems.js'
-import { rules } from './rules.js'
+import { type Rule, rules } from './rules.js'
 import { showValue } from './secrets.js'
 
 /** What the command line says over everything else. */
@@ -37,7 +37,7 @@ const names = {
 }
 
 /** Flags, environment, file, defaults: the first that says something. */
-export function settle(name: keyof typeof names, { flags, overlay, user, ...places }: Layers): Setting {
+export function settingOf(name: keyof typeof names, { flags, overlay, user, ...places }: Layers): Setting {
   const { flag, variable } = names[name]
   const { file, baseDir, cwd } = places
   const settings = [
@@ -56,4 +56,85 @@ export function checkFlags(flags: Flags): Problem[] {
     const fault = value === undefined ? undefined : rule(value)
     return fault ? { file: 'command line', key, value: showValue(key, value), ...fault } : []
   })
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** What the environment says over the file. */
+export interface Overlay {
+  listen?: string
+  poolDir?: string
+  database?: string
+  attempts?: number
+  refreshEnabled?: false
+  logLevel?: 'debug'
+  /** For every provider of the type. */
+  readonly providers: {
+    readonly codex: Partial<CodexSettings>
+    readonly gemini: Partial<GeminiSettings>
+    readonly 'gemini-api-key': Partial<GeminiApiKeySettings>
+  }
+}
+
+interface Variable {
+  readonly rule: Rule
+  put(overlay: Overlay, value: string): void
+}
+
+const attempts: Rule = (value) =>
+  /^[1-9]\d{0,8}$/.test(String(value))
+    ? undefined
+    : { code: 'out_of_range', message: 'must be a whole number, at least 1' }
+
+const onOff: Rule = (value) =>
+  /^(0|1|true|false)$/.test(String(value)) ? undefined : { code: 'bad_value', message: 'must be 0 or 1' }
+
+const isOn = (value: string): boolean => value === '1' || value === 'true'
+
+// `0` says nothing: an image that sets every variable to its default must not undo what the file says.
+const variables: Record<string, Variable> = {
+  PROXY_LISTEN_ADDR: { rule: rules.listen, put: (overlay, value) => (overlay.listen = value) },
+  POOL_DIR: { rule: rules.text, put: (overlay, value) => (overlay.poolDir = value) },
+  PROXY_DB_PATH: { rule: rules.text, put: (overlay, value) => (overlay.database = value) },
+  PROXY_MAX_ATTEMPTS: { rule: attempts, put: (overlay, value) => (overlay.attempts = Number(value)) },
+  PROXY_DISABLE_REFRESH: {
+    rule: onOff,
+    put: (overlay, value) => isOn(value) && (overlay.refreshEnabled = false),
+  },
+  PROXY_DEBUG: { rule: onOff, put: (overlay, value) => isOn(value) && (overlay.logLevel = 'debug') },
+  CODEX_HOME: { rule: rules.text, put: ({ providers }, value) => (providers.codex.codexHome = value) },
+  UPSTREAM_RESPONSES_BASE: address(({ codex }, value) => (codex.responsesBase = value)),
+  UPSTREAM_WHAM_BASE: address(({ codex }, value) => (codex.whamBase = value)),
+  UPSTREAM_REFRESH_BASE: address(({ codex }, value) => (codex.refreshBase = value)),
+  UPSTREAM_OPENAI_BASE: address(({ codex }, value) => (codex.openaiBase = value)),
+  UPSTREAM_GEMINI_BASE: address(({ gemini }, value) => (gemini.upstream = value)),
+  UPSTREAM_GEMINI_REFRESH_BASE: address(({ gemini }, value) => (gemini.refreshBase = value)),
+  UPSTREAM_GEMINI_LOGIN_BASE: address(({ gemini }, value) => (gemini.loginBase = value)),
+  UPSTREAM_GEMINI_API_BASE: address((providers, value) => (providers['gemini-api-key'].upstream = value)),
+  GEMINI_OAUTH_CLIENT_ID: {
+    rule: rules.text,
+    put: ({ providers }, value) => (providers.gemini.oauthClientId = value),
+  },
+  GEMINI_OAUTH_CLIENT_SECRET: {
+    rule: rules.text,
+    put: ({ providers }, value) => (providers.gemini.oauthClientSecret = value),
+  },
+}
+
+function address(put: (providers: Overlay['providers'], value: string) => void): Variable {
+  return { rule: rules.upstream, put: ({ providers }, value) => put(providers, value) }
+}
+
+/** Reads our variables; an empty one counts as not set. A value that cannot be used is a problem, and left out. */
+export function readEnvironment(env: Environment): { overlay: Overlay; problems: Problem[] } {
+  const overlay: Overlay = { providers: { codex: {}, gemini: {}, 'gemini-api-key': {} } }
+  const problems: Problem[] = []
+  for (const [key, { rule, put }] of Object.entries(variables)) {
+    const value = env[key]?.trim()
+    if (!value) continue
+    const fault = rule(value)
+    if (fault) problems.push({ file: 'environment', key, value: showValue(key, value), ...fault })
+    else put(overlay, value)
+  }
+  return { overlay, problems }
 }

@@ -14,7 +14,7 @@ export interface ClientRequest {
   /** Path alone, without the query. */
   readonly path: string
   /** The matched route's prefix. */
-  readonly route: string
+  readonly prefix: string
   /** Lower-case names. */
   readonly headers: IncomingHttpHeaders
   /** Says apart the people who share one gateway: a hash of the access key, or `local`. */
@@ -232,7 +232,7 @@ export interface DeviceCode {
 }
 
 /** How a person logs in: OAuth's authorization code with PKCE, the browser being sent back to this machine (RFC 8252). */
-export interface Login {
+export interface LoginFlow {
   /** What the issuer calls itself: a callback that names another one is refused (RFC 9207). */
   readonly issuer: string
   /** The page that asks the person. */
@@ -307,7 +307,7 @@ export interface Provider {
    * Files, absolute, in which the client itself keeps a login, in the form of the pool's files. A pool file is often a
    * copy of one, and with single-use refresh tokens the two must change together.
    */
-  readonly twins?: readonly string[]
+  readonly clientFiles?: readonly string[]
   /** Top-level fields of a file that make up the login; what else stands in a file is its own. @default all */
   readonly loginFields?: readonly string[]
   /**
@@ -319,7 +319,7 @@ export interface Provider {
     context: CallContext,
   ): Promise<{ credential: Credential; expiresAt?: number | undefined }>
   /** How `codex-pool login NAME` makes a credential. @default only `codex-pool add FILE` does */
-  readonly login?: Login
+  readonly login?: LoginFlow
   /** Judges an upstream answer. @default by status, `Retry-After` honoured */
   classify?(answer: UpstreamAnswer, request: ClientRequest): Verdict
   /**

@@ -1,17 +1,28 @@
 import { dirname, resolve } from 'node:path'
-import { checkCombinations } from './combinations.js'
-import type { ResolvedConfig, RetryPolicy, UserConfig } from './config.js'
-import { defaults, retryPolicy } from './defaults.js'
-import { readEnvironment, type Environment } from './environment.js'
-import { checkFlags, settle, type Flags, type Layers, type Setting } from './layers.js'
-import { parseListen, type ListenAddress } from './listen.js'
+import { checkCombinations, checkReferences, checkShape, defined, isRecord } from './check.js'
+import type {
+  BuiltinProvider,
+  ProviderEntry,
+  ResolvedConfig,
+  ResolvedRoute,
+  RetryPolicy,
+  RouteEntry,
+  StrategyChoice,
+  UserConfig,
+} from './config.js'
+import { builtinProviders, builtinRoutes, credentialsPattern, defaults, retryPolicy } from './defaults.js'
+import {
+  checkFlags,
+  type Environment,
+  type Flags,
+  type Layers,
+  readEnvironment,
+  type Setting,
+  settingOf,
+} from './layers.js'
 import { ConfigError } from './problems.js'
-import { resolveProviders, withBuiltinTypes } from './provider-entries.js'
-import { defined, isRecord } from './record.js'
-import { checkReferences } from './references.js'
-import { resolveRoutes } from './route-entries.js'
-import { displayName } from './source.js'
-import { checkShape } from './validate.js'
+import { covers, type ListenAddress, parseListen } from './rules.js'
+import { displayName } from './source-error.js'
 
 export interface ConfigContext {
   /** The file it was read from, absolute; none for an object. */
@@ -53,9 +64,9 @@ function fillIn(user: UserConfig, layers: Layers, file: string | undefined): Res
   const limits = { ...defaults, ...defined(user) }
   return {
     file,
-    listen: parseListen(String(settle('listen', layers).value)) as ListenAddress,
-    poolDir: absolute(settle('poolDir', layers)) as string,
-    database: absolute(settle('database', layers)),
+    listen: parseListen(String(settingOf('listen', layers).value)) as ListenAddress,
+    poolDir: absolute(settingOf('poolDir', layers)) as string,
+    database: absolute(settingOf('database', layers)),
     providers,
     strategies: user.strategies ?? {},
     retry: resolveRetry(user.retry, overlay.attempts),
@@ -96,4 +107,84 @@ function resolveAccess(access: UserConfig['access'] = {}): ResolvedConfig['acces
   if (access === 'host-app') return access
   const { hosts = [], origins = [], keys } = access
   return { hosts: hosts.map((host) => host.toLowerCase()), origins, keys }
+}
+
+/** The built-in providers and the user's own by name, without those that were taken away. */
+export function resolveProviders(
+  own: UserConfig['providers'] = {},
+  layers: Layers,
+): ResolvedConfig['providers'] {
+  const entries = Object.entries<ProviderEntry | false>({ ...builtinProviders, ...own })
+  return Object.fromEntries(
+    entries.flatMap(([name, entry]) => (entry ? [[name, fillInProvider(name, entry, layers)]] : [])),
+  )
+}
+
+/** Who changes a setting of a built-in provider need not say again of which type it is. */
+export function withBuiltinTypes(user: Record<string, unknown>): Record<string, unknown> {
+  if (!isRecord(user.providers)) return user
+  const entries = Object.entries(user.providers).map(([name, entry]) => {
+    const type = builtinProviders[name as BuiltinProvider]?.type
+    return [name, type && isRecord(entry) && entry.type === undefined ? { type, ...entry } : entry]
+  })
+  return { ...user, providers: Object.fromEntries(entries) }
+}
+
+function fillInProvider(name: string, entry: ProviderEntry, layers: Layers): ProviderEntry {
+  // Kept as it is: a copy of an instance would lose the methods of its class.
+  if (entry.type === 'custom') return entry
+  if (entry.type === 'bearer') {
+    return withoutTrailingSlashes({
+      credentials: credentialsPattern(name),
+      ...defined(entry),
+    } as ProviderEntry)
+  }
+  const set = { ...defined(entry), ...layers.overlay.providers[entry.type] }
+  const filled = { ...builtinProviders[entry.type], ...set, ...codexHome(entry, layers) }
+  return withoutTrailingSlashes(filled as ProviderEntry)
+}
+
+/** Relative to the file that names it, or in the environment to the working directory. */
+function codexHome(entry: ProviderEntry, { overlay, baseDir, cwd }: Layers): { codexHome?: string } {
+  if (entry.type !== 'codex') return {}
+  const named = overlay.providers.codex.codexHome
+  if (named) return { codexHome: resolve(cwd, named) }
+  return entry.codexHome ? { codexHome: resolve(baseDir, entry.codexHome) } : {}
+}
+
+/** Paths are appended to these addresses, and `//oauth/token` is not found. */
+function withoutTrailingSlashes(entry: ProviderEntry): ProviderEntry {
+  const trim = (value: unknown): unknown =>
+    typeof value === 'string' && URL.canParse(value) ? value.replace(/\/+$/, '') : value
+  return Object.fromEntries(
+    Object.entries(entry).map(([key, value]) => [key, trim(value)]),
+  ) as unknown as ProviderEntry
+}
+
+/** The user's routes, then the built-in ones that these leave something to and whose provider is there. */
+export function resolveRoutes(user: UserConfig, providers: ResolvedConfig['providers']): ResolvedRoute[] {
+  const own = user.routes ?? []
+  const builtin: readonly RouteEntry[] = (user.builtinRoutes ?? defaults.builtinRoutes) ? builtinRoutes : []
+  const left = builtin.filter(
+    ({ path, provider }) =>
+      Object.hasOwn(providers, provider) && !own.some((route) => covers(route.path, path)),
+  )
+  return [...own, ...left].map(resolveRoute)
+}
+
+function resolveRoute({ path, provider, strategy, retry, websocket = true }: RouteEntry): ResolvedRoute {
+  return {
+    path,
+    provider,
+    ...resolveStrategy(strategy ?? defaults.strategy),
+    retry: retry ?? defaults.retry,
+    websocket,
+  }
+}
+
+function resolveStrategy(choice: StrategyChoice): Pick<ResolvedRoute, 'strategy' | 'sticky'> {
+  if (typeof choice !== 'string') return { strategy: choice.sticky, sticky: true }
+  return choice === 'sticky'
+    ? { strategy: defaults.placement, sticky: true }
+    : { strategy: choice, sticky: false }
 }

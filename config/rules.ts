@@ -1,7 +1,5 @@
-import { checkProxy, checkUpstream } from './address.js'
-import { parseListen } from './listen.js'
+import { BlockList, isIP } from 'node:net'
 import type { Fault } from './problems.js'
-import { reservedPath } from './route-path.js'
 
 /** What is wrong with one value. It never quotes the value: the caller knows whether it may be shown. */
 export type Rule = (value: unknown) => Fault | undefined
@@ -71,4 +69,82 @@ function checkAccessKey(key: string): Fault | undefined {
     code: 'bad_key',
     message: `may hold letters, digits and - . _ ~ only, since it travels in a path; ${howTo}`,
   }
+}
+
+/** Credentials are sent there: nobody on the way may read them. */
+export function checkUpstream(address: string): Fault | undefined {
+  const url = parse(address)
+  if (!url) return { code: 'bad_address', message: 'must be an address that starts with https://' }
+  if (url.username || url.password) {
+    return {
+      code: 'credentials_in_address',
+      message: 'must hold no user or password: credentials belong in the pool directory',
+    }
+  }
+  if (url.search || url.hash) return { code: 'bad_address', message: 'must end before any ? or #' }
+  if (url.protocol === 'https:' || isLoopback(url.hostname)) return undefined
+  return {
+    code: 'insecure_upstream',
+    message:
+      'must be https, or http to this machine (localhost, 127.0.0.1, [::1]): credentials are sent there',
+  }
+}
+
+/** A proxy only sees the encrypted connection pass, and a user and password in its address are the custom. */
+export function checkProxy(address: string): Fault | undefined {
+  if (parse(address)) return undefined
+  return { code: 'bad_address', message: 'must be the address of a proxy, such as http://proxy.example:3128' }
+}
+
+function parse(address: string): URL | undefined {
+  if (!URL.canParse(address)) return undefined
+  const url = new URL(address)
+  return url.protocol === 'http:' || url.protocol === 'https:' ? url : undefined
+}
+
+export interface ListenAddress {
+  /** Without brackets. */
+  readonly host: string
+  readonly port: number
+}
+
+/** Reads `host:port` (IPv6 as `[::1]:8989`); `undefined` if it is not one. */
+export function parseListen(text: string): ListenAddress | undefined {
+  const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[\w.-]+)):(?<port>\d{1,5})$/.exec(text)
+  if (!match?.groups) return undefined
+  const { v6, host = '', port } = match.groups
+  if (v6 !== undefined && isIP(v6) !== 6) return undefined
+  return Number(port) <= 65_535 ? { host: v6 ?? host, port: Number(port) } : undefined
+}
+
+/** Where a program on this machine reaches it: nobody can call "every address". */
+export function localAddress({ host, port }: ListenAddress): string {
+  const name = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[host] ?? (host.includes(':') ? `[${host}]` : host)
+  return `http://${name}:${port}`
+}
+
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+/** Whether what is sent to this host stays on this machine: `localhost`, 127.0.0.0/8, `::1` (brackets allowed). */
+export function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[(.*)\]$/, '$1').toLowerCase()
+  const version = isIP(bare)
+  return version === 0 ? bare === 'localhost' : loopback.check(bare, version === 4 ? 'ipv4' : 'ipv6')
+}
+
+/**
+ * Whether a route's prefix matches a path; or, between two prefixes, whether the first leaves nothing to the second.
+ * A prefix ends at a segment border: without that, `/v1` would swallow `/v1beta`. One that ends in `:` or `/` is plain.
+ */
+export function covers(prefix: string, path: string): boolean {
+  return /[:/]$/.test(prefix) ? path.startsWith(prefix) : path === prefix || path.startsWith(`${prefix}/`)
+}
+
+const ownPaths = ['/healthz', '/metrics', '/admin', '/k']
+
+/** The gateway's own path under which a route would never be reached, if it is one. */
+export function reservedPath(path: string): string | undefined {
+  return ownPaths.find((own) => covers(own, path))
 }

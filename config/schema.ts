@@ -1,6 +1,140 @@
-import type { AccessConfig, RetryPolicy, RouteEntry, UserConfig } from './config.js'
-import { providerEntry } from './provider-schema.js'
-import { boolean, callable, integer, list, ms, named, object, oneOf, rule, valueOr } from './schema-parts.js'
+import type {
+  AccessConfig,
+  BearerSettings,
+  CodexSettings,
+  CustomSettings,
+  GeminiApiKeySettings,
+  GeminiSettings,
+  ProviderEntry,
+  RetryPolicy,
+  RouteEntry,
+  UserConfig,
+} from './config.js'
+import type { LoginFlow } from './provider.js'
+import type { RuleName } from './rules.js'
+
+/** The part of JSON Schema that is used here, and `rule`: a check of ours by its name in `rules.ts`. */
+export interface Schema {
+  readonly [keyword: string]: unknown
+}
+
+export const rule = (name: RuleName): Schema => ({ rule: name })
+export const callable = rule('callable')
+export const boolean = { type: 'boolean' }
+export const oneOf = (...values: string[]): Schema => ({ enum: values })
+export const integer = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER): Schema => ({
+  type: 'integer',
+  minimum,
+  maximum,
+})
+// setTimeout runs at once when it is given more than this.
+export const ms = (minimum = 0): Schema => integer(minimum, 2_147_483_647)
+export const list = (items: Schema): Schema => ({ type: 'array', items })
+export const named = (values: Schema): Schema => ({ type: 'object', additionalProperties: values })
+
+/** Every field of `T` has to be here: one that is forgotten would be refused as unknown. */
+export function object<T>(properties: Record<keyof T, Schema>, required: (keyof T)[] = []): Schema {
+  return { type: 'object', properties, required, additionalProperties: false }
+}
+
+/** `value`, or else what `schema` describes; `says` is what the error calls the two. */
+export function valueOr(value: unknown, schema: Schema, says: string): Schema {
+  return { if: { const: value }, else: { ...schema, says } }
+}
+
+const common = (type: ProviderEntry['type']) => ({ type: { const: type }, proxy: rule('proxy') })
+const upstream = rule('upstream')
+
+const codex = object<CodexSettings>({
+  ...common('codex'),
+  apiKeys: oneOf('never', 'when-exhausted', 'always'),
+  allow: list(rule('text')),
+  codexHome: rule('textOrFalse'),
+  responsesBase: upstream,
+  whamBase: upstream,
+  refreshBase: upstream,
+  openaiBase: upstream,
+})
+
+const gemini = object<GeminiSettings>({
+  ...common('gemini'),
+  upstream,
+  refreshBase: upstream,
+  loginBase: upstream,
+  oauthClientId: rule('text'),
+  oauthClientSecret: rule('text'),
+})
+
+const geminiApiKey = object<GeminiApiKeySettings>({ ...common('gemini-api-key'), upstream })
+
+const bearer = object<BearerSettings>({ ...common('bearer'), upstream, credentials: rule('filePattern') }, [
+  'upstream',
+])
+
+const login = object<LoginFlow>(
+  {
+    issuer: rule('text'),
+    authorizeUrl: upstream,
+    tokenUrl: upstream,
+    clientId: rule('text'),
+    clientSecret: rule('text'),
+    scope: rule('text'),
+    parameters: named({ type: 'string' }),
+    callback: object<LoginFlow['callback']>({ port: integer(0, 65_535), path: rule('text') }, [
+      'port',
+      'path',
+    ]),
+    singleUse: boolean,
+    credential: callable,
+    device: callable,
+  },
+  ['issuer', 'authorizeUrl', 'tokenUrl', 'clientId', 'scope', 'callback', 'credential'],
+)
+
+const custom = object<CustomSettings>(
+  {
+    ...common('custom'),
+    upstream,
+    authorize: callable,
+    credentials: rule('filePattern'),
+    inspect: callable,
+    path: callable,
+    conversation: callable,
+    model: callable,
+    serves: callable,
+    replayable: callable,
+    rewriteBody: callable,
+    discover: callable,
+    clientFiles: list(rule('text')),
+    loginFields: list(rule('text')),
+    refresh: callable,
+    login,
+    classify: callable,
+    classifyEvent: callable,
+    usage: callable,
+    usageMarker: rule('text'),
+    quota: callable,
+    pollQuota: callable,
+    socket: { type: 'object' },
+    boundHeaders: list(rule('text')),
+    hiddenHeaders: list(rule('text')),
+    poolHeaders: callable,
+    answer: callable,
+    merge: callable,
+    exhausted: callable,
+    failure: callable,
+    aliases: callable,
+  },
+  ['upstream', 'authorize'],
+)
+
+/** One entry of `providers`; its `type` says which fields it has. */
+export const providerEntry = {
+  type: 'object',
+  discriminator: { propertyName: 'type' },
+  required: ['type'],
+  oneOf: [codex, gemini, geminiApiKey, bearer, custom],
+}
 
 const retryPolicy = object<RetryPolicy>({
   attempts: integer(1),

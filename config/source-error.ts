@@ -1,7 +1,7 @@
+import { readFileSync } from 'node:fs'
+import { isAbsolute, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { codeFrame, type Place } from './code-frame.js'
 import { ConfigError, type ProblemCode } from './problems.js'
-import { displayName } from './source.js'
 
 interface Fault {
   readonly message: string
@@ -58,4 +58,106 @@ export function placeOf(error: unknown): Place | undefined {
 
 export function isParseError(error: unknown): boolean {
   return error instanceof Error && /ParseError|SyntaxError/.test(`${error.name}: ${error.message}`)
+}
+
+/** Reads text; throws what js-yaml throws. */
+type Parse = (file: string, text: string) => unknown
+
+/** YAML. The parser's own message quotes the lines around the fault, and access keys stand there. */
+export function parseYaml(file: string, text: string, cwd: string, parse: Parse): unknown {
+  try {
+    // js-yaml refuses a file in which everything is commented out.
+    return text.replace(/^\s*#.*$/gm, '').trim() === '' ? undefined : parse(file, text)
+  } catch (cause) {
+    const message = `is not YAML: ${blankOut(yamlFault(cause)?.reason ?? 'cannot be read')}`
+    throw sourceError(file, cwd, { message, code: 'config_syntax', place: yamlPlace(file, cause) })
+  }
+}
+
+/** JSON. `yaml` says where the fault is when JSON.parse does not: JSON is YAML, too. */
+export function parseJson(file: string, text: string, cwd: string, yaml: Parse): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message : ''
+    // Up to where it quotes the file.
+    const message = `is not JSON: ${said.replace(/( in JSON at |, (\.\.\.)?"| is not valid).*$/s, '')}`
+    const place = placeAt(file, text, said) ?? yamlPlaceIn(file, text, yaml)
+    throw sourceError(file, cwd, { message, code: 'config_syntax', place })
+  }
+}
+
+function placeAt(file: string, text: string, message: string): Place | undefined {
+  const position = / at position (\d+)/.exec(message)?.[1]
+  if (position === undefined) return undefined
+  const before = text.slice(0, Number(position)).split('\n')
+  return { file, line: before.length, column: (before.at(-1) ?? '').length + 1 }
+}
+
+function yamlPlaceIn(file: string, text: string, parse: Parse): Place | undefined {
+  try {
+    parse(file, text)
+    return undefined
+  } catch (error) {
+    return yamlPlace(file, error)
+  }
+}
+
+interface YamlFault {
+  reason?: string
+  /** From 0. */
+  mark?: { line: number; column: number }
+}
+
+function yamlFault(error: unknown): YamlFault | undefined {
+  return error instanceof Error && error.name === 'YAMLException' ? (error as YamlFault) : undefined
+}
+
+function yamlPlace(file: string, error: unknown): Place | undefined {
+  const mark = yamlFault(error)?.mark
+  return mark && { file, line: mark.line + 1, column: mark.column + 1 }
+}
+
+/** A place in a file; line and column from 1. */
+export interface Place {
+  readonly file: string
+  readonly line: number
+  readonly column: number
+}
+
+/** The line and two before and after it. Empty if the file cannot be read. */
+export function codeFrame({ file, line, column }: Place): string {
+  const first = Math.max(1, line - 2)
+  return linesOf(file)
+    .slice(first - 1, line + 2)
+    .flatMap((text, index) => {
+      const number = first + index
+      const shown = `${number === line ? '>' : ' '} ${String(number).padStart(4)} | ${blankOut(text)}`
+      return number === line ? [shown, `       | ${' '.repeat(column - 1)}^`] : [shown]
+    })
+    .join('\n')
+}
+
+function linesOf(file: string): string[] {
+  try {
+    return readFileSync(file, 'utf8').split(/\r?\n/)
+  } catch {
+    // Moved away since. The place alone says enough.
+    return []
+  }
+}
+
+/** Access keys stand in these files: what is as long as one is not shown. */
+export function blankOut(line: string): string {
+  const stars = (text: string): string => '*'.repeat(text.length)
+  return line
+    .replace(/(['"`])([^'"`]{16,})/g, (_, quote: string, text: string) => quote + stars(text))
+    .replace(/[\w.~+/=-]{16,}(?![\w.~+/=-]*[:(])/g, stars)
+}
+
+/** What errors call the place a configuration came from: the file as the user would type it. */
+export function displayName(file: string | undefined, cwd: string): string {
+  if (file === undefined) return 'config object'
+  const typed = relative(cwd, file)
+  return typed.startsWith('..') || isAbsolute(typed) ? file : typed
 }

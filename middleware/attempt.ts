@@ -1,14 +1,14 @@
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import { redact } from '../config/index.js'
-import type { Verdict } from '../config/provider.js'
+import type { UpstreamAnswer, Verdict } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
-import type { Pool } from '../src/accounts/pool.js'
-import type { Events } from '../src/events.js'
+import type { Pool } from '../src/pool/pool.js'
+import type { Events } from '../src/telemetry/events.js'
 import type { InjectAuth } from './auth-injection.js'
-import type { Exchange } from './exchange.js'
-import { whyAborted, type Forward, type Forwarded } from './forward.js'
-import { judge } from './judge.js'
-import type { HeldAnswer } from './outcome.js'
-import { troubleOf, type Tries } from './tries.js'
+import type { Exchange, HeldAnswer } from './exchange.js'
+import { type Forward, type Forwarded, whyAborted } from './forward.js'
+import { type Tries, troubleOf } from './tries.js'
+import { eventsIn } from './usage-tap.js'
 
 /** What asking one account came to. */
 export type Attempted =
@@ -59,7 +59,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
       return end({ kind: 'unfit' }, injected.reason)
     }
     const { credential } = account
-    const forwarded = await forward(injected.plan, exchange.socket, exchange.matched.retry, signal)
+    const forwarded = await forward(injected.plan, exchange.socket, exchange.route.retry, signal)
     if (forwarded.kind === 'failed')
       return end(unanswered(forwarded, account, exchange, tries, Date.now() - startedAt), forwarded.reason)
     const { status, response } = forwarded.answer
@@ -103,7 +103,7 @@ async function learn(verdict: Verdict, answer: HeldAnswer, lesson: Lesson): Prom
   const { pool, account, tries, exchange } = lesson
   if (verdict.kind === 'pass') return { kind: 'answered', answer }
   if (verdict.kind === 'repair') {
-    const once = exchange.matched.retry.attempts > 1 && tries.mayReplay(account, 'repair')
+    const once = exchange.route.retry.attempts > 1 && tries.mayReplay(account, 'repair')
     if (!once) return { kind: 'answered', answer }
     answer.discard()
     exchange.repaired = verdict.body
@@ -141,4 +141,131 @@ async function renew({ pool, account, tries, credential }: Lesson): Promise<Atte
   const renewed = await pool.tokens.renew(account, credential)
   if (renewed.kind === 'unavailable') tries.trouble = troubleOf({ reason: 'token_refresh_failed' })
   return { kind: renewed.kind === 'fresh' ? 'renewed' : 'turned-away' }
+}
+
+/** A refusal's body is read so far, and no longer, to learn what it says. */
+const REFUSAL = { maxBytes: 64 * 1024, maxMs: 2_000 }
+/** A stream is held back at most so long for the first event that shows whether it is an answer. */
+const FIRST_EVENTS = { maxBytes: 64 * 1024, maxMs: 2_000 }
+
+/** Nothing that could be passed on; a 101 that nobody has asked for is none either. */
+const BAD_ANSWER: Verdict = { kind: 'unavailable', reason: 'bad_answer' }
+
+export interface Judged {
+  readonly verdict: Verdict
+  readonly answer: HeldAnswer
+}
+
+/** What the provider makes of an answer; the answer comes back with what had to be read of it. */
+export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {
+  if (answer.status < 200 || answer.status > 599)
+    return { answer, verdict: exchange.upgrades ? classify(answer, exchange) : BAD_ANSWER }
+  if (answer.status >= 400) {
+    const read = await hold(answer, REFUSAL)
+    return { answer: read, verdict: classify(read, exchange) }
+  }
+  const verdict = classify(answer, exchange)
+  // What may be sent once only has nowhere to go, and its stream may well be silent for long.
+  const mayMove = exchange.method === 'POST' && exchange.replayable
+  if (verdict.kind !== 'pass' || !mayMove) return { answer, verdict }
+  if (answer.status === 200 && answer.response.headers['content-length'] === '0')
+    return { answer, verdict: { kind: 'unavailable', reason: 'empty_answer' } }
+  return streams(answer) ? lookEarly(answer, exchange) : { answer, verdict }
+}
+
+/** Whether an answer is a stream of events that can be read. */
+function streams({ response: { headers } }: HeldAnswer): boolean {
+  const readable = headers['content-encoding'] === undefined || headers['content-encoding'] === 'identity'
+  return readable && (headers['content-type']?.startsWith('text/event-stream') ?? false)
+}
+
+/** Some refusals come as the first event of a 200 stream, and some streams end or break before they have begun. */
+async function lookEarly(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {
+  const { classifyEvent } = exchange.provider
+  let found: Verdict | 'output' | undefined
+  const enough = (bytes: Buffer): boolean => {
+    // Where nobody reads the events, any byte is output.
+    if (!classifyEvent) found = 'output'
+    else
+      for (const event of eventsIn(bytes)) if ((found = classifyEvent(event, exchange)) !== undefined) break
+    return found !== undefined
+  }
+  const begun = await hold(answer, { ...FIRST_EVENTS, enough })
+  return { answer: begun, verdict: typeof found === 'object' ? found : soundness(begun, found === 'output') }
+}
+
+/** A stream that is over before any output is no answer: the client would have to ask again, in its user's sight. */
+function soundness({ begun, ended, response }: HeldAnswer, output: boolean): Verdict {
+  if (!ended && response.destroyed) return { kind: 'unavailable', reason: 'broken_answer' }
+  if (!ended || output) return { kind: 'pass' }
+  const empty = begun.every((chunk) => chunk.length === 0)
+  return { kind: 'unavailable', reason: empty ? 'empty_answer' : 'answer_without_output' }
+}
+
+function classify(answer: HeldAnswer, exchange: Exchange): Verdict {
+  const body = answer.status >= 400 ? textOf(answer) : ''
+  const seen: UpstreamAnswer = {
+    status: answer.status,
+    headers: answer.response.headers,
+    body,
+    json: () => {
+      try {
+        return JSON.parse(body)
+      } catch {
+        return undefined
+      }
+    },
+  }
+  return exchange.provider.classify?.(seen, exchange) ?? { kind: 'pass' }
+}
+
+export interface HoldOptions {
+  readonly maxBytes: number
+  readonly maxMs: number
+  /** Called with all bytes so far; `true` lets go before the bounds are reached. */
+  readonly enough?: (bytes: Buffer) => boolean
+}
+
+/** Reads the beginning of an answer and keeps it, so that it can still be given up or sent on whole. */
+export function hold(answer: HeldAnswer, options: HoldOptions): Promise<HeldAnswer> {
+  const { response } = answer
+  return new Promise((resolve) => {
+    let begun = Buffer.concat(answer.begun)
+    const stop = () => {
+      clearTimeout(timer)
+      response.off('data', onData).off('end', stop).off('close', stop)
+      response.pause()
+      // Not whether `end` has come: of an answer that was there as a whole it comes in a moment, paused or not.
+      const ended = response.complete && response.readableLength === 0
+      resolve({ ...answer, begun: [begun], ended })
+    }
+    const onData = (chunk: Buffer) => {
+      begun = Buffer.concat([begun, chunk])
+      if (begun.length >= options.maxBytes || options.enough?.(begun)) stop()
+    }
+    const timer = setTimeout(stop, options.maxMs)
+    response.on('data', onData).once('end', stop).once('close', stop)
+  })
+}
+
+/** The text of an answer's beginning, decompressed if need be; empty if it cannot be read. */
+export function textOf(answer: HeldAnswer): string {
+  const bytes = Buffer.concat(answer.begun)
+  const options = { maxOutputLength: 8 * 1024 * 1024 }
+  try {
+    switch (answer.response.headers['content-encoding']) {
+      case 'gzip':
+        return gunzipSync(bytes, options).toString('utf8')
+      case 'br':
+        return brotliDecompressSync(bytes, options).toString('utf8')
+      case 'deflate':
+        return inflateSync(bytes, options).toString('utf8')
+      case undefined:
+      case 'identity':
+        return bytes.toString('utf8')
+    }
+  } catch {
+    // Cut off or not what it says: then it is judged by its status alone.
+  }
+  return ''
 }

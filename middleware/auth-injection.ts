@@ -1,13 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { messageOf, withoutValuesOf } from '../config/index.js'
 import type { Account } from '../src/accounts/account.js'
-import type { Pool } from '../src/accounts/pool.js'
+import type { Pool } from '../src/pool/pool.js'
 import { Pins } from '../src/accounts/pins.js'
 import type { Network } from '../src/network.js'
 import type { Body, Exchange } from './exchange.js'
 import { GatewayFailure } from './gateway-failure.js'
-import { forwardable } from './request-headers.js'
-import type { AttemptPlan } from './stand-ins.js'
+import { forwardable } from './headers.js'
+import type { AttemptPlan } from './forward.js'
 
 /** A request made ready for one account, or why this account cannot take it. */
 export type Injected =
@@ -48,7 +48,7 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
     // A request that must not be sent twice gets a connection of its own: on a kept-alive one that the upstream has
     // closed meanwhile it would be lost, and nobody could say whether it had arrived.
     const reuse = exchange.replayable && !exchange.upgrades
-    const agent = network.agent(account.key, target, exchange.matched.proxy, reuse)
+    const agent = network.agent(account.key, target, exchange.route.proxy, reuse)
     return { plan: { method: exchange.method, target, headers, body, agent } }
   }
 }
@@ -89,12 +89,12 @@ function headersFor(exchange: Exchange, account: Account, issued: Pins): Incomin
 
 /** The pin that says which account issued a header's value. */
 export function boundKey(exchange: Exchange, header: string, value: string): string {
-  return Pins.key('bound', exchange.matched.providerName, header, value)
+  return Pins.key('bound', exchange.route.providerName, header, value)
 }
 
 function targetOf(exchange: Exchange, account: Account): URL {
-  const { provider, url, route } = exchange
-  const path = provider.path?.(exchange, account.forProvider()) ?? url.slice(route.replace(/\/$/, '').length)
+  const { provider, url, prefix } = exchange
+  const path = provider.path?.(exchange, account.forProvider()) ?? url.slice(prefix.replace(/\/$/, '').length)
   if (/^https?:\/\//.test(path)) return new URL(path)
   const base = provider.upstream.replace(/\/$/, '')
   return new URL(path.startsWith('/') || path.startsWith('?') ? base + path : `${base}/${path}`)

@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, RequestHandler } from 'express'
 import type { ResolvedConfig } from '../config/config.js'
-import type { Pool } from '../src/accounts/pool.js'
+import type { Pool } from '../src/pool/pool.js'
 import type { Network } from '../src/network.js'
 import { attempt } from './attempt.js'
 import { authInjection } from './auth-injection.js'

@@ -3,16 +3,14 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
-import type { Conversation, ClientRequest, Provider, Usage } from '../config/provider.js'
 import type { Middleware, RetryPolicy } from '../config/config.js'
+import type { Answer, ClientRequest, Conversation, Provider, Usage } from '../config/provider.js'
 import type { Strategy } from '../config/strategy.js'
 import type { Account } from '../src/accounts/account.js'
-import { admitted } from './guard.js'
+import { decodeBody } from './decode.js'
 import { GatewayFailure } from './gateway-failure.js'
-import { decodeBody } from './decode-body.js'
-import type { AttemptRecord, PickRecord } from './records.js'
-import type { Outcome, Pooled } from './outcome.js'
-import { matchRoute } from './match-route.js'
+import { admitted } from './guard.js'
+import { matchRoute } from './route.js'
 
 /** A route with everything that it names looked up. */
 export interface Route {
@@ -78,7 +76,7 @@ export class Exchange implements ClientRequest {
     request: Pick<IncomingMessage, 'method' | 'headers' | 'socket'>,
     readonly url: string,
     readonly client: string,
-    readonly matched: Route,
+    readonly route: Route,
     readonly snapshot: Snapshot,
     /** Aborts when the client leaves. */
     readonly signal: AbortSignal,
@@ -89,12 +87,12 @@ export class Exchange implements ClientRequest {
     this.path = pathOf(url)
   }
 
-  get route(): string {
-    return this.matched.path
+  get prefix(): string {
+    return this.route.path
   }
 
   get provider(): Provider {
-    return this.matched.provider
+    return this.route.provider
   }
 
   json(): unknown {
@@ -212,4 +210,58 @@ function split(url: string): [path: string, query: string | undefined] {
 export function noRoute(routes: readonly { readonly path: string }[]): GatewayFailure {
   const declared = routes.map(({ path }) => path).join(', ')
   return new GatewayFailure(404, 'no_route', `no route matches this path. Declared: ${declared}`)
+}
+
+/** How the search for an account ended. */
+export type Outcome =
+  | {
+      readonly kind: 'upstream'
+      readonly answer: HeldAnswer
+      readonly account: Account
+      readonly release: () => void
+    }
+  | { readonly kind: 'own'; readonly answer: Answer }
+  /** The client left. */
+  | { readonly kind: 'left' }
+
+/** No search was needed: the answer is made of what many accounts said. */
+export interface Pooled {
+  readonly kind: 'pooled'
+  readonly answer: Answer
+}
+
+/** An upstream's answer of which nothing has reached the client yet. */
+export interface HeldAnswer {
+  readonly status: number
+  readonly response: IncomingMessage
+  /** What has been read of the body so far. */
+  readonly begun: readonly Buffer[]
+  /** Whether the body has ended with it. */
+  readonly ended: boolean
+  /** Gives the answer up; the upstream's connection is closed if it is not at its end. */
+  readonly discard: () => void
+  /** Tells the forwarder that the answer went through to its end. */
+  readonly done: () => void
+  /** Calls back if the upstream breaks off. */
+  readonly onBroken: (listener: () => void) => void
+}
+
+/** What happened with one account; kept for `/metrics` and the log. */
+export interface AttemptRecord {
+  readonly account: string
+  readonly status?: number | undefined
+  readonly outcome: string
+  /** ms since 1970 */
+  readonly startedAt: number
+  readonly durationMs: number
+  /** Whether the request may have reached the upstream. */
+  readonly sent: boolean
+}
+
+/** One choice of an account: who was asked next, who decided that, and why not the others. */
+export interface PickRecord {
+  readonly account: string | undefined
+  /** `owner`, `conversation`, or the strategy's name. */
+  readonly by: string
+  readonly others: readonly { readonly account: string; readonly why: string }[]
 }

@@ -1,5 +1,5 @@
 import type { Exchange } from './exchange.js'
-import type { AttemptRecord, PickRecord } from './records.js'
+import type { AttemptRecord, PickRecord } from './exchange.js'
 
 /** Why a request went where it went. Times are ISO 8601. No secret, no text of a prompt. */
 export interface Explanation {
@@ -48,15 +48,15 @@ export class Explanations {
 }
 
 function explain(exchange: Exchange): Explanation {
-  const { id, method, path, matched, model, conversationKey, picks, servedBy } = exchange
+  const { id, method, path, route, model, conversationKey, picks, servedBy } = exchange
   return {
     id,
     state: 'running',
     at: new Date(exchange.startedAt).toISOString(),
     method,
     path,
-    route: matched.path,
-    provider: matched.providerName,
+    route: route.path,
+    provider: route.providerName,
     model,
     conversation: conversationKey,
     picks,

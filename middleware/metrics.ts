@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'express'
 import type { Usage } from '../config/provider.js'
-import type { Events } from '../src/events.js'
-import type { Metrics } from '../src/metrics.js'
+import type { Events } from '../src/telemetry/events.js'
+import type { Metrics } from '../src/telemetry/metrics.js'
 import type { Ledger } from '../src/usage/ledger.js'
 import { exchangeOf, type Exchange } from './exchange.js'
 import type { Explanations } from './explanation.js'
@@ -43,15 +43,16 @@ export function metrics({ metrics: counters, ledger, events, explanations }: Met
 }
 
 function count(metrics: Metrics, exchange: Exchange, status: number): void {
-  const { route, attempts, servedBy, usage } = exchange
+  const { prefix, attempts, servedBy, usage } = exchange
   const since = (at: number) => (at - exchange.startedAt) / 1000
   metrics.requests.inc({ status })
-  metrics.duration.observe({ route }, since(Date.now()))
-  if (exchange.firstByteAt !== undefined) metrics.firstByte.observe({ route }, since(exchange.firstByteAt))
+  metrics.duration.observe({ route: prefix }, since(Date.now()))
+  if (exchange.firstByteAt !== undefined)
+    metrics.firstByte.observe({ route: prefix }, since(exchange.firstByteAt))
   for (const attempt of attempts)
     metrics.accountRequests.inc({ account: idOf(attempt.account), status: attempt.status ?? 0 })
   if (isPooled(exchange)) return
-  metrics.attempts.observe({ route }, attempts.length)
+  metrics.attempts.observe({ route: prefix }, attempts.length)
   const replays = attempts.slice(0, -1).filter(({ sent }) => sent).length
   if (replays > 0) metrics.replays.inc(replays)
   if (!servedBy || !usage) return
@@ -70,13 +71,13 @@ export function recordTokens(metrics: Metrics, account: string, usage: Usage): v
 const idOf = (key: string): string => key.slice(key.indexOf('/') + 1)
 
 function recordOf(exchange: Exchange, status: number): Parameters<Ledger['record']>[0] {
-  const { matched, servedBy, attempts } = exchange
+  const { route, servedBy, attempts } = exchange
   return {
     id: exchange.id,
     at: exchange.startedAt,
-    provider: matched.providerName,
+    provider: route.providerName,
     account: servedBy?.id ?? idOf(attempts.at(-1)!.account),
-    route: matched.path,
+    route: route.path,
     model: exchange.model,
     conversation: exchange.conversationKey,
     client: exchange.client,

@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { RequestHandler } from 'express'
 import type { Account } from '../src/accounts/account.js'
-import type { Pool } from '../src/accounts/pool.js'
+import type { Pool } from '../src/pool/pool.js'
 import { fit } from '../src/accounts/selection.js'
 import type { AttemptOne } from './attempt.js'
 import { exchangeOf, type Exchange } from './exchange.js'
-import { hold, textOf } from './hold.js'
-import type { HeldAnswer } from './outcome.js'
+import { hold, textOf } from './attempt.js'
+import type { HeldAnswer } from './exchange.js'
 import { Tries } from './tries.js'
 
 /** Codex waits 5 s for its list of models, and does nothing meanwhile. */
@@ -36,7 +36,7 @@ export function pooledAnswer(pool: Pool, attempt: AttemptOne): RequestHandler {
 
 /** The exhausted ones too: what an account may use does not change with how much of it is used. */
 function usable(exchange: Exchange, pool: Pool): Account[] {
-  const all = pool.accounts.of(exchange.matched.providerName)
+  const all = pool.accounts.of(exchange.route.providerName)
   const now = pool.now()
   return fit(all, exchange.provider, exchange).filter((account) => {
     const hindrance = account.unavailable(undefined, now)

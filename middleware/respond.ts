@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RequestHandler } from 'express'
-import type { Pool } from '../src/accounts/pool.js'
+import type { Pool } from '../src/pool/pool.js'
 import { boundKey } from './auth-injection.js'
 import { exchangeOf, type Exchange } from './exchange.js'
-import { send } from './failure.js'
-import type { Outcome } from './outcome.js'
+import { sendJson } from './failure.js'
+import type { Outcome } from './exchange.js'
 import { keysOf } from './stickiness.js'
-import { deliverable } from './response-headers.js'
+import { deliverable } from './headers.js'
 import { usageTap, type Heard } from './usage-tap.js'
 
 /** Writes the chosen answer to the client: status and headers, then the body byte for byte. */
@@ -18,7 +18,7 @@ export function respond(pool: Pool): RequestHandler {
     if (outcome.kind === 'upstream') return deliver(exchange, outcome, response, pool)
     // A large body that nobody took would be read as the next request of this connection.
     if (!request.complete) response.setHeader('connection', 'close')
-    send(response, outcome.answer)
+    sendJson(response, outcome.answer)
   }
 }
 
@@ -40,7 +40,7 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
   }
 
   const { provider } = exchange
-  const silence = silenceLimit(exchange.matched.retry.idleTimeoutMs, () => {
+  const silence = silenceLimit(exchange.route.retry.idleTimeoutMs, () => {
     // A client that does not read holds the upstream back: that silence is its own.
     if (response.writableNeedDrain) silence.heard()
     else answer.discard()
@@ -100,11 +100,11 @@ function learnFromEnd(exchange: Exchange, { account }: FromUpstream, heard: Hear
   const { provider } = exchange
   if (heard.usage !== undefined) {
     exchange.usage ??= provider.usage?.(heard.usage)
-    const aliases = exchange.matched.sticky ? (provider.aliases?.(heard.usage) ?? []) : []
+    const aliases = exchange.route.sticky ? (provider.aliases?.(heard.usage) ?? []) : []
     for (const key of keysOf(exchange, aliases)) pool.pins.set(key, account.key)
   }
   const verdict = heard.failure === undefined ? undefined : provider.classifyEvent?.(heard.failure, exchange)
-  if (typeof verdict === 'object') pool.heed(account, verdict)
+  if (typeof verdict === 'object') pool.applyVerdict(account, verdict)
 }
 
 function rememberBoundHeaders(exchange: Exchange, { answer, account }: FromUpstream, pool: Pool): void {

@@ -1,14 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Account } from '../src/accounts/account.js'
-import type { Pool } from '../src/accounts/pool.js'
 import { available, choose, fit, StrategyFailed } from '../src/accounts/selection.js'
-import type { Exchange } from './exchange.js'
+import type { Pool } from '../src/pool/pool.js'
+import type { Exchange, HeldAnswer, Outcome, PickRecord } from './exchange.js'
+import { finalAnswer } from './failure.js'
 import { GatewayFailure } from './gateway-failure.js'
-import { finalAnswer } from './final-answer.js'
-import type { HeldAnswer, Outcome } from './outcome.js'
-import { passedOver } from './passed-over.js'
-import { homeOf, pin } from './stickiness.js'
 import { Tries } from './tries.js'
+import { homeOf, pin } from './stickiness.js'
 
 /** How often a request that may wait looks whether another one's probe has ended; ms. */
 const PROBE_LOOK_MS = 200
@@ -24,7 +22,7 @@ export class Search {
     private readonly exchange: Exchange,
     private readonly pool: Pool,
   ) {
-    const { providerName, retry } = exchange.matched
+    const { providerName, retry } = exchange.route
     this.#all = pool.accounts.of(providerName)
     this.#fitting = this.#owned(fit(this.#all, exchange.provider, exchange))
     this.#deadline = pool.now() + retry.waitForCooldownMs
@@ -90,14 +88,14 @@ export class Search {
     const home = homeOf(exchange, offered, pool.pins)
     if (home) return home
     try {
-      const account = choose(offered, exchange.matched.strategy, {
+      const account = choose(offered, exchange.route.strategy, {
         conversation: exchange.conversationKey,
         model: exchange.model,
-        route: exchange.route,
+        route: exchange.prefix,
         attempt: tries.accounts.size + 1,
         now,
       })
-      return { account, by: exchange.matched.strategy.name }
+      return { account, by: exchange.route.strategy.name }
     } catch (error) {
       if (error instanceof StrategyFailed) throw strategyFailure(error)
       throw error
@@ -147,4 +145,34 @@ export class Search {
 function strategyFailure(error: StrategyFailed): GatewayFailure {
   const cause = error.cause instanceof Error ? `: ${error.cause.message}` : ''
   return new GatewayFailure(500, 'strategy_failed', `${error.message}${cause}`)
+}
+
+/** What an account was chosen from. */
+export interface Choice {
+  readonly chosen: Account | undefined
+  /** All of the route's provider. */
+  readonly all: readonly Account[]
+  /** Those that could ever serve the request. */
+  readonly fitting: readonly Account[]
+  /** Those that could be asked now. */
+  readonly offered: readonly Account[]
+  readonly tried: ReadonlySet<Account>
+  readonly model: string | undefined
+  readonly now: number
+}
+
+/** Why the others were not asked; for `explain`. */
+export function passedOver(choice: Choice): PickRecord['others'] {
+  return choice.all
+    .filter((account) => account !== choice.chosen)
+    .map((account) => ({ account: account.key, why: whyNot(account, choice) }))
+}
+
+function whyNot(account: Account, { fitting, offered, tried, model, now }: Choice): string {
+  if (offered.includes(account)) return 'not chosen'
+  if (!fitting.includes(account)) return 'not for this request'
+  if (tried.has(account)) return 'tried'
+  const state = account.unavailable(model, now)
+  if (state !== undefined) return state
+  return account.refuses(model, now) ? 'cannot serve this model' : 'held back'
 }

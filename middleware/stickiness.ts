@@ -16,7 +16,7 @@ export function stickiness(): RequestHandler {
 const LONGEST_MODEL = 200
 
 export function identify(exchange: Exchange): void {
-  const { provider, matched } = exchange
+  const { provider, route } = exchange
   const model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
   exchange.model = model !== undefined && model.length <= LONGEST_MODEL ? model : undefined
   const told = provider.conversation?.(exchange)
@@ -25,7 +25,7 @@ export function identify(exchange: Exchange): void {
     const { id, aliases = [] } = exchange.conversation
     const keys = keysOf(exchange, [id, ...aliases])
     exchange.conversationKey = keys[0]
-    if (matched.sticky) exchange.pinKeys = keys
+    if (route.sticky) exchange.pinKeys = keys
   }
   const failure = misread(exchange)
   if (failure) throw failure
@@ -51,8 +51,8 @@ function modelOf(json: unknown): string | undefined {
 }
 
 /** The pins of a conversation's names. */
-export function keysOf({ matched, client }: Exchange, names: readonly string[]): string[] {
-  return names.map((name) => Pins.key('conversation', matched.providerName, client, name))
+export function keysOf({ route, client }: Exchange, names: readonly string[]): string[] {
+  return names.map((name) => Pins.key('conversation', route.providerName, client, name))
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Account } from '../src/accounts/account.js'
-import type { HeldAnswer } from './outcome.js'
+import type { HeldAnswer } from './exchange.js'
 
 /** Why an account may be asked a second time for one request; once for each reason. */
 export type Replay = 'refresh' | 'stale' | 'repair'

@@ -1,23 +1,23 @@
 import { join } from 'node:path'
 import type { Answer, Exhaustion, Provider } from '../config/provider.js'
 import { answer } from './codex/answers.js'
-import { conversation, model } from './codex/conversation.js'
+import { conversation, model } from './codex/requests.js'
 import { authHeaders, inspect } from './codex/credentials.js'
-import { discover } from './codex/discover.js'
+import { discover } from './codex/refresh.js'
 import { login } from './codex/login.js'
-import { mergeModels } from './codex/models.js'
-import { replayable, serves, upstreamPath } from './codex/paths.js'
-import { poolHeaders } from './codex/pool-headers.js'
+import { mergeModels } from './codex/answers.js'
+import { replayable, serves, upstreamPath } from './codex/requests.js'
+import { poolHeaders } from './codex/pool-quota.js'
 import { pollQuota, quotaFromHeaders } from './codex/quota.js'
 import { refresh } from './codex/refresh.js'
 import { codexSocket } from './codex/socket.js'
-import type { Settings } from './codex/settings.js'
+import type { ResolvedCodexSettings } from './codex/credentials.js'
 import { classify, classifyEvent } from './codex/verdict.js'
-import { openAiFailure } from './openai-errors.js'
-import { openAiUsage, openAiUsageMarker } from './openai-usage.js'
+import { openAiFailure } from './openai.js'
+import { openAiUsage, openAiUsageMarker } from './openai.js'
 
 /** Codex CLI over ChatGPT accounts and OpenAI API keys. */
-export function codex(settings: Settings): Provider {
+export function codex(settings: ResolvedCodexSettings): Provider {
   return {
     upstream: settings.responsesBase,
     credentials: '*.json',
@@ -29,7 +29,7 @@ export function codex(settings: Settings): Provider {
     model,
     serves,
     replayable,
-    twins: settings.codexHome === false ? [] : [join(settings.codexHome, 'auth.json')],
+    clientFiles: settings.codexHome === false ? [] : [join(settings.codexHome, 'auth.json')],
     loginFields: ['auth_mode', 'OPENAI_API_KEY', 'tokens', 'last_refresh'],
     refresh: refresh(settings),
     login: login(settings),

@@ -1,13 +1,13 @@
 import type { CustomSettings } from '../config/config.js'
 import type { Provider } from '../config/provider.js'
-import { openAiExhausted, openAiFailure } from './openai-errors.js'
-import { openAiUsage, openAiUsageMarker } from './openai-usage.js'
+import { openAiExhausted, openAiFailure } from './openai.js'
+import { openAiUsage, openAiUsageMarker } from './openai.js'
 import { statusVerdict } from './status-verdict.js'
 
 /** What every provider has that does not say otherwise: most APIs write usage and errors as OpenAI's do. */
 const defaults = {
-  path: ({ url, route }) => {
-    const rest = url.slice(route.replace(/\/$/, '').length)
+  path: ({ url, prefix }) => {
+    const rest = url.slice(prefix.replace(/\/$/, '').length)
     return rest.startsWith('/') ? rest : `/${rest}`
   },
   classify: statusVerdict,

@@ -1,13 +1,18 @@
 import type { GeminiApiKeySettings } from '../config/config.js'
-import type { ClientRequest, Conversation, Credential, Inspection, Provider } from '../config/provider.js'
-import { normalPath, queryOf } from './address.js'
-import { fingerprint } from './fingerprint.js'
-import { classify } from './gemini-api-key/verdict.js'
-import { methodOf, model } from './gemini-api-key/methods.js'
-import { geminiEvent, geminiUsage, geminiUsageMarker } from './gemini-stream.js'
-import { googleExhausted, googleFailure } from './google-answers.js'
-import { fitsHeader, header } from './header.js'
-import { fields, list, text } from './json.js'
+import type {
+  ClientRequest,
+  Conversation,
+  Credential,
+  Inspection,
+  Provider,
+  UpstreamAnswer,
+  Verdict,
+} from '../config/provider.js'
+import { googleExhausted, googleFailure } from './google/answers.js'
+import { googleError, type GoogleError, googleVerdict, nextPacificMidnight } from './google/errors.js'
+import { geminiEvent, geminiUsage, geminiUsageMarker, signatureVerdict } from './google/stream.js'
+import { fields, fitsHeader, header, list, normalPath, queryOf, text } from './reading.js'
+import { fingerprint } from './tokens.js'
 
 /** The Gemini API with API keys. */
 export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 'upstream'>): Provider {
@@ -52,4 +57,50 @@ function conversation(request: ClientRequest): Conversation | undefined {
   const person = header(request.headers, 'x-gemini-api-privileged-user-id')
   const system = body?.systemInstruction ?? body?.system_instruction
   return { id: fingerprint(JSON.stringify([person, system, first])) }
+}
+
+const CALL =
+  /\/(?:models|tunedModels)\/([^/:]+):(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$/
+
+/** The generation method of a request, which may be sent twice; `undefined` for all others. */
+export function methodOf({ path }: ClientRequest): string | undefined {
+  return CALL.exec(normalPath(path))?.[2]
+}
+
+/** This API has the model in the path. */
+export function model({ path }: ClientRequest): string | undefined {
+  return CALL.exec(normalPath(path))?.[1]
+}
+
+/** What is wrong with a key that no other request will get through with either. */
+const DEAD: Readonly<Record<string, string>> = {
+  API_KEY_INVALID: 'the API key is not valid or has expired',
+  API_KEY_SERVICE_BLOCKED: 'the API key is restricted to other APIs',
+  API_KEY_HTTP_REFERRER_BLOCKED: 'the API key is restricted to web pages',
+  API_KEY_IP_ADDRESS_BLOCKED: 'the API key is restricted to other addresses',
+  CONSUMER_SUSPENDED: 'the project of the API key is suspended',
+  SERVICE_DISABLED: 'the Gemini API is not turned on in the project of the API key',
+}
+
+/** Judges an answer of the Gemini API. */
+export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdict {
+  const { status } = answer
+  if (status < 400) return { kind: 'pass' }
+  const asked = model(request)
+  if (status === 400 || status === 403) {
+    const error = googleError(answer.json())
+    const dead = error && whyDead(error)
+    if (dead !== undefined) return { kind: 'needs-login', reason: `${dead}: put a good one into its file` }
+    // Free keys are not served everywhere; a paid one may be.
+    if (status === 400 && /location is not supported/i.test(error?.message ?? ''))
+      return { kind: 'refused', reason: 'location_not_supported', model: asked }
+  }
+  const body = status === 400 ? fields(request.json()) : undefined
+  const repair = signatureVerdict(answer, body?.contents, (contents) => ({ ...body, contents }))
+  return repair ?? googleVerdict(answer, { model: asked, dayEnds: nextPacificMidnight(Date.now()) })
+}
+
+function whyDead({ reason, message }: GoogleError): string | undefined {
+  if (reason !== undefined && reason in DEAD) return DEAD[reason]
+  return /reported as leaked/i.test(message) ? 'the API key was reported as leaked' : undefined
 }

@@ -1,21 +1,21 @@
 import type { Provider } from '../config/provider.js'
-import { normalPath, queryOf } from './address.js'
+import { normalPath, queryOf } from './reading.js'
 import { answer } from './gemini/answers.js'
-import { aliases, conversation, model } from './gemini/conversation.js'
+import { aliases, conversation, model } from './gemini/requests.js'
 import { authHeaders, inspect } from './gemini/credentials.js'
 import { discover } from './gemini/discover.js'
-import { login } from './gemini/login.js'
-import { replayable } from './gemini/methods.js'
-import { rewriteBody } from './gemini/project.js'
+import { login } from './gemini/credentials.js'
+import { replayable } from './gemini/requests.js'
+import { rewriteBody } from './gemini/requests.js'
 import { pollQuota } from './gemini/quota.js'
-import { refresh } from './gemini/refresh.js'
-import type { Settings } from './gemini/settings.js'
+import { refresh } from './gemini/credentials.js'
+import type { ResolvedGeminiSettings } from './gemini/credentials.js'
 import { classify } from './gemini/verdict.js'
-import { geminiEvent, geminiUsage, geminiUsageMarker } from './gemini-stream.js'
-import { googleExhausted, googleFailure } from './google-answers.js'
+import { geminiEvent, geminiUsage, geminiUsageMarker } from './google/stream.js'
+import { googleExhausted, googleFailure } from './google/answers.js'
 
 /** Gemini CLI over Code Assist OAuth accounts. */
-export function gemini(settings: Settings): Provider {
+export function gemini(settings: ResolvedGeminiSettings): Provider {
   return {
     upstream: settings.upstream,
     credentials: 'gemini_*.json',

@@ -1,6 +1,6 @@
 import type { UpstreamAnswer, Verdict } from '../config/provider.js'
-import { header } from './header.js'
-import { retryAfterMs } from './retry-after.js'
+import { header } from './reading.js'
+import { retryAfterMs } from './reading.js'
 
 /** Judges an answer by its status alone, as RFC 9110 means it. */
 export function statusVerdict(answer: UpstreamAnswer): Verdict {

@@ -1,19 +1,18 @@
 import type { UserConfig } from '../config/config.js'
 import type { Environment, Flags } from '../config/index.js'
-import { openAdminToken } from './admin/token.js'
-import { Events } from './events.js'
+import { AccountStore } from './accounts/account-store.js'
+import { openAdminToken } from './admin/access.js'
 import { Gateway } from './gateway.js'
-import { Health } from './health.js'
-import { logEvents } from './log-events.js'
-import { openLog } from './log.js'
-import { Memory } from './memory.js'
-import { Metrics } from './metrics.js'
 import { Network } from './network.js'
-import { assemblePool } from './pool-assembly.js'
-import { PoolFiles } from './pool-files.js'
-import { PoolNews } from './pool-news.js'
+import { assemblePool } from './pool/assemble.js'
+import { PoolFiles } from './pool/pool-files.js'
 import { CurrentSettings } from './settings.js'
-import { openStores } from './stores.js'
+import { openStores } from './usage/stores.js'
+import { Events } from './telemetry/events.js'
+import { Health } from './telemetry/health.js'
+import { logEvents, PoolNews } from './telemetry/log-events.js'
+import { openLog } from './telemetry/log.js'
+import { Metrics } from './telemetry/metrics.js'
 
 export interface GatewayOptions {
   /** The path under which the host app mounts `middleware`; `upgrade` leaves other paths alone. @default '' (the root) */
@@ -41,8 +40,8 @@ export async function createGateway(
   const now = Date.now
   const settings = await CurrentSettings.open({ config, cwd, env, flags })
   const log = openLog(settings.config.log)
-  const stores = await openStores(settings.config, log, now)
-  const memory = new Memory(stores.state)
+  const stores = await openStores(settings.config, (message) => log.warn(message), now)
+  const memory = new AccountStore(stores.state)
   const network = new Network()
   const events = new Events()
   const closing = new AbortController()

@@ -1,18 +1,22 @@
-import type { ResolvedConfig } from '../config/config.js'
-import { ConfigError } from '../config/index.js'
-import type { Provider } from '../config/provider.js'
+import type { ResolvedConfig, UserConfig } from '../config/config.js'
+import {
+  ConfigError,
+  CredentialRejected,
+  defineConfig,
+  type Environment,
+  type Flags,
+  loadConfig,
+  resolveConfig,
+} from '../config/index.js'
 import type { Strategy } from '../config/strategy.js'
 import type { Snapshot } from '../middleware/exchange.js'
 import { createProvider } from '../providers/index.js'
-import { readConfig, type ConfigSource } from './config-source.js'
-import { builtinStrategies } from './strategies/index.js'
-import { tolerant } from './tolerant-provider.js'
+import { tolerant } from '../providers/tolerant.js'
+import { builtinStrategies } from './accounts/strategies.js'
+import type { PoolSettings } from './pool/pool.js'
 
 /** Everything that comes with a config and goes with it. What must outlive a reload is kept elsewhere. */
-export interface Settings extends Snapshot {
-  readonly config: ResolvedConfig
-  readonly providers: ReadonlyMap<string, Provider>
-}
+export interface Settings extends Snapshot, PoolSettings {}
 
 /** The settings in force. */
 export class CurrentSettings {
@@ -88,3 +92,26 @@ export function settingsOf(
   const { use, maxReplayBytes, maxBodyBytes } = config
   return { config, providers, routes, use, maxReplayBytes, maxBodyBytes }
 }
+
+/** Where a configuration comes from, so that it can be read again. */
+export interface ConfigSource {
+  /** A file's path, an object, or `undefined` to look for a file in `cwd`. */
+  readonly config?: string | UserConfig | undefined
+  readonly cwd: string
+  readonly env: Environment
+  readonly flags: Flags
+}
+
+/**
+ * What a config file gets for `import … from 'codex-pool'`: the running module's own, so that the file needs no
+ * `node_modules` beside it, and an error that it throws is an instance of the class that the gateway looks for.
+ */
+const forConfigFiles = { ConfigError, CredentialRejected, defineConfig }
+
+/** @throws {ConfigError} with every problem at once */
+export async function readConfig({ config, cwd, env, flags }: ConfigSource): Promise<ResolvedConfig> {
+  if (typeof config === 'object') return resolveConfig(config, { cwd, env, flags })
+  return loadConfig({ file: config, cwd, env, flags, ownModules: { 'codex-pool': forConfigFiles } })
+}
+
+export { ConfigError }

@@ -1,6 +1,6 @@
 import type { Usage } from '../../config/provider.js'
 import type { Account } from '../../src/accounts/account.js'
-import type { Pool } from '../../src/accounts/pool.js'
+import type { Pool } from '../../src/pool/pool.js'
 import type { Exchange } from '../exchange.js'
 import { recordTokens, type MetricsOptions } from '../metrics.js'
 
@@ -39,14 +39,14 @@ export class Turn {
     this.#release()
     if (!this.told.counts) return
     const { exchange, account, metrics, ledger, number } = this.to
-    const { matched, client, conversationKey } = exchange
+    const { route, client, conversationKey } = exchange
     if (usage) recordTokens(metrics, account.id, usage)
     ledger.record({
       id: `${exchange.id}-${number}`,
       at: this.#startedAt,
-      provider: matched.providerName,
+      provider: route.providerName,
       account: account.id,
-      route: matched.path,
+      route: route.path,
       model: this.model,
       conversation: conversationKey,
       client,

@@ -1,23 +1,21 @@
-import type { IncomingMessage } from 'node:http'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { ResolvedConfig } from '../../config/config.js'
-import type { Pool } from '../../src/accounts/pool.js'
+import type { Answer } from '../../config/provider.js'
 import type { Network } from '../../src/network.js'
+import type { Pool } from '../../src/pool/pool.js'
 import { attempt } from '../attempt.js'
 import { authInjection } from '../auth-injection.js'
-import { openExchange, type Exchange, type Snapshot } from '../exchange.js'
+import { type Exchange, type HeldAnswer, openExchange, type Outcome, type Snapshot } from '../exchange.js'
 import { failureAnswer } from '../failure.js'
 import { GatewayFailure } from '../gateway-failure.js'
 import { refusal } from '../guard.js'
+import { deliverable } from '../headers.js'
 import type { MetricsOptions } from '../metrics.js'
-import type { Outcome } from '../outcome.js'
-import { deliverable } from '../response-headers.js'
 import { failover } from '../retry.js'
 import { identify } from '../stickiness.js'
-import { listenEarly } from './early.js'
-import { relay } from './relay.js'
-import { sendAnswer, sendUpstreamAnswer } from './refuse.js'
-import { accept, dial, isHandshake, socketOf, type WebSocket } from './sockets.js'
+import { accept, dial, isHandshake, relay, socketOf, type WebSocket } from './sockets.js'
 import { Turn } from './turn.js'
 import { SocketWatch } from './watch.js'
 
@@ -76,8 +74,8 @@ export class WebSockets {
     socket: Socket,
     takeHead: () => Buffer,
   ): Promise<number> {
-    const { matched, provider } = exchange
-    const served = matched.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
+    const { route, provider } = exchange
+    const served = route.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
     if (!served || this.#draining) throw UPGRADE_NOT_SERVED
     identify(exchange)
     const outcome = await this.#search(exchange)
@@ -171,4 +169,54 @@ export class WebSockets {
   get size(): number {
     return this.#open.size
   }
+}
+
+/**
+ * Reads on while an account is searched: after an upgrade nobody reads the client's socket, so a client that leaves
+ * would not be noticed. `taken` gives back what came early, and stops.
+ */
+export function listenEarly(socket: Socket, head: Buffer): { gone: AbortSignal; taken: () => Buffer } {
+  const gone = new AbortController()
+  const early: Buffer[] = [head]
+  const onReadable = () => {
+    for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null)
+      early.push(chunk)
+  }
+  const onEnd = () => socket.destroy()
+  const onClose = () => gone.abort()
+  socket.on('readable', onReadable).once('end', onEnd).once('close', onClose)
+  return {
+    gone: gone.signal,
+    taken: () => {
+      socket.off('readable', onReadable).off('end', onEnd).off('close', onClose)
+      return Buffer.concat(early)
+    },
+  }
+}
+
+/** Answers a handshake with plain HTTP and closes the connection. */
+export function sendAnswer(socket: Duplex, { status, headers = {}, body }: Answer): void {
+  const bytes = Buffer.from(body === undefined ? '' : JSON.stringify(body))
+  write(socket, status, { ...headers, 'content-type': 'application/json' }, bytes)
+}
+
+/** Same, with an upstream's refusal of the request itself. */
+export function sendUpstreamAnswer(socket: Duplex, answer: HeldAnswer): void {
+  const type = answer.response.headers['content-type']
+  const encoding = answer.response.headers['content-encoding']
+  const headers = { ...(type && { 'content-type': type }), ...(encoding && { 'content-encoding': encoding }) }
+  answer.discard()
+  write(socket, answer.status, headers, Buffer.concat(answer.begun))
+}
+
+function write(
+  socket: Duplex,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: Buffer,
+): void {
+  if (socket.destroyed) return
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\n${lines.join('')}`
+  socket.end(Buffer.concat([Buffer.from(`${head}content-length: ${body.length}\r\n\r\n`), body]))
 }

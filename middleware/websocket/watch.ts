@@ -1,9 +1,9 @@
 import type { ClientRequest, SocketProtocol, Verdict } from '../../config/provider.js'
 import type { Account } from '../../src/accounts/account.js'
-import type { Pool } from '../../src/accounts/pool.js'
+import { available, fit } from '../../src/accounts/selection.js'
+import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
 import type { Exchange } from '../exchange.js'
-import { instead } from './instead.js'
 import type { Turn } from './turn.js'
 
 export interface WatchParts {
@@ -68,7 +68,8 @@ export class SocketWatch {
     const verdict = this.#judge(message)
     if (verdict?.kind === 'repair' && this.#askAgain(verdict.body)) return undefined
     const { exchange, account, pool } = this.parts
-    const other = verdict && instead(protocol, verdict, { exchange, account, pool, model: turn?.model })
+    const other =
+      verdict && replacementMessage(protocol, verdict, { exchange, account, pool, model: turn?.model })
     if (protocol.ends(message)) this.#endTurn(message)
     if (other?.comesAgain) this.parts.onMoved()
     if (other) return JSON.stringify(other.message)
@@ -100,13 +101,13 @@ export class SocketWatch {
 
   /** The message that is being answered, in the form of a request. */
   #asRequest(): ClientRequest {
-    const { method, url, path, route, headers, client } = this.parts.exchange
-    return { method, url, path, route, headers, client, json: () => this.#asked }
+    const { method, url, path, prefix, headers, client } = this.parts.exchange
+    return { method, url, path, prefix, headers, client, json: () => this.#asked }
   }
 
   /** Without what only another account can read; once. */
   #askAgain(repaired: unknown): boolean {
-    if (this.#asked === undefined || this.parts.exchange.matched.retry.attempts === 1) return false
+    if (this.#asked === undefined || this.parts.exchange.route.retry.attempts === 1) return false
     this.#asked = undefined
     this.parts.ask(JSON.stringify(repaired))
     return true
@@ -117,7 +118,7 @@ export class SocketWatch {
     // The handshake's headers name the model of its time, and the client may have changed it since.
     const model = this.#turn?.model
     const renamed = verdict.kind === 'refused' && verdict.model !== undefined && model !== undefined
-    pool.heed(account, renamed ? { ...verdict, model } : verdict)
+    pool.applyVerdict(account, renamed ? { ...verdict, model } : verdict)
   }
 
   #endTurn(message: unknown): void {
@@ -149,4 +150,42 @@ function parsed(data: Buffer): unknown {
 /** The type stands first; to look for it further on would be to read the whole of a large message. */
 function typeOf(data: Buffer): string {
   return /"type"\s*:\s*"([^"]+)"/.exec(data.toString('latin1', 0, 256))?.[1] ?? ''
+}
+
+export interface Refused {
+  readonly exchange: Exchange
+  readonly account: Account
+  readonly pool: Pool
+  /** Of the response that was refused. */
+  readonly model: string | undefined
+}
+
+/** What the client gets in place of an account's refusal; `undefined`: the refusal itself. */
+export type Replacement = { readonly message: unknown; readonly comesAgain: boolean } | undefined
+
+/**
+ * Over HTTP another account would be asked now. Here the client has to send everything once more, and is told what
+ * makes it do so by itself, also after output: then it throws away what it has got. Whoever can serve it by then is
+ * found by its next handshake, which also has the words for a pool that only rests.
+ */
+export function replacementMessage(
+  protocol: SocketProtocol,
+  { kind }: Verdict,
+  refused: Refused,
+): Replacement {
+  const { exchange, account, pool, model } = refused
+  if (kind === 'pass' || kind === 'unavailable' || kind === 'repair') return undefined
+  if (exchange.route.retry.attempts === 1) return undefined
+  const now = pool.now()
+  const fitting = fit(pool.accounts.of(account.provider), exchange.provider, exchange)
+  const again: Replacement = { message: protocol.reconnect, comesAgain: true }
+  if (kind === 'refused') {
+    const others = available(fitting, new Set([account]), model, now)
+    return others.some((other) => !other.refuses(model, now)) ? again : undefined
+  }
+  const usable = fitting.filter((one) => !one.loginNeeded && !one.disabled)
+  if (usable.length === 0 || !usable.every((one) => one.state(now, model) === 'exhausted')) return again
+  const resets = usable.flatMap((one) => one.resetsAt(now, model) ?? [])
+  const resetsAt = resets.length > 0 ? Math.min(...resets) : undefined
+  return { message: protocol.exhausted({ resetsAt, plan: account.plan, model }), comesAgain: false }
 }

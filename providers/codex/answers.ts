@@ -1,15 +1,15 @@
 import type { Answer, ClientRequest, PoolAccount, Provider } from '../../config/provider.js'
-import { header } from '../header.js'
-import { openAiFailure } from '../openai-errors.js'
-import { placeOf, type Place } from './paths.js'
-import type { Settings } from './settings.js'
-import { usageAnswer } from './usage-answer.js'
+import { openAiFailure } from '../openai.js'
+import { fields, header, objects } from '../reading.js'
+import type { ResolvedCodexSettings } from './credentials.js'
+import { usageAnswer } from './pool-quota.js'
+import { type Place, placeOf } from './requests.js'
 
 /** What Codex itself asks of the ChatGPT backend: the model API is an area of its own. */
 const FAMILIES = ['wham', 'ps']
 
 /** What the gateway answers in the pool's name, and what it lets nobody reach. */
-export function answer({ allow }: Settings): NonNullable<Provider['answer']> {
+export function answer({ allow }: ResolvedCodexSettings): NonNullable<Provider['answer']> {
   const families = [...FAMILIES, ...allow.map((family) => family.replace(/^\/+|\/+$/g, ''))]
   return function answer(request, { accounts, now }) {
     if (request.path === '/oauth/token' && request.method === 'POST') return keepYourLogin
@@ -69,4 +69,27 @@ function foreignFamily(rest: string): Answer {
       : `/backend-api/${family} is not one of the paths that Codex uses, so it is not passed on to an account. ` +
         `To allow it, add '${family}/' to providers.codex.allow.`
   return openAiFailure({ status: 403, code: 'path_not_allowed', message })
+}
+
+/** `GET /models`: what one account of the pool may use, the pool may use. */
+export const mergeModels: NonNullable<Provider['merge']> = ({ method, path }) => {
+  const { area, rest } = placeOf(path)
+  return method === 'GET' && area === 'responses' && rest === '/models' ? union : undefined
+}
+
+/**
+ * The longest list in its order, and behind it what only others have. API keys list models in another form, which says
+ * nothing to Codex. An empty list stands for the one that Codex came with, and so for everything.
+ */
+function union(answers: readonly unknown[]): unknown {
+  const lists = answers.flatMap((answer) => {
+    const catalogue = fields(answer)
+    return Array.isArray(catalogue?.models) ? [{ ...catalogue, models: objects(catalogue.models) }] : []
+  })
+  const [longest, ...others] = lists.sort((a, b) => b.models.length - a.models.length)
+  if (!longest || others.at(-1)?.models.length === 0) return others.at(-1) ?? longest
+  const bySlug = new Map(longest.models.map((model) => [model.slug, model]))
+  for (const model of others.flatMap(({ models }) => models))
+    if (!bySlug.has(model.slug)) bySlug.set(model.slug, model)
+  return { ...longest, models: [...bySlug.values()] }
 }

@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Credits, Provider, Quota, QuotaWindow } from '../../config/provider.js'
-import { join } from '../address.js'
-import { header } from '../header.js'
-import { fields, number, parseJson, text, type Fields } from '../json.js'
+import { join } from '../reading.js'
+import { header } from '../reading.js'
+import { fields, number, parseJson, text, type Fields } from '../reading.js'
 import { authHeaders, isApiKey } from './credentials.js'
-import type { Settings } from './settings.js'
+import type { ResolvedCodexSettings } from './credentials.js'
 
 /** By position, as upstream: `primary` may be the 5-hour window or, where there is none, the 7-day one. */
 export const NAMES = ['primary', 'secondary'] as const
@@ -51,7 +51,7 @@ export function resetAt(at: number | undefined, after: number | undefined, now: 
 }
 
 /** Asks `wham/usage`, which only ChatGPT logins have. */
-export function pollQuota({ whamBase }: Settings): NonNullable<Provider['pollQuota']> {
+export function pollQuota({ whamBase }: ResolvedCodexSettings): NonNullable<Provider['pollQuota']> {
   return async function pollQuota({ credential, facts }, { fetch, signal }) {
     if (isApiKey(credential)) return undefined
     const sent = Object.entries(authHeaders(credential, facts)).filter(

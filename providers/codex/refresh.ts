@@ -1,11 +1,7 @@
-import type { Credential, Provider } from '../../config/provider.js'
-import { join } from '../address.js'
-import { fields, text, type Fields } from '../json.js'
-import { jwtExpiry } from '../jwt.js'
-import { callTokenEndpoint } from '../token-endpoint.js'
-import { CLIENT_ID } from './client.js'
-import { readAuth } from './credentials.js'
-import type { Settings } from './settings.js'
+import { type Credential, CredentialRejected, type Provider } from '../../config/provider.js'
+import { fields, type Fields, join, parseJson, text } from '../reading.js'
+import { callTokenEndpoint, jwtExpiry } from '../tokens.js'
+import { authHeaders, readAuth, type ResolvedCodexSettings } from './credentials.js'
 
 const SPOKEN: Readonly<Record<string, string>> = {
   refresh_token_expired: 'the refresh token has expired',
@@ -26,7 +22,7 @@ function explain(code: string): string {
 }
 
 /** Renews a ChatGPT login with the very request that Codex makes. */
-export function refresh({ refreshBase }: Settings): NonNullable<Provider['refresh']> {
+export function refresh({ refreshBase }: ResolvedCodexSettings): NonNullable<Provider['refresh']> {
   return async function refresh(credential, context) {
     const auth = readAuth(credential)
     if (auth?.kind !== 'chatgpt' || auth.refreshToken === undefined)
@@ -70,4 +66,31 @@ function reasonFor({ last_refresh }: Credential, accessToken: string): string {
   if (expiresAt !== undefined && expiresAt - Date.now() < SOON_MS) return 'proactive_expiry'
   const age = Date.now() - Date.parse(String(last_refresh))
   return expiresAt === undefined && age > OLD_MS ? 'scheduled' : 'unauthorized_recovery'
+}
+
+/** Public in the source of Codex CLI: the OAuth client that its logins belong to. */
+export const CLIENT_ID = 'app_EMoamEEZ73f0CkXaXp7hrann'
+
+/** Whose a personal access token is: unlike a login, it does not say so itself. Codex asks the same way. */
+export function discover({
+  refreshBase,
+}: Pick<ResolvedCodexSettings, 'refreshBase'>): NonNullable<Provider['discover']> {
+  return async function discover({ credential }, { fetch, signal }) {
+    const kind = readAuth(credential)?.kind ?? 'unknown'
+    // Something has to be known, or it would be asked for again with every request.
+    if (kind !== 'access-token') return { kind }
+    const { authorization = '' } = authHeaders(credential)
+    const headers = { authorization, accept: 'application/json', 'user-agent': 'codex-pool' }
+    const url = join(refreshBase, '/api/accounts/v1/user-auth-credential/whoami')
+    const response = await fetch(url, { headers, signal, redirect: 'manual' })
+    const answer = fields(parseJson(await response.text()))
+    if (response.status === 401)
+      throw new CredentialRejected(
+        'access_token_refused',
+        'the personal access token was refused: make a new one',
+      )
+    const accountId = text(answer?.chatgpt_account_id)
+    if (!response.ok || accountId === undefined) throw new Error(`whoami answered ${response.status}`)
+    return { kind, accountId, ...(answer?.chatgpt_account_is_fedramp === true && { fedramp: 'true' }) }
+  }
 }

@@ -1,7 +1,7 @@
 import type { Exhaustion, PoolAccount, Quota, SocketProtocol } from '../../config/provider.js'
-import { fields, number, text, type Fields } from '../json.js'
-import { placeOf } from './paths.js'
-import { members, poolCredits, poolWindows, type UsageWindow } from './pool-usage.js'
+import { fields, number, text, type Fields } from '../reading.js'
+import { placeOf } from './requests.js'
+import { members, poolCredits, poolWindows, type UsageWindow } from './pool-quota.js'
 import { NAMES, quotaWindow, resetAt } from './quota.js'
 
 const TURN_STATE = 'x-codex-turn-state'

@@ -1,13 +1,9 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
-import { waitInMessage } from '../duration.js'
-import { header } from '../header.js'
-import { fields, number } from '../json.js'
-import { isOneOf, openAiError, type OpenAiError } from '../openai-errors.js'
-import { retryAfterMs } from '../retry-after.js'
+import { isOneOf, openAiError, type OpenAiError } from '../openai.js'
+import { fields, header, list, number, retryAfterMs, waitInMessage } from '../reading.js'
 import { isPage, statusVerdict } from '../status-verdict.js'
-import { model } from './conversation.js'
 import { quotaFromHeaders } from './quota.js'
-import { foreignReasoning, withoutReasoning } from './repair.js'
+import { model } from './requests.js'
 
 const USED_UP = new Set([
   'usage_limit_reached',
@@ -128,4 +124,31 @@ function eventVerdict(payload: unknown, request: ClientRequest | undefined, stat
   if (status === 401) return { kind: 'unauthorized', reason }
   if (request && (status === 400 || status === 404)) return modelVerdict(error, request)
   return status !== undefined && status >= 500 ? { kind: 'unavailable', reason } : { kind: 'pass' }
+}
+
+/** "The encrypted content gAAA… could not be verified", and the like. */
+const UNREADABLE =
+  /encrypted[ _]content.*(could not be|cannot be|failed to be|is not|not) (verified|decrypted|valid)/i
+
+/** Whether the upstream cannot read reasoning that another account wrote. */
+export function foreignReasoning({ code, type, message }: OpenAiError): boolean {
+  return (
+    code === 'invalid_encrypted_content' ||
+    type === 'invalid_encrypted_content' ||
+    UNREADABLE.test(message ?? '')
+  )
+}
+
+/** The request without encrypted reasoning; `undefined` if there is none in it. What the model said stays. */
+export function withoutReasoning(payload: unknown): object | undefined {
+  const body = fields(payload)
+  const input = list(body?.input)
+  const kept = input.flatMap((item) => {
+    const { encrypted_content, ...rest } = fields(item) ?? {}
+    if (encrypted_content === undefined || encrypted_content === null) return [item]
+    // An item of reasoning is nothing without its content; others keep what they have besides.
+    return rest.type === 'reasoning' ? [] : [rest]
+  })
+  const changed = kept.length !== input.length || kept.some((item, index) => item !== input[index])
+  return body && changed ? { ...body, input: kept } : undefined
 }

@@ -1,6 +1,6 @@
 import type { Answer, PoolAccount, Provider, QuotaWindow } from '../../config/provider.js'
-import { methodOf } from './methods.js'
-import { POOL_PROJECT } from './project.js'
+import { methodOf } from './requests.js'
+import { POOL_PROJECT } from './requests.js'
 
 /** What the gateway answers in the pool's name. */
 export const answer: NonNullable<Provider['answer']> = function answer(request, { accounts, now }) {

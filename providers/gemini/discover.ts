@@ -1,9 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Provider } from '../../config/provider.js'
-import { fields, objects, text, type Fields } from '../json.js'
-import { codeAssist, CodeAssistRefusal, type CodeAssist } from './code-assist.js'
-import { ineligible, ineligibleReasons, projectNeeded, validationNeeded } from './ineligible.js'
-import type { Settings } from './settings.js'
+import {
+  type CallContext,
+  type Credential,
+  CredentialRejected,
+  type Provider,
+} from '../../config/provider.js'
+import { googleError, type GoogleError } from '../google/errors.js'
+import { fields, type Fields, join, objects, parseJson, text } from '../reading.js'
+import { authHeaders, type ResolvedGeminiSettings } from './credentials.js'
 
 const METADATA = { ideType: 'IDE_UNSPECIFIED', platform: 'PLATFORM_UNSPECIFIED', pluginType: 'GEMINI' }
 /** As often as the Gemini CLI asks. */
@@ -15,7 +19,7 @@ const POLL_MS = 5_000
  * an account that Code Assist does not serve.
  */
 export function discover(
-  { upstream }: Settings,
+  { upstream }: ResolvedGeminiSettings,
   pollMs: number = POLL_MS,
 ): NonNullable<Provider['discover']> {
   return async function discover({ credential }, context) {
@@ -78,4 +82,71 @@ async function setUp(call: CodeAssist, body: object, pause: () => Promise<unknow
 /** `"project"` or `{ "id": "project" }`. */
 function projectIn(value: unknown): string | undefined {
   return text(value) ?? text(fields(value)?.id)
+}
+
+/** A refusal of a call that the gateway made itself. */
+export class CodeAssistRefusal extends Error {
+  constructor(
+    method: string,
+    readonly status: number,
+    readonly error: GoogleError | undefined,
+  ) {
+    super(`${method} answered ${status}${error?.reason === undefined ? '' : ` (${error.reason})`}`)
+    this.name = 'CodeAssistRefusal'
+  }
+}
+
+export type CodeAssist = (method: string, body?: object) => Promise<Fields>
+
+/** Calls Code Assist in an account's name: POST with a body, else GET. */
+export function codeAssist(
+  upstream: string,
+  credential: Credential,
+  { fetch, signal }: CallContext,
+): CodeAssist {
+  return async function codeAssist(method, body) {
+    const headers = {
+      ...authHeaders(credential),
+      'content-type': 'application/json',
+      'user-agent': 'codex-pool',
+    }
+    const post = body === undefined ? { method: 'GET' } : { method: 'POST', body: JSON.stringify(body) }
+    const url = join(upstream, `/v1internal${method}`)
+    const response = await fetch(url, { ...post, headers, signal, redirect: 'manual' })
+    const answer = parseJson(await response.text())
+    if (response.ok) return fields(answer) ?? {}
+    throw new CodeAssistRefusal(method, response.status, googleError(answer))
+  }
+}
+
+const WAY_OUT =
+  'What works: an API key (a file gemini_NAME.json with {"api_key": "…"} and Gemini CLI in API-key mode), or an ' +
+  'account with a Gemini Code Assist Standard or Enterprise licence'
+
+/** Google does not serve this account: since June 2026 that is so for most personal ones. */
+export function ineligible(reasons: readonly string[]): CredentialRejected {
+  const said = reasons.length === 0 ? '' : ` ("${reasons.join(', ').slice(0, 300)}")`
+  const message = `Google does not serve Gemini Code Assist to this account${said}. ${WAY_OUT}`
+  return new CredentialRejected('ineligible_tier', message)
+}
+
+/** Google's reasons in the answer of `loadCodeAssist`. */
+export function ineligibleReasons(loaded: Fields): string[] {
+  return objects(loaded.ineligibleTiers).flatMap(({ reasonMessage }) => text(reasonMessage) ?? [])
+}
+
+/** The person must prove something to Google in a browser first. */
+export function validationNeeded(link: string | undefined): CredentialRejected {
+  const where =
+    link === undefined ? 'start Gemini CLI with this account and follow its dialog' : `open ${link}`
+  const message = `Google wants this account verified: ${where}, then copy its oauth_creds.json here again`
+  return new CredentialRejected('validation_required', message)
+}
+
+/** A licence of a company belongs to a project, which only the person knows. */
+export function projectNeeded(): CredentialRejected {
+  const message =
+    'this account needs a Google Cloud project: add "project_id": "…" to its file, with the value that Gemini CLI ' +
+    'has in GOOGLE_CLOUD_PROJECT'
+  return new CredentialRejected('project_required', message)
 }

@@ -1,10 +1,10 @@
 import type { Provider, Quota, QuotaWindow } from '../../config/provider.js'
-import { fields, number, objects, text } from '../json.js'
-import { codeAssist } from './code-assist.js'
-import type { Settings } from './settings.js'
+import { fields, number, objects, text } from '../reading.js'
+import { codeAssist } from './discover.js'
+import type { ResolvedGeminiSettings } from './credentials.js'
 
 /** Asks `retrieveUserQuota`, which knows one bucket per model. */
-export function pollQuota({ upstream }: Settings): NonNullable<Provider['pollQuota']> {
+export function pollQuota({ upstream }: ResolvedGeminiSettings): NonNullable<Provider['pollQuota']> {
   return async function pollQuota({ credential, facts }, context) {
     const { project } = facts
     if (project === undefined) return undefined

@@ -1,10 +1,10 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
-import { googleError, type GoogleError } from '../google-errors.js'
-import { googleVerdict } from '../google-verdict.js'
-import { fields, text } from '../json.js'
-import { signatureVerdict } from '../thought-signature.js'
-import { model } from './conversation.js'
-import { ineligible, validationNeeded } from './ineligible.js'
+import { googleError, type GoogleError } from '../google/errors.js'
+import { googleVerdict } from '../google/errors.js'
+import { fields, text } from '../reading.js'
+import { signatureVerdict } from '../google/stream.js'
+import { model } from './requests.js'
+import { ineligible, validationNeeded } from './discover.js'
 
 /** "You do not have a valid license of this product. … (#3501)", and how the retired client is told. */
 const NOT_SERVED = /valid licen[cs]e|#3501|client is no longer supported/i

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
 import Table from 'cli-table3'
 import type { Flags } from '../../config/index.js'
-import type { AccountReport } from '../admin/account-report.js'
-import { readConfig } from '../config-source.js'
+import type { AccountReport } from '../admin/reports.js'
+import { readConfig } from '../settings.js'
 import { createGateway } from '../create-gateway.js'
 import { adminCall, nobodyAt } from './admin-call.js'
-import { sourceOf, type CommonOptions } from './options.js'
-import { print } from './print.js'
+import { sourceOf, type CommonOptions } from './pool-folder.js'
+import { print } from './output.js'
 
 interface Listing {
   readonly accounts: readonly AccountReport[]

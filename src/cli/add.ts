@@ -1,13 +1,13 @@
 import { realpath } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import type { Account } from '../accounts/account.js'
-import { readCredential } from '../accounts/credential-file.js'
-import { accountOf, recognise, type Newcomer } from '../accounts/newcomer.js'
-import { joinPool, shortName, whoIs } from './join-pool.js'
+import { readCredential } from '../credentials/credential-file.js'
+import { accountOf, recognise, type Newcomer } from './newcomer.js'
+import { joinPool, shortName, whoIs } from './newcomer.js'
 import { readPoolFolder, type PoolFolder } from './pool-folder.js'
-import { refusal } from './refusal.js'
-import type { CommonOptions } from './options.js'
-import { print } from './print.js'
+import { refusal } from './output.js'
+import type { CommonOptions } from './pool-folder.js'
+import { print } from './output.js'
 
 export interface AddOptions {
   /** Id of the account whose login is replaced. */
@@ -60,7 +60,7 @@ function sharedLogin(
   const definition = providers.get(provider)!
   if (!definition.login?.singleUse || !inspection.refreshable) return undefined
   const own = `codex-pool login ${provider}`
-  if (definition.twins?.includes(file))
+  if (definition.clientFiles?.includes(file))
     return (
       `The client itself still uses this login. On this machine the gateway keeps both copies together.\n` +
       `Anywhere else it cannot, and the refresh token works only once: there, give the pool its own login (${own}).`

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import type { ResolvedConfig } from '../../config/config.js'
 import { localAddress } from '../../config/index.js'
-import { adminTokenFile } from '../admin/token.js'
-import type { HealthReport } from '../health.js'
+import { adminTokenFile } from '../admin/access.js'
+import type { ReloadReport } from '../admin/reports.js'
+import type { HealthReport } from '../telemetry/health.js'
 
 const TIMEOUT_MS = 5_000
 
@@ -50,4 +51,16 @@ interface Refusal {
   readonly error?: { readonly message?: string; readonly code?: string }
   /** Of a reload that has kept the running configuration. */
   readonly configProblem?: string
+}
+
+/** Has the running gateway read the pool again, and says what came of it. The files are in place either way. */
+export async function tellGateway(config: ResolvedConfig): Promise<string> {
+  try {
+    const told = await adminCall<ReloadReport>(config, 'POST', '/admin/reload')
+    if (!told) return `${nobodyAt(config)}; the next one to start reads the pool anew.`
+    if (told.poolDir === config.poolDir) return 'The running gateway knows.'
+    return `The gateway on ${config.listen.host}:${config.listen.port} serves another pool: ${told.poolDir}. Name it with --pool-dir, or run this in its folder.`
+  } catch (error) {
+    return `The running gateway could not be told (${(error as Error).message}): restart it.`
+  }
 }

@@ -3,13 +3,14 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createGateway } from '../create-gateway.js'
-import { startSimulator } from '../simulator/index.js'
+import type { Gateway } from '../gateway.js'
+import { type Simulator, startSimulator } from '../simulator/index.js'
+import type { AttemptEvent } from '../telemetry/events.js'
 import { tableOf } from './accounts.js'
 import { clientLines } from './clients.js'
-import { demoTraffic } from './demo-traffic.js'
+import { print } from './output.js'
+import type { CommonOptions } from './pool-folder.js'
 import { listen } from './serve.js'
-import type { CommonOptions } from './options.js'
-import { print } from './print.js'
 
 /** `codex-pool --demo`: the gateway on the simulator, with made-up accounts, so that the main job can be seen. */
 export async function demo(options: CommonOptions): Promise<void> {
@@ -39,4 +40,67 @@ export async function demo(options: CommonOptions): Promise<void> {
   print(
     'With your own accounts: stop it (Ctrl-C), copy your auth.json files into ./pool, and run codex-pool.',
   )
+}
+
+/** Conversations of both clients, one of which meets a limit on the way; each attempt is shown as it happens. */
+export async function demoTraffic(url: string, gateway: Gateway, simulator: Simulator): Promise<void> {
+  print('\nFour conversations of three turns; in the second turn one account reaches its limit:\n')
+  let asked = ''
+  const show = ({ account, status, outcome }: AttemptEvent) => {
+    asked = account.split('/')[1]!
+    print(`    ${account.padEnd(20)} ${status ?? '-'}  ${outcome}`)
+  }
+  const servedBy = new Map<string, string>()
+  gateway.on('attempt', show)
+  for (let turn = 1; turn <= 3; turn++) {
+    for (const { name, ask } of conversations) {
+      if (turn === 2 && name.startsWith('green')) simulator.account(servedBy.get(name)!).exhaust()
+      print(`  ${name}, turn ${turn}`)
+      await ask(url, name, `Turn ${turn} of conversation ${name}`)
+      servedBy.set(name, asked)
+    }
+  }
+  gateway.off('attempt', show)
+}
+
+type Ask = (url: string, conversation: string, text: string) => Promise<void>
+
+const askCodex: Ask = (url, conversation, text) =>
+  post(
+    `${url}/v1/responses`,
+    { 'session-id': `demo-${conversation}` },
+    {
+      model: 'gpt-5.5',
+      stream: true,
+      store: false,
+      input: [{ type: 'message', role: 'user', content: [{ type: 'input_text', text }] }],
+    },
+  )
+
+const askGemini: Ask = (url, conversation, text) =>
+  post(
+    `${url}/v1internal:streamGenerateContent?alt=sse`,
+    {},
+    {
+      model: 'gemini-2.5-pro',
+      project: 'demo',
+      user_prompt_id: `demo-${conversation}`,
+      request: { contents: [{ role: 'user', parts: [{ text }] }], session_id: `demo-${conversation}` },
+    },
+  )
+
+const conversations: readonly { readonly name: string; readonly ask: Ask }[] = [
+  { name: 'red (Codex)', ask: askCodex },
+  { name: 'green (Codex)', ask: askCodex },
+  { name: 'blue (Codex)', ask: askCodex },
+  { name: 'gold (Gemini)', ask: askGemini },
+]
+
+async function post(url: string, headers: Record<string, string>, body: object): Promise<void> {
+  const init = {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  }
+  await (await fetch(url, init)).text()
 }

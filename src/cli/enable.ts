@@ -1,11 +1,11 @@
-import type { AccountReport } from '../admin/account-report.js'
-import { readConfig } from '../config-source.js'
+import { lstat } from 'node:fs/promises'
+import type { AccountReport } from '../admin/reports.js'
 import { createGateway } from '../create-gateway.js'
-import { adminCall } from './admin-call.js'
-import { accountById, readPoolFolder } from './pool-folder.js'
-import { refusal } from './refusal.js'
-import { sourceOf, type CommonOptions } from './options.js'
-import { print } from './print.js'
+import { readConfig } from '../settings.js'
+import { adminCall, tellGateway } from './admin-call.js'
+import { removeFromPool } from './newcomer.js'
+import { print, refusal } from './output.js'
+import { accountById, type CommonOptions, readPoolFolder, sourceOf } from './pool-folder.js'
 
 /** `codex-pool enable ID`, `codex-pool disable ID`: by the running gateway, or, if none answers, in its state store. */
 export async function setDisabled(options: CommonOptions, id: string, disabled: boolean): Promise<void> {
@@ -28,4 +28,17 @@ async function inStore(options: CommonOptions, id: string, disabled: boolean): P
   } finally {
     await gateway.close()
   }
+}
+
+/** `codex-pool remove ID`: deletes an account's credential file. */
+export async function remove(options: CommonOptions, id: string): Promise<void> {
+  const pool = await readPoolFolder(options)
+  const { file, provider } = accountById(pool, id)
+  const isLink = (await lstat(file)).isSymbolicLink()
+  let told = ''
+  await removeFromPool(file, async () => void (told = await tellGateway(pool.config)))
+  print(
+    `${id} (${provider}) left the pool: ${file} is deleted${isLink ? '; the file it pointed to is not' : ''}.`,
+  )
+  print(told)
 }

@@ -1,9 +1,9 @@
 import type { Explanation } from '../../middleware/explanation.js'
-import type { PickRecord } from '../../middleware/records.js'
-import { readConfig } from '../config-source.js'
+import type { PickRecord } from '../../middleware/exchange.js'
+import { readConfig } from '../settings.js'
 import { adminCall, nobodyAt } from './admin-call.js'
-import { sourceOf, type CommonOptions } from './options.js'
-import { print } from './print.js'
+import { sourceOf, type CommonOptions } from './pool-folder.js'
+import { print } from './output.js'
 
 /** `codex-pool explain ID`: why a request went where it went. The id is in the answer's `x-codex-pool-request-id`. */
 export async function explain(options: CommonOptions, id: string): Promise<void> {

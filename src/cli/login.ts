@@ -1,15 +1,14 @@
-import type { CallContext, Credential, Login } from '../../config/provider.js'
-import { accountOf } from '../accounts/newcomer.js'
-import { hasBrowser } from '../login/browser.js'
+import type { CallContext, Credential, LoginFlow } from '../../config/provider.js'
+import { accountOf } from './newcomer.js'
 import { browserFlow } from '../login/browser-flow.js'
 import { deviceFlow } from '../login/device-flow.js'
-import { atTerminal, type Person } from '../login/person.js'
-import { redeem } from '../login/redeem.js'
+import { atTerminal, hasBrowser, type Person } from '../login/person.js'
+import { redeem } from '../login/authorization.js'
 import { Network } from '../network.js'
-import { joinPool } from './join-pool.js'
+import { joinPool } from './newcomer.js'
 import { readPoolFolder, type PoolFolder } from './pool-folder.js'
-import { refusal } from './refusal.js'
-import type { CommonOptions } from './options.js'
+import { refusal } from './output.js'
+import type { CommonOptions } from './pool-folder.js'
 
 export interface LoginOptions {
   readonly device?: boolean
@@ -43,7 +42,7 @@ export async function login(options: CommonOptions, provider: string, own: Login
 }
 
 async function logIn(
-  definition: Login,
+  definition: LoginFlow,
   { device, browser }: LoginOptions,
   person: Person,
   call: () => CallContext,
@@ -54,7 +53,7 @@ async function logIn(
   return redeem(definition, grant, call())
 }
 
-function loginOf(provider: string, { providers }: PoolFolder): Login {
+function loginOf(provider: string, { providers }: PoolFolder): LoginFlow {
   const definition = providers.get(provider)?.login
   if (definition) return definition
   const names = [...providers].flatMap(([name, { login }]) => (login ? [name] : [])).join(', ')

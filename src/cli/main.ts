@@ -8,13 +8,13 @@ import { check } from './check.js'
 import { showClients } from './clients.js'
 import { demo } from './demo.js'
 import { setDisabled } from './enable.js'
-import { exitWith } from './exit.js'
+import { exitWith } from './output.js'
 import { explain } from './explain.js'
 import { login, type LoginOptions } from './login.js'
-import { remove } from './remove.js'
+import { remove } from './enable.js'
 import { serve } from './serve.js'
 import { setups } from './setup.js'
-import type { CommonOptions } from './options.js'
+import type { CommonOptions } from './pool-folder.js'
 
 const { version } = createRequire(import.meta.url)('codex-pool/package.json') as { version: string }
 

@@ -1,11 +1,22 @@
 import { readdir } from 'node:fs/promises'
 import type { ResolvedConfig } from '../../config/config.js'
 import type { Account } from '../accounts/account.js'
-import type { Providers } from '../accounts/claim.js'
-import { Accounts } from '../accounts/registry.js'
-import { CurrentSettings } from '../settings.js'
-import { refusal } from './refusal.js'
-import { sourceOf, type CommonOptions } from './options.js'
+import type { Providers } from '../credentials/claim.js'
+import { Accounts } from '../accounts/accounts.js'
+import { type ConfigSource, CurrentSettings } from '../settings.js'
+import { refusal } from './output.js'
+
+/** What every command takes. */
+export interface CommonOptions {
+  config?: string
+  listen?: string
+  poolDir?: string
+}
+
+/** The configuration that a command works with. */
+export function sourceOf({ config, listen, poolDir }: CommonOptions): ConfigSource {
+  return { config, cwd: process.cwd(), env: process.env, flags: { listen, poolDir } }
+}
 
 /** The pool as its files tell it, without a gateway. */
 export interface PoolFolder {

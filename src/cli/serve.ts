@@ -1,12 +1,12 @@
 import { mkdir } from 'node:fs/promises'
-import { readConfig } from '../config-source.js'
+import { readConfig } from '../settings.js'
 import { createGateway } from '../create-gateway.js'
 import type { Gateway } from '../gateway.js'
 import { startServer, type RunningServer } from '../server.js'
 import { clientLines } from './clients.js'
-import { firstSteps } from './first-steps.js'
-import { sourceOf, type CommonOptions } from './options.js'
-import { print } from './print.js'
+import { firstSteps } from './clients.js'
+import { sourceOf, type CommonOptions } from './pool-folder.js'
+import { print } from './output.js'
 
 /** Answers that still run at a stop may end; after this they are cut. */
 const GRACE_MS = 30_000

@@ -1,5 +1,7 @@
 import * as oauth from 'oauth4webapi'
-import type { CodeGrant, Login } from '../../config/provider.js'
+import type { CallContext, CodeGrant, Credential, LoginFlow } from '../../config/provider.js'
+import { fields, parseJson } from '../../providers/reading.js'
+import { errorCode } from '../../providers/tokens.js'
 
 /** What a callback says. `foreign`: it belongs to no login of ours, and may be anybody's. */
 export type Callback =
@@ -14,7 +16,7 @@ export interface Authorization {
 }
 
 /** Begins one login: a state and a PKCE verifier that are used for it alone. */
-export async function authorize(login: Login, redirectUri: string): Promise<Authorization> {
+export async function authorize(login: LoginFlow, redirectUri: string): Promise<Authorization> {
   const state = oauth.generateRandomState()
   const verifier = oauth.generateRandomCodeVerifier()
   const url = new URL(login.authorizeUrl)
@@ -34,7 +36,7 @@ export async function authorize(login: Login, redirectUri: string): Promise<Auth
 
 function judge(
   callback: URLSearchParams,
-  { issuer, clientId }: Login,
+  { issuer, clientId }: LoginFlow,
   state: string,
   grant: Omit<CodeGrant, 'code'>,
 ): Callback {
@@ -55,7 +57,7 @@ function printable(text: string): string {
 
 /** Sends an authorization code to the token endpoint; what `fetch` throws is thrown. */
 export function redeemCode(
-  { issuer, tokenUrl, clientId, clientSecret }: Login,
+  { issuer, tokenUrl, clientId, clientSecret }: LoginFlow,
   { code, verifier, redirectUri }: CodeGrant,
   context: { readonly fetch: typeof fetch; readonly signal: AbortSignal },
 ): Promise<Response> {
@@ -72,5 +74,51 @@ export function redeemCode(
       // The config has made sure that what is not https is on this machine.
       [oauth.allowInsecureRequests]: true,
     },
+  )
+}
+
+/**
+ * Trades an authorization code for a credential.
+ *
+ * The answer is read as the clients read it, not by the letter of RFC 6749 and OpenID Connect: an issuer that leaves
+ * out `token_type` would otherwise cost a login whose code is spent. The ID token is only read for a name to show.
+ * @throws {LoginFailed}
+ */
+export async function redeem(login: LoginFlow, grant: CodeGrant, context: CallContext): Promise<Credential> {
+  let response
+  let answer
+  try {
+    response = await redeemCode(login, grant, context)
+    answer = fields(parseJson(await response.text()))
+  } catch (error) {
+    throw unreachable(login.tokenUrl, error)
+  }
+  if (!response.ok || !answer) {
+    const why = [response.status, errorCode(answer)].filter(Boolean).join(' ')
+    throw new LoginFailed('issuer_error', `the token endpoint refused the login (${why}); start again`)
+  }
+  const credential = login.credential(answer)
+  if (typeof credential === 'string') throw new LoginFailed('issuer_error', credential)
+  return credential
+}
+
+/** A login that came to nothing. The message is for the person and holds nothing secret. */
+export class LoginFailed extends Error {
+  constructor(
+    readonly code:
+      'login_refused' | 'login_expired' | 'login_unanswered' | 'issuer_unreachable' | 'issuer_error',
+    message: string,
+  ) {
+    super(message)
+    this.name = 'LoginFailed'
+  }
+}
+
+/** Why a call got no answer: `fetch failed` alone helps nobody. */
+export function unreachable(url: string, error: unknown): LoginFailed {
+  const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException }
+  return new LoginFailed(
+    'issuer_unreachable',
+    `${new URL(url).origin} cannot be reached: ${cause?.code ?? message}`,
   )
 }

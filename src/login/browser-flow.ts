@@ -1,8 +1,6 @@
-import type { CodeGrant, Login } from '../../config/provider.js'
-import { authorize } from './authorization.js'
-import { listenForCallback, redirectUri, type OwnCallback } from './callback-listener.js'
-import { LoginFailed } from './failure.js'
-import { pastedCallback } from './pasted.js'
+import type { CodeGrant, LoginFlow } from '../../config/provider.js'
+import { type Authorization, authorize, LoginFailed } from './authorization.js'
+import { listenForCallback, type OwnCallback, redirectUri } from './callback-listener.js'
 import type { Person } from './person.js'
 
 /** Who has not come back by then has forgotten it; ms. */
@@ -13,7 +11,7 @@ const PATIENCE_MS = 15 * 60_000
  * @throws {LoginFailed}
  */
 export async function browserFlow(
-  login: Login,
+  login: LoginFlow,
   person: Person,
   patienceMs = PATIENCE_MS,
 ): Promise<CodeGrant> {
@@ -50,4 +48,26 @@ function first(callbacks: Promise<OwnCallback>[], patienceMs: number): Promise<O
       .then(resolve, (failed: AggregateError) => reject(failed.errors[0]))
       .finally(() => clearTimeout(patience))
   })
+}
+
+/**
+ * The first pasted address that belongs to our login.
+ * @throws {LoginFailed} when there is nobody to paste one
+ */
+export async function pastedCallback(
+  person: Pick<Person, 'say' | 'lines'>,
+  judge: Authorization['judge'],
+): Promise<OwnCallback> {
+  for await (const line of person.lines()) {
+    if (line.trim() === '') continue
+    const callback = judge(parametersOf(line.trim()))
+    if (callback.kind !== 'foreign') return callback
+    person.say('That is not the address this login ends on. Paste all of it, with code=… and state=…')
+  }
+  throw new LoginFailed('login_unanswered', 'the login was not finished: no address came back')
+}
+
+/** A whole address, or only its query. */
+function parametersOf(pasted: string): URLSearchParams {
+  return new URLSearchParams(pasted.replace(/^[^?]*\?/, '').replace(/#.*$/, ''))
 }

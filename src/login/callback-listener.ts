@@ -1,8 +1,7 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Login } from '../../config/provider.js'
+import type { LoginFlow } from '../../config/provider.js'
 import type { Authorization, Callback } from './authorization.js'
-import { showPage } from './page.js'
 
 export interface CallbackListener {
   /** Where the issuer has to send the browser. */
@@ -18,7 +17,7 @@ export type OwnCallback = Exclude<Callback, { kind: 'foreign' }>
 export async function listenForCallback({
   port,
   path,
-}: Login['callback']): Promise<CallbackListener | undefined> {
+}: LoginFlow['callback']): Promise<CallbackListener | undefined> {
   const server = createServer()
   try {
     await listen(server, port)
@@ -36,7 +35,7 @@ export async function listenForCallback({
   }
 }
 
-export function redirectUri({ port, path }: Login['callback']): string {
+export function redirectUri({ port, path }: LoginFlow['callback']): string {
   return `http://127.0.0.1:${port}${path}`
 }
 
@@ -59,4 +58,34 @@ function nextCallback(server: Server, path: string, judge: Authorization['judge'
       showPage(response, callback.kind)
     })
   })
+}
+
+/** What the browser shows in the end: fixed words, nothing of the request. */
+const PAGES = {
+  granted: [
+    200,
+    'Almost done. Go back to the terminal: it says how the login went. You can close this page.',
+  ],
+  refused: [200, 'The login was refused. Go back to the terminal. You can close this page.'],
+  foreign: [
+    400,
+    'This does not belong to the login that was started. Begin again with the address on the terminal.',
+  ],
+  unknown: [404, 'There is nothing here.'],
+} as const
+
+export function showPage(response: ServerResponse, page: keyof typeof PAGES): void {
+  const [status, text] = PAGES[page]
+  response.writeHead(status, {
+    'content-type': 'text/html; charset=utf-8',
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    'cache-control': 'no-store',
+    // The address of this page holds the code.
+    'referrer-policy': 'no-referrer',
+    // Or a browser's kept-alive connection would keep the command from ending.
+    connection: 'close',
+  })
+  response.end(
+    `<!doctype html><html lang="en"><meta charset="utf-8"><title>codex-pool</title><p>${text}</p></html>\n`,
+  )
 }

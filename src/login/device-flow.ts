@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { CallContext, CodeGrant, DeviceCode, DeviceProgress, Login } from '../../config/provider.js'
-import { LoginFailed, unreachable } from './failure.js'
+import type { CallContext, CodeGrant, DeviceCode, DeviceProgress, LoginFlow } from '../../config/provider.js'
+import { LoginFailed, unreachable } from './authorization.js'
 import type { Person } from './person.js'
 
 /**
@@ -8,7 +8,7 @@ import type { Person } from './person.js'
  * @throws {LoginFailed}
  */
 export async function deviceFlow(
-  login: Login,
+  login: LoginFlow,
   person: Pick<Person, 'say'>,
   call: () => CallContext,
 ): Promise<CodeGrant> {
@@ -27,7 +27,7 @@ export async function deviceFlow(
   }
 }
 
-async function request(login: Login, context: CallContext): Promise<DeviceCode> {
+async function request(login: LoginFlow, context: CallContext): Promise<DeviceCode> {
   if (!login.device) throw new LoginFailed('issuer_error', 'this provider has no device codes; use --browser')
   try {
     return await login.device(context)

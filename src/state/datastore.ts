@@ -1,7 +1,6 @@
 import { chmod, copyFile, mkdir, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import Datastore from 'nedb-promises'
-import { DatabaseError, foreign, unusable } from './database-error.js'
 
 /** One line of a datastore file. Build it with `_id` first: that is how a file is known as ours. */
 export interface Row {
@@ -122,4 +121,92 @@ async function putChunk(datastore: Datastore<Row>, rows: readonly Row[]): Promis
 
 function* chunks<T>(items: readonly T[]): Generator<T[]> {
   for (let at = 0; at < items.length; at += CHUNK) yield items.slice(at, at + CHUNK)
+}
+
+export interface WriteBehind {
+  /** Sees to it that what is pending is written, a second from now at the latest. */
+  schedule(): void
+  /** Writes what is pending now. Never rejects: see `failing`. */
+  flush(): Promise<void>
+  /** The last flush; nothing is written after it. */
+  close(): Promise<void>
+  /** Why the last write failed; `undefined` once one has succeeded. */
+  readonly failing: string | undefined
+}
+
+const DELAY_MS = 1000
+/** A full disk is not asked every second. */
+const RETRY_MS = 5000
+
+/**
+ * Calls `write` off the request path, one call at a time.
+ * @param write writes what is pending; if it rejects it must have kept it, and is called again
+ */
+export function writeBehind(write: () => Promise<void>): WriteBehind {
+  let timer: NodeJS.Timeout | undefined
+  let last = Promise.resolve()
+  let failing: string | undefined
+  let closed = false
+
+  function schedule(): void {
+    if (closed || timer) return
+    timer = setTimeout(flush, failing === undefined ? DELAY_MS : RETRY_MS).unref()
+  }
+
+  function flush(): Promise<void> {
+    clearTimeout(timer)
+    timer = undefined
+    if (!closed) last = last.then(attempt)
+    return last
+  }
+
+  async function attempt(): Promise<void> {
+    try {
+      await write()
+      failing = undefined
+    } catch (error) {
+      failing = error instanceof Error ? error.message : String(error)
+      schedule()
+    }
+  }
+
+  return {
+    schedule,
+    flush,
+    close() {
+      const done = flush()
+      closed = true
+      return done.then(() => clearTimeout(timer))
+    },
+    get failing() {
+      return failing
+    },
+  }
+}
+
+export class DatabaseError extends Error {
+  constructor(
+    /**
+     * - `database_foreign`: the file is not one of ours; it was left untouched.
+     * - `database_unusable`: the system refused; `cause` says how.
+     */
+    readonly code: 'database_foreign' | 'database_unusable',
+    readonly file: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+    this.name = 'DatabaseError'
+  }
+}
+
+const OTHER_PATH = 'Name another path by "database" or PROXY_DB_PATH'
+
+export function foreign(file: string, what: string): DatabaseError {
+  return new DatabaseError('database_foreign', file, `${file} ${what}; it was left untouched. ${OTHER_PATH}`)
+}
+
+export function unusable(file: string, cause: Error): DatabaseError {
+  const message = `${file} cannot be opened: ${cause.message}. ${OTHER_PATH}, or keep state in memory with database: false`
+  return new DatabaseError('database_unusable', file, message, { cause })
 }

@@ -1,10 +1,10 @@
-import { mkdir, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { createHash, randomBytes } from 'node:crypto'
+import { readFileSync, readlinkSync, rmdirSync, rmSync } from 'node:fs'
+import { mkdir, readdir, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
-import { claimName } from './lock-claim.js'
-import { leaveNoClaim } from './lock-exit.js'
-import { Rivals } from './lock-rivals.js'
 
 export interface LockOptions {
   /** The folder that is the lock; its parent must exist. @default `PATH.lock` */
@@ -145,5 +145,114 @@ function hold(claim: string, folder: string, { staleMs = 10_000, onCompromised }
       forget()
       await takeBack(claim, folder)
     },
+  }
+}
+
+/** A name for a claim that nobody else has, and that tells who to look for. */
+export function claimName(): string {
+  return `${place()}-${process.pid}-${randomBytes(6).toString('hex')}`
+}
+
+/**
+ * Whether the process behind a claim is known to have ended. Only told of processes that we could see: the pid of one in
+ * another container, or on another machine, means nothing here.
+ */
+export function isGone(name: string): boolean {
+  const [where, pid] = name.split('-')
+  if (where !== place()) return false
+  try {
+    process.kill(Number(pid), 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}
+
+let ours: string | undefined
+
+/** Where pids mean the same as here: this boot of this machine, and this container in it. */
+function place(): string {
+  return (ours ??= createHash('sha256').update(whereabouts()).digest('hex').slice(0, 12))
+}
+
+function whereabouts(): string {
+  if (process.platform !== 'linux') return hostname()
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
+    return [hostname(), boot, readlinkSync('/proc/self/ns/pid')].join()
+  } catch {
+    return randomBytes(12).toString('hex')
+  }
+}
+
+const claims = new Map<string, string>()
+
+/**
+ * Sees to it that a process which ends in the ordinary way leaves no claim on a lock: the next one would wait until it
+ * looks dead. Returns what takes that back.
+ */
+export function leaveNoClaim(claim: string, folder: string): () => void {
+  if (claims.size === 0) process.once('exit', removeAll)
+  claims.set(claim, folder)
+  return () => {
+    claims.delete(claim)
+    if (claims.size === 0) process.off('exit', removeAll)
+  }
+}
+
+function removeAll(): void {
+  for (const [claim, folder] of claims) {
+    try {
+      rmSync(claim, { force: true })
+      rmdirSync(folder)
+    } catch {
+      // Somebody else waits in the folder, or the disk refuses; the process ends in any case.
+    }
+  }
+}
+
+/** The claims of others on a lock, and for how long each has shown no sign of life while we watched. */
+export class Rivals {
+  #seen = new Map<string, { beat: number; since: number }>()
+  /** Whether one of them has shown a sign of life since we first looked. */
+  alive = false
+
+  constructor(
+    private readonly folder: string,
+    private readonly staleMs: number,
+  ) {}
+
+  async look(ours?: string): Promise<{ living: number; dead: string[] }> {
+    const dead: string[] = []
+    let living = 0
+    for (const name of await present(readdir(this.folder), [])) {
+      const claim = join(this.folder, name)
+      const beat = claim === ours ? undefined : await present(beatOf(claim), undefined)
+      if (beat === undefined) continue
+      if (isGone(name) || this.#isDead(claim, beat)) dead.push(claim)
+      else living++
+    }
+    return { living, dead }
+  }
+
+  #isDead(claim: string, beat: number): boolean {
+    const now = performance.now()
+    const seen = this.#seen.get(claim)
+    if (seen?.beat === beat) return now - seen.since >= this.staleMs
+    if (seen) this.alive = true
+    this.#seen.set(claim, { beat, since: now })
+    return false
+  }
+}
+
+const beatOf = async (claim: string): Promise<number> => (await stat(claim)).mtimeMs
+
+/** What cannot be looked at may live: only what is not there counts as gone. */
+async function present<T, U>(looking: Promise<T>, gone: U): Promise<T | U> {
+  try {
+    return await looking
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return gone
+    throw error
   }
 }

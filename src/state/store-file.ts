@@ -1,7 +1,6 @@
 import { mkdir, realpath } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { unusable } from './database-error.js'
-import { type DatastoreFile, openDatastore, type Row } from './datastore.js'
+import { type DatastoreFile, openDatastore, type Row, unusable } from './datastore.js'
 import { lockStore } from './store-lock.js'
 
 /** What was put, and where: `_id` is `KIND:KEY`. */

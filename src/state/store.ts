@@ -1,5 +1,5 @@
 import { type Document, openStoreFile } from './store-file.js'
-import { writeBehind } from './write-behind.js'
+import { writeBehind } from './datastore.js'
 
 export type { Document }
 

@@ -3,8 +3,6 @@ import { bounded, type RequestRecord } from './record.js'
 import { openRequestLog } from './request-log.js'
 import { type AccountTotals, openRollups, type Rollup } from './rollups.js'
 
-export type { AccountTotals, RequestRecord, Rollup }
-
 export interface LedgerOptions {
   /** Where the state store is: the records lie beside it, in `DATABASE.requests/`. `false`: no records, only sums. */
   database: string | false

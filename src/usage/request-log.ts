@@ -1,8 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import type { Row } from '../state/datastore.js'
-import { writeBehind } from '../state/write-behind.js'
+import { readdir, stat, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import {
+  DatabaseError,
+  type DatastoreFile,
+  openDatastore,
+  type Row,
+  writeBehind,
+} from '../state/datastore.js'
 import type { RequestRecord } from './record.js'
-import { requestFiles } from './request-files.js'
 
 /** The way of request records to the disk: a second at the most, or a hundred of them. */
 export interface RequestLog {
@@ -56,4 +62,93 @@ export function openRequestLog(folder: string): RequestLog {
       return writer.failing
     },
   }
+}
+
+/**
+ * The request records of a folder: `2026-11-22.db`, then `2026-11-22.2.db` and so on, each a small datastore of its own.
+ *
+ * NeDB holds a file that it has open in memory, and loading 100,000 records takes it 3 seconds, of which one in one
+ * piece. So a file takes 10,000 records at the most, and after a restart the last one is opened again only while it
+ * loads in a tenth of a second; otherwise the next number begins. What is old is unlinked as a whole: NeDB cannot
+ * delete from a collection of more than 125,000, and forgets its time-to-live indexes.
+ */
+export interface RequestFiles {
+  /** Doing it again after a rejection writes no record twice within a file. */
+  append(day: string, records: readonly Row[]): Promise<void>
+  /** Unlinks the files of the days before `day`. */
+  sweep(day: string): Promise<void>
+}
+
+const MAX_RECORDS = 10_000
+/** About 3,000 records. */
+const MAX_REOPENED_BYTES = 1024 * 1024
+
+interface Part {
+  readonly day: string
+  readonly number: number
+  readonly file: DatastoreFile
+  records: number
+}
+
+export function requestFiles(folder: string): RequestFiles {
+  let current: Part | undefined
+
+  async function partFor(day: string): Promise<Part> {
+    if (current?.day !== day) return openPart(folder, day, await lastNumber(folder, day))
+    return current.records < MAX_RECORDS ? current : openPart(folder, day, current.number + 1)
+  }
+
+  return {
+    async append(day, records) {
+      for (let at = 0; at < records.length;) {
+        const part = await partFor(day)
+        const fitting = records.slice(at, at + MAX_RECORDS - part.records)
+        // Forgotten while it is written to: a failed append may have left half a line, which opening it again mends.
+        current = undefined
+        await part.file.put(fitting)
+        part.records += fitting.length
+        current = part
+        at += fitting.length
+      }
+    },
+    async sweep(day) {
+      for (const name of await list(folder)) {
+        // Backups and NeDB's temporary files begin with the day, too.
+        const old = /^\d{4}-\d\d-\d\d(?=\.)/.exec(name)?.[0]
+        if (old !== undefined && old < day) await unlink(join(folder, name))
+      }
+    },
+  }
+}
+
+/** Opens a day's file by its number, or by the next one that can be used. */
+async function openPart(folder: string, day: string, number: number): Promise<Part> {
+  for (; ; number += 1) {
+    const path = join(folder, number === 1 ? `${day}.db` : `${day}.${number}.db`)
+    const stats = await stat(path).catch(() => undefined)
+    if (stats && stats.size > MAX_REOPENED_BYTES) continue
+    try {
+      const file = await openDatastore(path)
+      const records = await file.count()
+      if (records < MAX_RECORDS) return { day, number, file, records }
+    } catch (error) {
+      const foreign = error instanceof DatabaseError && error.code === 'database_foreign'
+      if (!foreign) throw error
+    }
+  }
+}
+
+async function lastNumber(folder: string, day: string): Promise<number> {
+  const numbers = (await list(folder)).map((name) => {
+    const match = /^(\d{4}-\d\d-\d\d)(?:\.(\d+))?\.db$/.exec(name)
+    return match?.[1] === day ? Number(match[2] ?? 1) : 1
+  })
+  return Math.max(1, ...numbers)
+}
+
+async function list(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
 }

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { root } from '../readme-blocks.js'
+import { root } from '../kit/readme-blocks.js'
 
 const run = promisify(execFile)
 

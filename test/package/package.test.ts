@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import test, { after, before } from 'node:test'
-import { readmeFile, root } from '../readme-blocks.js'
+import { readmeFile, root } from '../kit/readme-blocks.js'
 import { commonJs, tsconfig, types, withExpress } from './consumer.js'
 import { environment, Installed } from './installed.js'
 

@@ -1,0 +1,111 @@
+import type { ClientRequest, Conversation, Provider, ProviderAccount } from '../../config/provider.js'
+import { fields, header, join, normalPath, parseJson, queryOf, text } from '../reading.js'
+import { isApiKey, type ResolvedCodexSettings } from './credentials.js'
+
+/** Where a path leads: `rest` begins with `/`, or is empty. */
+export interface Place {
+  /** The Responses API, or everything else that the ChatGPT backend offers. */
+  readonly area: 'responses' | 'backend'
+  readonly rest: string
+  /** The API that OpenAI's own keys know too. */
+  readonly open: boolean
+}
+
+/** The client's prefixes. What is not listed keeps its path under the Responses base, as `/responses` does. */
+const PREFIXES: readonly (readonly [prefix: string, area: Place['area'], rest: string, open: boolean])[] = [
+  ['/backend-api/codex', 'responses', '', false],
+  ['/backend-api', 'backend', '', false],
+  // A base URL without /backend-api makes Codex write /api/codex for what is /wham there.
+  ['/api/codex', 'backend', '/wham', false],
+  ['/v1', 'responses', '', true],
+]
+
+export function placeOf(path: string): Place {
+  const clean = normalPath(path)
+  const found = PREFIXES.find(([prefix]) => clean === prefix || clean.startsWith(`${prefix}/`))
+  if (!found) return { area: 'responses', rest: clean, open: true }
+  const [prefix, area, before, open] = found
+  return { area, rest: before + clean.slice(prefix.length), open }
+}
+
+export function upstreamPath(settings: ResolvedCodexSettings): NonNullable<Provider['path']> {
+  return function path(request, account) {
+    const { area, rest } = placeOf(request.path)
+    const base = isApiKey(account.credential)
+      ? settings.openaiBase
+      : area === 'responses'
+        ? settings.responsesBase
+        : settings.whamBase
+    return join(base, rest) + queryOf(request.url)
+  }
+}
+
+/** An API key opens the public API, and nothing of the ChatGPT backend. */
+export function serves({ credential }: ProviderAccount, { path }: ClientRequest): boolean {
+  return placeOf(path).open || !isApiKey(credential)
+}
+
+const GENERATION =
+  /^\/(responses(\/compact)?|alpha\/search|images\/(generations|edits)|memories\/trace_summarize)$/
+/** POST only because the question is long. */
+const QUERY = /^\/wham\/usage\/.+\/query$/
+
+/** May be billed twice, but creates nothing twice. */
+export function replayable({ path }: ClientRequest): boolean {
+  const { area, rest } = placeOf(path)
+  return (area === 'responses' ? GENERATION : QUERY).test(rest)
+}
+
+/**
+ * Model requests belong to a session, all others to a person. Headers go first: a body that need not be read is not
+ * parsed.
+ */
+export function conversation(request: ClientRequest): Conversation | undefined {
+  const { area, rest } = placeOf(request.path)
+  const reads = request.method === 'GET' || request.method === 'HEAD'
+  // A GET of the path itself is the handshake of a WebSocket.
+  const generates = area === 'responses' && (!reads || rest === '/responses')
+  if (!generates) return personal(request, area === 'backend' && changesAccount(request.method, rest))
+  const id = sessionOf(request)
+  return id === undefined ? undefined : { id }
+}
+
+/** The person's own account if the pool has it, else one that stays the same for that person. */
+function personal(request: ClientRequest, ownerOnly: boolean): Conversation {
+  const owner = header(request.headers, 'chatgpt-account-id')
+  return { id: `caller:${request.client}:${owner ?? ''}`, owner, ownerOnly }
+}
+
+/** Changes that cost nobody anything and that Codex makes as a part of its work. */
+const HARMLESS = /^\/wham\/(tasks(\/|$)|usage\/.+\/query$)/
+
+function changesAccount(method: string, rest: string): boolean {
+  // Tools of the person's connected apps: whoever reads them reads that person's mail.
+  if (/^\/ps\/mcp\b/.test(rest)) return true
+  return method !== 'GET' && method !== 'HEAD' && !HARMLESS.test(rest)
+}
+
+function sessionOf(request: ClientRequest): string | undefined {
+  const named = header(request.headers, 'session-id') ?? text(turnMetadata(request)?.session_id)
+  if (named !== undefined) return named
+  const body = fields(request.json())
+  // Web search sends the session in its own field.
+  return text(body?.prompt_cache_key) ?? (request.path.endsWith('/alpha/search') ? text(body?.id) : undefined)
+}
+
+/** The model a request is for; headers first, as above. */
+export function model(request: ClientRequest): string | undefined {
+  // An image's turn metadata names the chat model that asked for it.
+  if (!/\/images\//.test(request.path)) {
+    const hint = /(?:^|[;,\s])model=([^;,\s]+)/.exec(
+      header(request.headers, 'x-codex-routing-hint') ?? '',
+    )?.[1]
+    const named = hint ?? text(turnMetadata(request)?.model)
+    if (named !== undefined) return named
+  }
+  return text(fields(request.json())?.model)
+}
+
+function turnMetadata(request: ClientRequest) {
+  return fields(parseJson(header(request.headers, 'x-codex-turn-metadata')))
+}

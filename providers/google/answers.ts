@@ -1,0 +1,72 @@
+import type { Answer, Exhaustion, Failure } from '../../config/provider.js'
+
+const TYPE = 'type.googleapis.com/google.rpc'
+/** The Gemini CLI believes a limit only under this name. */
+const DOMAIN = 'cloudcode-pa.googleapis.com'
+/** A longer delay ends the Gemini CLI's run instead of making it wait. */
+const LONGEST_WAIT_S = 300
+
+const STATUS: Readonly<Record<number, string>> = {
+  400: 'INVALID_ARGUMENT',
+  403: 'PERMISSION_DENIED',
+  404: 'NOT_FOUND',
+  429: 'RESOURCE_EXHAUSTED',
+  500: 'INTERNAL',
+  503: 'UNAVAILABLE',
+  504: 'DEADLINE_EXCEEDED',
+}
+
+/** Failures that no waiting ends: Gemini stops at once on a 403 and shows its message. */
+const FINAL = new Set(['login_required', 'no_accounts', 'accounts_disabled'])
+
+/** A failure of the gateway's own as google.rpc.Status; its `code` is the reason in the details. */
+export function googleFailure({ status, code, message, retryAfterMs }: Failure): Answer {
+  if (code === 'accounts_cooling') return rateLimited(message, retryAfterMs)
+  const shown = FINAL.has(code) ? 403 : status
+  return refusal(shown, message, [errorInfo(code, 'codex-pool')])
+}
+
+/**
+ * A short wait. Without RetryInfo the Gemini CLI would give up at once; the delay of the answer's own text would be
+ * read as a capacity trouble, so the text tells none.
+ */
+function rateLimited(message: string, retryAfterMs: number | undefined): Answer {
+  const seconds = Math.min(LONGEST_WAIT_S, Math.max(1, Math.ceil((retryAfterMs ?? 5_000) / 1000)))
+  return refusal(429, message, [errorInfo('RATE_LIMIT_EXCEEDED', DOMAIN), retryInfo(seconds)])
+}
+
+/**
+ * Every account is exhausted. The words differ from Google's own on purpose: on "exhausted your capacity" the Gemini
+ * CLI falls asleep until the reset, which may be hours. A short wait it may well sleep through.
+ */
+export function googleExhausted({ resetsAt, model }: Exhaustion, now: number = Date.now()): Answer {
+  const wait = resetsAt === undefined ? undefined : resetsAt - now
+  if (wait !== undefined && wait <= LONGEST_WAIT_S * 1000)
+    return rateLimited('Every account of the pool has reached a limit that ends soon.', wait)
+  const what = model === undefined ? 'its quota' : `its quota for ${model}`
+  const metadata = {
+    ...(model === undefined ? {} : { model }),
+    ...(resetsAt === undefined ? {} : { quotaResetTimeStamp: new Date(resetsAt).toISOString() }),
+  }
+  const info = errorInfo('QUOTA_EXHAUSTED', DOMAIN, metadata)
+  const message = `Every account of the pool has used up ${what}.`
+  if (wait === undefined) return refusal(429, message, [info])
+  const seconds = Math.ceil(wait / 1000)
+  return refusal(429, `${message} The first one is back at ${metadata.quotaResetTimeStamp}.`, [
+    info,
+    retryInfo(seconds),
+  ])
+}
+
+function refusal(status: number, message: string, details: readonly object[]): Answer {
+  const name = STATUS[status] ?? (status < 500 ? 'FAILED_PRECONDITION' : 'UNAVAILABLE')
+  return { status, body: { error: { code: status, message, status: name, details } } }
+}
+
+function errorInfo(reason: string, domain: string, metadata: Record<string, string> = {}): object {
+  return { '@type': `${TYPE}.ErrorInfo`, reason, domain, metadata }
+}
+
+function retryInfo(seconds: number): object {
+  return { '@type': `${TYPE}.RetryInfo`, retryDelay: `${seconds}s` }
+}

@@ -1,0 +1,84 @@
+import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
+import { fields, type Fields, number, text } from './reading.js'
+
+/** An error as OpenAI's APIs write it, in whichever of its forms. */
+export interface OpenAiError {
+  readonly type: string | undefined
+  readonly code: string | undefined
+  readonly message: string | undefined
+  readonly plan: string | undefined
+  /** ms since 1970 */
+  readonly resetsAt: number | undefined
+}
+
+/**
+ * Reads `{"error":{…}}`, `{"error":"…"}`, `{"detail":"…"}`, `{"detail":{…}}`, or the error itself. `now` in ms since
+ * 1970, for resets that are told as a distance.
+ */
+export function openAiError(payload: unknown, now: number): OpenAiError {
+  const body = fields(payload) ?? {}
+  const error = fields(body.error) ?? fields(body.detail) ?? body
+  return {
+    type: word(error.type),
+    code: word(error.code),
+    message: text(error.message) ?? text(body.message) ?? text(body.detail) ?? text(body.error),
+    plan: text(error.plan_type),
+    resetsAt: resetOf(error, now),
+  }
+}
+
+/** Shown to people and kept, so it is a short word, and never what an upstream repeats of the request. */
+function word(value: unknown): string | undefined {
+  const given = text(value)
+  return given !== undefined && /^[\w.-]{1,64}$/.test(given) ? given : undefined
+}
+
+function resetOf(error: Fields, now: number): number | undefined {
+  const at = number(error.resets_at)
+  if (at !== undefined && at > 0) return at * 1000
+  const distance = number(error.resets_in_seconds)
+  return distance !== undefined && distance > 0 ? now + distance * 1000 : undefined
+}
+
+/** Whether an error's type or code is one of these. */
+export function isOneOf(error: OpenAiError, words: ReadonlySet<string>): boolean {
+  return (
+    (error.type !== undefined && words.has(error.type)) || (error.code !== undefined && words.has(error.code))
+  )
+}
+
+/** A failure of the gateway's own in the shape that OpenAI's clients parse. */
+export function openAiFailure({ status, code, message }: Failure): Answer {
+  return { status, body: { error: { message, type: 'codex_pool_error', code } } }
+}
+
+/** "Every account is exhausted" for OpenAI's clients in general. */
+export function openAiExhausted({ resetsAt }: Exhaustion): Answer {
+  const message = 'Every account of the pool has used up its quota.'
+  const body = { error: { message, type: 'insufficient_quota', code: 'pool_exhausted' } }
+  if (resetsAt === undefined) return { status: 429, body }
+  const seconds = Math.max(1, Math.ceil((resetsAt - Date.now()) / 1000))
+  return { status: 429, headers: { 'retry-after': String(seconds) }, body }
+}
+
+/**
+ * Tokens as OpenAI's APIs tell them: in the last event of a Responses stream, in a JSON answer, or in a chat
+ * completion with its other names.
+ */
+export function openAiUsage(payload: unknown): Usage | undefined {
+  const body = fields(payload)
+  const usage = fields(fields(body?.response)?.usage) ?? fields(body?.usage)
+  if (!usage) return undefined
+  const input = fields(usage.input_tokens_details) ?? fields(usage.prompt_tokens_details)
+  const output = fields(usage.output_tokens_details) ?? fields(usage.completion_tokens_details)
+  return {
+    inputTokens: number(usage.input_tokens) ?? number(usage.prompt_tokens),
+    cachedTokens: number(input?.cached_tokens),
+    outputTokens: number(usage.output_tokens) ?? number(usage.completion_tokens),
+    reasoningTokens: number(output?.reasoning_tokens),
+    totalTokens: number(usage.total_tokens),
+  }
+}
+
+/** Stands in every usage object and, with its quotes, in no text that a model writes inside a JSON string. */
+export const openAiUsageMarker = '"total_tokens"'

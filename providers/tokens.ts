@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto'
+import { type CallContext, CredentialRejected } from '../config/provider.js'
+import { fields, type Fields, number, parseJson, text } from './reading.js'
+
+export interface TokenCall {
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+  /** Whether an answer means that this login will never be renewed again. */
+  readonly isFinal: (status: number, code: string | undefined) => boolean
+  /** What people are told then. */
+  readonly explain: (code: string) => string
+}
+
+/**
+ * One call to an OAuth token endpoint. Throws {@link CredentialRejected} for a final refusal, an error without any of
+ * the answer's text for passing trouble, and whatever `fetch` throws.
+ */
+export async function callTokenEndpoint(call: TokenCall, context: CallContext): Promise<Fields> {
+  // A redirect is not followed: it would carry the refresh token to another host.
+  const init = { method: 'POST', headers: call.headers, body: call.body, redirect: 'manual' as const }
+  const response = await context.fetch(call.url, { ...init, signal: context.signal })
+  const answer = fields(parseJson(await response.text()))
+  if (response.ok && answer) return answer
+  // A TypeError, as fetch throws for a lost answer: the refresh token may be spent all the same.
+  if (response.ok) throw new TypeError('the token endpoint answered with something that is not JSON')
+  const code = errorCode(answer)
+  if (call.isFinal(response.status, code)) {
+    const shown = code ?? `http_${response.status}`
+    throw new CredentialRejected(shown, call.explain(shown))
+  }
+  throw Object.assign(new Error(`the token endpoint answered ${response.status}`), { code })
+}
+
+/** `{"error":{"code":"…"}}`, `{"error":"…"}` or `{"code":"…"}`. */
+export function errorCode(answer: Fields | undefined): string | undefined {
+  const code = text(fields(answer?.error)?.code) ?? text(answer?.error) ?? text(answer?.code)
+  // Shown to people and kept: a code is a short word, and never what an upstream echoes from the request.
+  return code !== undefined && /^[\w.-]{1,64}$/.test(code) ? code : undefined
+}
+
+/** The claims of a JWT. Its signature is not checked: who issued it is the upstream's business. */
+export function jwtClaims(token: unknown): Fields | undefined {
+  const payload = text(token)?.split('.')[1]
+  return payload === undefined ? undefined : fields(parseJson(Buffer.from(payload, 'base64url').toString()))
+}
+
+/** When a JWT ends; ms since 1970. `undefined` for an opaque token. */
+export function jwtExpiry(token: unknown): number | undefined {
+  const seconds = number(jwtClaims(token)?.exp)
+  return seconds === undefined ? undefined : seconds * 1000
+}
+
+/** Recognises a value without keeping it. */
+export function fingerprint(value: string): string {
+  return createHash('sha256').update(value).digest('base64url')
+}

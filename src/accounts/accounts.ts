@@ -1,0 +1,165 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Credential, Inspection } from '../../config/provider.js'
+import type { SpentLogins } from './account-store.js'
+import { Account, type SavedAccount } from './account.js'
+import { type Claimant, claimantsOf, claimOf, type Providers } from '../credentials/claim.js'
+import { type CredentialRead, readCredential } from '../credentials/credential-file.js'
+
+export interface FoundCredential {
+  readonly credential: Credential
+  readonly inspection: Inspection
+  readonly digest: string
+}
+
+export interface SkippedFile {
+  readonly file: string
+  readonly reason: string
+}
+
+/** What is remembered of accounts over restarts. */
+export interface AccountsMemory {
+  savedAccount(key: string): SavedAccount | undefined
+  readonly spent: SpentLogins
+}
+
+const NO_MEMORY: AccountsMemory = {
+  savedAccount: () => undefined,
+  spent: { has: () => false, add: () => {} },
+}
+
+/** The accounts of the pool, by the files of its folder. An account keeps its state as long as its file exists. */
+export class Accounts {
+  #accounts = new Map<string, Account>()
+  /** Files that are no accounts, and why. */
+  skipped: readonly SkippedFile[] = []
+  /** What is wrong with files that are. */
+  warnings: readonly SkippedFile[] = []
+
+  #scanning: Promise<void> = Promise.resolve()
+
+  constructor(private readonly memory: AccountsMemory = NO_MEMORY) {}
+
+  all(): Account[] {
+    return [...this.#accounts.values()]
+  }
+
+  of(provider: string): Account[] {
+    return this.all().filter((account) => account.provider === provider)
+  }
+
+  get(key: string): Account | undefined {
+    return this.#accounts.get(key)
+  }
+
+  /** Reads the folder. One bad file never stops the others. */
+  scan(poolDir: string, providers: Providers): Promise<void> {
+    // One after the other: two at once would each make an account of a new file.
+    const scan = this.#scanning.then(() => this.#scan(poolDir, providers))
+    this.#scanning = scan.catch(() => {})
+    return scan
+  }
+
+  async #scan(poolDir: string, providers: Providers): Promise<void> {
+    const names = await fileNames(poolDir)
+    const found = new Map<string, Account>()
+    const logins = new Map<string, Account>()
+    const skipped: SkippedFile[] = []
+    const warnings: SkippedFile[] = []
+    for (const name of names) {
+      const claimants = claimantsOf(name, providers)
+      if (claimants.length === 0) {
+        if (name.endsWith('.json'))
+          skipped.push({ file: name, reason: 'no provider reads files of this name' })
+        continue
+      }
+      const result = await this.#read(join(poolDir, name), name, claimants)
+      if (typeof result === 'string') {
+        skipped.push({ file: name, reason: result })
+        continue
+      }
+      const twin = result.account.inspection.login && logins.get(result.account.inspection.login)
+      if (twin) {
+        // Two copies of one single-use refresh token: the second refresh would revoke the login.
+        skipped.push({ file: name, reason: `is the same login as ${twin.id}.json` })
+        continue
+      }
+      if (result.account.inspection.login) logins.set(result.account.inspection.login, result.account)
+      found.set(result.account.key, result.account)
+      if (result.warning) warnings.push({ file: name, reason: result.warning })
+    }
+    this.#accounts = found
+    this.skipped = skipped
+    this.warnings = warnings
+  }
+
+  async #read(
+    file: string,
+    name: string,
+    claimants: Claimant[],
+  ): Promise<{ account: Account; warning?: string } | string> {
+    const id = name.replace(/\.json$/, '')
+    const known = claimants.map(({ provider }) => this.#accounts.get(`${provider}/${id}`)).find(Boolean)
+    const read = await readUnwritten(file, known)
+    if ('problem' in read) {
+      // A login that is just being rewritten by its owner must not lose its account.
+      return known
+        ? { account: known, warning: `${read.problem}; the last good content stays in use` }
+        : read.problem
+    }
+    const claim = claimOf(read.credential, claimants)
+    if ('refused' in claim) return claim.refused
+    const account = this.#keep(id, claim.provider, file, { ...read, inspection: claim.inspection })
+    return read.openToOthers ? { account, warning: 'can be read by others: chmod 600' } : { account }
+  }
+
+  #keep(id: string, provider: string, file: string, found: FoundCredential): Account {
+    const { credential, inspection, digest } = found
+    const known = this.#accounts.get(`${provider}/${id}`)
+    if (known?.file === file) {
+      // The same file again: only what the settings make of it may have changed.
+      if (known.digest !== digest) adoptFileContent(known, found, this.memory.spent)
+      else if (!known.unsaved) known.inspection = { ...inspection, expiresAt: known.inspection.expiresAt }
+      return known
+    }
+    const account = new Account(id, provider, file, credential, inspection, digest)
+    const saved = this.memory.savedAccount(account.key)
+    if (saved) account.restore(saved)
+    return account
+  }
+}
+
+/** A refresh may replace the file between our reading it and our looking at it: what was read is then old. */
+async function readUnwritten(file: string, known: Account | undefined): Promise<CredentialRead> {
+  for (;;) {
+    const before = known?.digest
+    const read = await readCredential(file)
+    if (known?.digest === before) return read
+  }
+}
+
+async function fileNames(poolDir: string): Promise<string[]> {
+  try {
+    return (await readdir(poolDir)).sort()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+/**
+ * A file holds something else than before. An old copy of the login that the account has, put there by hand or by an
+ * editor, is not taken over: its refresh token is spent, and the only good one is in memory.
+ */
+export function adoptFileContent(account: Account, found: FoundCredential, spent: SpentLogins): void {
+  if (!isOldCopy(found.inspection, account, spent))
+    return account.replaceCredential(found.credential, found.inspection, found.digest)
+  account.sync(found.credential, found.digest)
+  account.unsaved = 'an old copy of the login was put there'
+}
+
+function isOldCopy({ login, identity }: Inspection, account: Account, spent: SpentLogins): boolean {
+  const ours = account.inspection
+  if (account.loginNeeded || identity !== ours.identity) return false
+  return login !== undefined && spent.has(login) && ours.login !== undefined && !spent.has(ours.login)
+}

@@ -1,0 +1,96 @@
+import type { AccountState, QuotaWindow } from '../../config/provider.js'
+import type { Account } from '../accounts/account.js'
+import type { SkippedFile } from '../accounts/accounts.js'
+import type { AccountTotals } from '../usage/rollups.js'
+
+/** One account as `/admin/accounts` shows it. Times are ISO 8601. Never a secret. */
+export interface AccountReport {
+  readonly id: string
+  readonly provider: string
+  /** The provider's name, under the seed's key. */
+  readonly type: string
+  readonly kind?: string | undefined
+  readonly label?: string | undefined
+  readonly plan?: string | undefined
+  readonly state: AccountState
+  /** Why it is not ready. */
+  readonly reason?: string | undefined
+  readonly availableAt?: string | undefined
+  readonly cooldowns: readonly {
+    readonly model?: string | undefined
+    readonly kind: string
+    readonly reason: string
+    readonly since: string
+    readonly until: string
+    readonly resetsAt?: string | undefined
+  }[]
+  readonly inFlight: number
+  readonly lastUsedAt?: string | undefined
+  readonly tokenExpiresAt?: string | undefined
+  /** Fullest window; `null` if unknown. */
+  readonly usedPercent: number | null
+  readonly windows: readonly (Omit<QuotaWindow, 'resetsAt'> & {
+    readonly resetsAt?: string | undefined
+    readonly source: string
+    readonly seenAt: string
+  })[]
+  readonly usage?: AccountTotals | undefined
+  /** Why a renewed login is not in its file. */
+  readonly unsaved?: string | undefined
+}
+
+export function reportOf(account: Account, totals: AccountTotals | undefined, now: number): AccountReport {
+  const { id, provider, inspection, inFlight, lastUsedAt, plan, unsaved, loginNeeded } = account
+  const cooldowns = account.cooldowns().filter(({ cooldown }) => cooldown.until > now)
+  return {
+    id,
+    provider,
+    type: provider,
+    kind: inspection.kind,
+    label: inspection.label,
+    plan,
+    state: account.state(now),
+    reason: loginNeeded?.reason ?? cooldowns.find(({ model }) => model === undefined)?.cooldown.reason,
+    availableAt: iso(account.availableAt(now)),
+    cooldowns: cooldowns.map(({ model, cooldown: { kind, reason, since, until, resetsAt } }) => ({
+      model,
+      kind,
+      reason,
+      since: iso(since)!,
+      until: iso(until)!,
+      resetsAt: iso(resetsAt),
+    })),
+    inFlight,
+    lastUsedAt: iso(lastUsedAt),
+    tokenExpiresAt: iso(inspection.expiresAt),
+    usedPercent: account.windows.usedPercent(now) ?? null,
+    windows: account.windows.current(now).map((window) => ({
+      ...window,
+      resetsAt: iso(window.resetsAt),
+      seenAt: iso(window.seenAt)!,
+    })),
+    usage: totals,
+    unsaved,
+  }
+}
+
+function iso(time: number | undefined): string | undefined {
+  return time === undefined ? undefined : new Date(time).toISOString()
+}
+
+/** What can be asked of a gateway. */
+export interface Administered {
+  accounts(): readonly AccountReport[]
+  skipped(): readonly SkippedFile[]
+  warnings(): readonly SkippedFile[]
+  setDisabled(id: string, disabled: boolean): AccountReport | undefined
+  reload(): Promise<ReloadReport>
+}
+
+export interface ReloadReport {
+  readonly poolDir: string
+  readonly accounts: number
+  readonly skipped: readonly SkippedFile[]
+  /** Why the running configuration was kept; the accounts were read again all the same. */
+  readonly configProblem?: string | undefined
+}

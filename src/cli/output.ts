@@ -1,0 +1,31 @@
+import { ConfigError } from '../settings.js'
+
+// Who reads only the first lines (`| head`) has seen enough; a gateway goes on without its terminal.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+})
+
+/** A command's output; what the gateway has to say while it works goes to the log. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+/** Stops a command with words for the person, and a stable code for programs. */
+export function refusal(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code })
+}
+
+/** Prints what stopped a command and ends with the status that says which kind it was. */
+export function exitWith(error: Error & { code?: string }): never {
+  if (error instanceof ConfigError) return stop(2, error.message)
+  if (error.code === 'database_locked') return stop(3, error.message)
+  if (error.code === 'EADDRINUSE')
+    return stop(1, `${error.message}\nAnother program listens there; choose another address with --listen.`)
+  // A code of ours or of the system means that the message says enough.
+  return stop(1, error.code === undefined ? (error.stack ?? error.message) : error.message)
+}
+
+function stop(status: number, message: string): never {
+  process.stderr.write(`codex-pool: ${message}\n`)
+  process.exit(status)
+}

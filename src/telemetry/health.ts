@@ -1,0 +1,77 @@
+import { redact } from '../../config/index.js'
+import type { AccountState } from '../../config/provider.js'
+import type { Stores } from '../usage/stores.js'
+import type { Accounts } from '../accounts/accounts.js'
+
+export interface HealthReport {
+  readonly status: 'ok' | 'degraded'
+  readonly uptimeSeconds: number
+  readonly accounts: {
+    readonly total: number
+    /** By provider, then by state. */
+    readonly byProvider: Readonly<Record<string, Partial<Record<AccountState, number>>>>
+  }
+  /** What is wrong now, in words. */
+  readonly problems: readonly string[]
+  readonly recentErrors: readonly { readonly at: string; readonly message: string }[]
+}
+
+const REMEMBERED_ERRORS = 20
+
+export interface HealthOptions {
+  readonly accounts: Accounts
+  /** Why the last reload kept the old configuration. */
+  readonly configProblem: () => string | undefined
+  readonly stores: Stores
+  readonly now: () => number
+}
+
+/** What `/healthz` tells. */
+export class Health {
+  readonly #startedAt = Date.now()
+  #errors: { at: string; message: string }[] = []
+
+  constructor(private readonly options: HealthOptions) {}
+
+  error(message: string): void {
+    this.#errors.push({ at: new Date().toISOString(), message: redact(message) })
+    this.#errors.splice(0, this.#errors.length - REMEMBERED_ERRORS)
+  }
+
+  report(): HealthReport {
+    const byProvider: Record<string, Partial<Record<AccountState, number>>> = {}
+    const { accounts, now } = this.options
+    for (const account of accounts.all()) {
+      const states = (byProvider[account.provider] ??= {})
+      const state = account.state(now())
+      states[state] = (states[state] ?? 0) + 1
+    }
+    const problems = this.#problems()
+    return {
+      status: problems.length > 0 ? 'degraded' : 'ok',
+      uptimeSeconds: Math.floor((Date.now() - this.#startedAt) / 1000),
+      accounts: { total: accounts.all().length, byProvider },
+      problems,
+      recentErrors: this.#errors,
+    }
+  }
+
+  #problems(): string[] {
+    const { accounts, configProblem, stores } = this.options
+    const files = [...accounts.skipped, ...accounts.warnings].map(({ file, reason }) => `${file}: ${reason}`)
+    const logins = accounts
+      .all()
+      .flatMap(({ id, loginNeeded }) =>
+        loginNeeded ? `${id}: needs a new login: ${loginNeeded.reason}` : [],
+      )
+    const unsaved = accounts
+      .all()
+      .flatMap(({ id, unsaved }) =>
+        unsaved ? `${id}: its renewed login is in memory only, the file cannot be written (${unsaved})` : [],
+      )
+    const unshared = accounts.all().flatMap(({ id, unshared }) => (unshared ? `${id}: ${unshared}` : []))
+    const empty = accounts.all().length === 0 ? ['the pool has no account'] : []
+    const own = [configProblem() ?? [], stores.failing()].flat()
+    return [...empty, ...own, ...unsaved, ...unshared, ...logins, ...files].map(redact)
+  }
+}

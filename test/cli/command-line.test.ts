@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { within } from '../kit/pool.js'
+import { emptyFolder, runCommand, startCommand } from '../kit/command.js'
+
+test('a command that does not exist is refused, and the one that was meant is named', async (t) => {
+  const { status, output } = await runCommand(t, ['acounts'], { cwd: await emptyFolder(t) })
+  assert.equal(status, 1)
+  assert.match(output, /unknown command "acounts".*Did you mean "accounts"\?/s)
+})
+
+test('another program at the address is not taken for a gateway, and is shown no token', async (t) => {
+  const cwd = await emptyFolder(t)
+  await mkdir(join(cwd, 'data'))
+  await writeFile(join(cwd, 'data', 'admin-token'), 'the-token-of-this-gateway', { mode: 0o600 })
+  const shown: unknown[] = []
+  const other = http.createServer(({ headers }, response) => {
+    shown.push(headers.authorization)
+    response.end('<html>')
+  })
+  other.listen(0, '127.0.0.1')
+  t.after(() => other.close())
+  await once(other, 'listening')
+  const listen = `127.0.0.1:${(other.address() as AddressInfo).port}`
+  const { status, output } = await runCommand(t, ['accounts', '--listen', listen], { cwd })
+  assert.equal(status, 0, output)
+  assert.match(output, new RegExp(`No gateway answers on ${listen}`))
+  assert.deepEqual([...new Set(shown)], [undefined])
+})
+
+test('a gateway that serves another pool is told apart from one that knows the new account', async (t) => {
+  const [here, there] = [await emptyFolder(t), await emptyFolder(t)]
+  const gateway = startCommand(t, ['--listen', '127.0.0.1:0'], { cwd: there })
+  const listen = new URL(await within(gateway.printed(/listening on (http\S+)/))).host
+  await writeFile(join(here, 'key.json'), '{ "api_key": "AIza-of-nobody-at-all" }', { mode: 0o600 })
+  const { output } = await runCommand(t, ['add', 'key.json', '--listen', listen], { cwd: here })
+  assert.match(output, new RegExp(`serves another pool: ${join(there, 'pool')}`))
+})
+
+test('the log tells what changes in the pool while the gateway runs', async (t) => {
+  const cwd = await emptyFolder(t)
+  const gateway = startCommand(t, ['--listen', '127.0.0.1:0'], { cwd })
+  await within(gateway.printed(/listening on (http\S+)/))
+  await writeFile(join(cwd, 'pool', 'gemini_key1.json'), '{ "api_key": "AIza-of-nobody-at-all" }', {
+    mode: 0o644,
+  })
+  await within(gateway.printed(/(account gemini_key1: gemini-api-key)/))
+  await within(gateway.printed(/(gemini_key1\.json: can be read by others: chmod 600)/))
+  await writeFile(join(cwd, 'pool', 'broken.json'), '{', { mode: 0o600 })
+  await within(gateway.printed(/(broken\.json: .+)/))
+  await rm(join(cwd, 'pool', 'gemini_key1.json'))
+  await within(gateway.printed(/(account \S+gemini_key1 has left the pool)/))
+})

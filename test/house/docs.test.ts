@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import test from 'node:test'
+import { configSchema } from '../../config/schema.js'
+import { bodies } from '../slow/fault-matrix/bodies.js'
+import { connections } from '../slow/fault-matrix/connections.js'
+import { fronts } from '../slow/fault-matrix/fronts.js'
+import { limits } from '../slow/fault-matrix/limits.js'
+import { matrixTable } from '../slow/fault-matrix/manual.js'
+import { refusals } from '../slow/fault-matrix/refusals.js'
+import { streams } from '../slow/fault-matrix/streams.js'
+import { root } from '../kit/readme-blocks.js'
+
+const read = (file: string): string => readFileSync(join(root, file), 'utf8')
+const texts = [
+  'README.md',
+  'pool/README.md',
+  'data/README.md',
+  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
+]
+
+for (const file of texts)
+  test(`every link in ${file} leads somewhere`, () => {
+    for (const [, target = ''] of read(file).matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
+      const [path, anchor] = target.split('#')
+      const linked = path ? join(dirname(file), path) : file
+      assert.ok(existsSync(join(root, linked)), target)
+      if (anchor) assert.ok(anchorsOf(linked).includes(anchor), target)
+    }
+  })
+
+/** As GitHub makes them of headings. */
+function anchorsOf(file: string): string[] {
+  return [...read(file).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w -]/g, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
+/** The words of a text that stand in backticks within a line; `access.keys` is two of them. */
+function codeIn(text: string): Set<string> {
+  const lines = text.replace(/^```.*?^```$/gms, '')
+  return new Set([...lines.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => code.split(/[^\w-]+/)))
+}
+
+test('every field of the configuration stands in its manual', () => {
+  const told = codeIn(read('docs/configuration.md'))
+  const missing = [...new Set(fieldsOf(configSchema))].filter((field) => !told.has(field))
+  assert.deepEqual(missing, [])
+})
+
+function fieldsOf(schema: unknown): string[] {
+  if (Array.isArray(schema)) return schema.flatMap(fieldsOf)
+  if (typeof schema !== 'object' || schema === null) return []
+  const { properties, ...rest } = schema as { properties?: unknown }
+  const own = typeof properties === 'object' && properties !== null ? Object.entries(properties) : []
+  // What a `login` is made of is told where its type is.
+  const inner = own.flatMap(([name, value]) => (name === 'login' ? [name] : [name, ...fieldsOf(value)]))
+  return [...inner, ...Object.values(rest).flatMap(fieldsOf)]
+}
+
+const lists: { what: string; source: string; within?: RegExp; pattern: RegExp; manual: string }[] = [
+  {
+    what: 'environment variable',
+    source: 'config/layers.ts',
+    pattern: /^ {2}([A-Z]+_[A-Z_]+):/gm,
+    manual: 'docs/configuration.md',
+  },
+  {
+    what: 'code of a configuration problem',
+    source: 'config/problems.ts',
+    pattern: /^ {2}\| '(\w+)'/gm,
+    manual: 'docs/configuration.md',
+  },
+  {
+    what: 'metric',
+    source: 'src/telemetry/metrics.ts',
+    pattern: /name: '(\w+)'/g,
+    manual: 'docs/endpoints.md',
+  },
+  {
+    what: 'built-in route',
+    source: 'config/defaults.ts',
+    pattern: /\{ path: '\/([\w-]+)/g,
+    manual: 'docs/configuration.md',
+  },
+  {
+    what: 'dependency',
+    source: 'package.json',
+    pattern: /^ {4}"([\w-]+)": "\d+\.\d+\.\d+",?$/gm,
+    manual: 'docs/decisions.md',
+  },
+  {
+    what: 'field of a retry policy',
+    source: 'config/config.ts',
+    pattern: /^ {2}(\w+Ms)\?/gm,
+    manual: 'docs/configuration.md',
+  },
+  { what: 'command', source: 'src/cli/main.ts', pattern: /\.command\('(\w+)/g, manual: 'README.md' },
+  {
+    what: 'verdict',
+    source: 'config/provider.ts',
+    within: /export type Verdict =.*?\n\n/s,
+    pattern: /kind: '([\w-]+)'/g,
+    manual: 'docs/failover.md',
+  },
+]
+
+for (const { what, source, within = /.*/s, pattern, manual } of lists)
+  test(`every ${what} stands in ${manual}`, () => {
+    const told = codeIn(read(manual))
+    const [part = ''] = within.exec(read(source)) ?? []
+    const names = [...part.matchAll(pattern)].map(([, name = '']) => name)
+    assert.ok(names.length > 2, `${source} has names of that form`)
+    assert.deepEqual(
+      names.filter((name) => !told.has(name)),
+      [],
+    )
+  })
+
+test('every code of an error of the gateway’s own stands in docs/endpoints.md', () => {
+  const told = codeIn(read('docs/endpoints.md'))
+  const sources = ['src', 'middleware', 'providers'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => read(join(folder, name))),
+  )
+  const codes = sources.flatMap((source) =>
+    [...source.matchAll(/new GatewayFailure\([^']*'(\w+)'/g)].map(([, code = '']) => code),
+  )
+  assert.ok(codes.length > 20)
+  assert.deepEqual(
+    codes.filter((code) => !told.has(code)),
+    [],
+  )
+})
+
+test('the fault matrix in docs/failover.md is the one that is tested', () => {
+  const [, section = ''] = read('docs/failover.md').split('## The fault matrix')
+  const [, , ...told] = [...section.matchAll(/^\|(.+)\|$/gm)].map(([, line = '']) =>
+    line.split('|').map((cell) => cell.trim()),
+  )
+  assert.deepEqual(told, matrixTable([...connections, ...refusals, ...limits, ...streams, ...bodies], fronts))
+})

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+const program = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+
+export interface CommandOptions {
+  readonly cwd: string
+  /** Beside PATH and HOME; nothing else is inherited. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Nobody is there to type. @default false */
+  readonly alone?: boolean
+}
+
+export interface Ended {
+  readonly status: number | null
+  /** Both outputs, as they came. */
+  readonly output: string
+}
+
+/** A `codex-pool` command that runs. */
+export interface RunningCommand {
+  /** The first match in what it has printed, once there is one. @throws if it ends without */
+  printed(pattern: RegExp): Promise<string>
+  type(line: string): void
+  signal(name: NodeJS.Signals): void
+  readonly ended: Promise<Ended>
+}
+
+/** Starts a command in a process of its own; it is ended with the test. */
+export function startCommand(
+  t: TestContext,
+  args: readonly string[],
+  options: CommandOptions,
+): RunningCommand {
+  const { cwd, env, alone = false } = options
+  const child = spawn(process.execPath, [program, ...args], {
+    cwd,
+    env: { PATH: process.env.PATH, HOME: cwd, NO_PROXY: '*', ...env },
+    stdio: [alone ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+  })
+  t.after(() => child.kill('SIGKILL'))
+  let output = ''
+  const listeners = new Set<() => void>()
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      for (const listener of listeners) listener()
+    })
+  const ended = new Promise<Ended>((resolve) => child.on('close', (status) => resolve({ status, output })))
+  return {
+    printed: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const match = pattern.exec(output)
+          if (match) resolve(match[1] ?? match[0])
+        }
+        listeners.add(look)
+        look()
+        void ended.then(() => reject(new Error(`it ended without ${pattern}:\n${output}`)))
+      }),
+    type: (line) => void child.stdin!.write(`${line}\n`),
+    signal: (name) => void child.kill(name),
+    ended,
+  }
+}
+
+/** Runs a command to its end, with nobody at the terminal. */
+export function runCommand(t: TestContext, args: readonly string[], options: CommandOptions): Promise<Ended> {
+  return startCommand(t, args, { ...options, alone: true }).ended
+}
+
+/** A folder of one's own, gone with the test. */
+export async function emptyFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'codex-pool-'))
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Whatever looks like a token, a code or a verifier must be on no terminal. */
+export function assertNoSecret(output: string, secrets: readonly (string | undefined)[] = []): void {
+  for (const secret of secrets) assert.ok(!output.includes(secret ?? '\0'), 'a secret was printed')
+  assert.doesNotMatch(output, /rt_sim|eyJ[\w-]{20}|ya29|1\/\/sim|ac_sim|GOCSPX|sk-|AIza/)
+}

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { CLIENT, clientHeaders, startPool, type TestPool } from '../kit/pool.js'
+
+const SECRET = 'nobodys-business'
+
+/** Headers of the client's that tell who it is or where it sits. */
+const identity = {
+  cookie: `session=${SECRET}`,
+  'api-key': SECRET,
+  'x-api-key': SECRET,
+  'x-goog-api-key': SECRET,
+  'x-goog-user-project': SECRET,
+  'x-gemini-api-privileged-user-id': SECRET,
+  'openai-organization': SECRET,
+  'openai-project': SECRET,
+  'proxy-authorization': `Basic ${SECRET}`,
+  forwarded: `for=${SECRET}`,
+  via: `1.1 ${SECRET}`,
+  'x-forwarded-for': SECRET,
+  'x-forwarded-host': SECRET,
+  'x-forwarded-proto': 'https',
+  'x-real-ip': SECRET,
+  'x-codex-pool-key': SECRET,
+  'x-codex-pool-anything': SECRET,
+  te: 'trailers',
+  'proxy-connection': 'keep-alive',
+  'keep-alive': 'timeout=5',
+  connection: 'keep-alive, x-named-by-connection, TE',
+  'x-named-by-connection': SECRET,
+}
+
+/** What every client may say, and the upstream must hear as it was said. */
+const passing = {
+  'x-codex-turn-metadata': '{"session_id":"s1","turn_id":"t1"}',
+  'x-codex-window-id': 's1:0',
+  'x-codex-beta-features': 'remote_compaction_v2',
+  'x-codex-routing-hint': 'model=gpt-5.5',
+  'x-client-request-id': 's1',
+  'x-openai-subagent': 'collab_spawn',
+  version: '0.169.0',
+  originator: 'codex_exec',
+  'user-agent': clientHeaders()['user-agent']!,
+}
+
+const calls: Record<string, (pool: TestPool) => Promise<{ status: number; text: string }>> = {
+  'a turn': (pool) =>
+    pool.ask('s1', { path: '/v1/responses?key=secret-in-query&x=1', headers: { ...identity, ...passing } }),
+  'the list of models': (pool) =>
+    pool.request
+      .get('/v1/models?client_version=0.169.0&KEY=secret-in-query')
+      .set({ ...clientHeaders(), ...identity, ...passing }),
+  'a question to the backend': (pool) =>
+    pool.request
+      .get('/backend-api/wham/settings/user?key=secret-in-query')
+      .set({ ...clientHeaders(), ...identity, ...passing }),
+}
+
+for (const [name, call] of Object.entries(calls))
+  test(`nothing of who the client is reaches an upstream: ${name}`, async (t) => {
+    const pool = await startPool(t, { codex: [{ id: 'alice' }] })
+    for (const secret of [SECRET, 'secret-in-query']) pool.sim.forbid(secret)
+    const { status, text } = await call(pool)
+    assert.equal(status, 200, text)
+    const seen = pool.sim.requests[0]!
+    for (const name of Object.keys(identity)) {
+      if (name === 'connection') assert.doesNotMatch(seen.headers.connection ?? '', /named|te\b/i)
+      else assert.equal(seen.headers[name], undefined, name)
+    }
+    assert.doesNotMatch(seen.url, /key=/i)
+    for (const [name, value] of Object.entries(passing)) assert.equal(seen.headers[name], value, name)
+  })
+
+test('the account speaks for itself', async (t) => {
+  const pool = await startPool(t, { codex: [{ id: 'alice' }] })
+  await pool.ask('s1').expect(200)
+  const alice = pool.sim.account('alice')
+  const { headers, rawHeaders } = pool.sim.requests[0]!
+  assert.equal(headers.authorization, `Bearer ${alice.accessToken}`)
+  assert.equal(headers['chatgpt-account-id'], alice.accountId)
+  assert.equal(headers.host, new URL(pool.sim.url).host)
+  const names = rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase())
+  assert.deepEqual(
+    names.filter((name, index) => names.indexOf(name) !== index),
+    [],
+    'no header comes twice',
+  )
+})
+
+test('an API key speaks for itself, without an account id of anybody', async (t) => {
+  const pool = await startPool(t, { codexApiKeys: [{ id: 'key' }] })
+  await pool.ask('s1').expect(200)
+  const { kind, headers } = pool.sim.requests[0]!
+  assert.equal(kind, 'openai')
+  assert.equal(headers.authorization, 'Bearer sk-sim-key')
+  assert.equal(headers['chatgpt-account-id'], undefined)
+})
+
+test('the rest of a query stays as it was written', async (t) => {
+  const pool = await startPool(t, { codex: [{ id: 'alice' }] })
+  await pool.request.get('/v1/models?a=%20b&key=k&monkey=1&%6Bey=k&access_token=k&&c').expect(200)
+  assert.equal(pool.sim.requests[0]?.url, '/backend-api/codex/models?a=%20b&monkey=1&&c')
+})
+
+test('a generation is asked for uncompressed, anything else as the client likes it', async (t) => {
+  const pool = await startPool(t, { codex: [{ id: 'alice' }] })
+  const headers = { 'accept-encoding': 'gzip, br' }
+  await pool.ask('s1', { headers }).expect(200)
+  await pool.request.get('/v1/models').set(headers).expect(200)
+  assert.deepEqual(
+    pool.sim.requests.map((request) => request.headers['accept-encoding']),
+    ['identity', 'gzip, br'],
+  )
+})
+
+test("an account's cookies and list of models stay with us; its other headers come through", async (t) => {
+  const pool = await startPool(t, { codex: [{ id: 'alice' }] })
+  const { headers } = await pool.ask('s1').expect(200)
+  assert.equal(headers['set-cookie'], undefined)
+  assert.equal(headers['x-models-etag'], undefined)
+  assert.equal(headers['openai-model'], 'gpt-5.5')
+  assert.equal(headers['openai-processing-ms'], '1')
+  assert.match(headers['content-type'] ?? '', /^text\/event-stream/)
+  const text = JSON.stringify(headers)
+  assert.ok(!text.includes(CLIENT.token) && !text.includes(pool.sim.account('alice').accessToken))
+})

@@ -1,0 +1,77 @@
+import { faults, geminiFaults, type WireFault } from '../../../src/simulator/index.js'
+import type { Front } from './fronts.js'
+import { again, moves, per, perForm, stays, trouble, type Outcome, type Row } from './row.js'
+
+/** A refusal in the words of OpenAI or of Google. */
+const worded =
+  (openAi: WireFault, google: WireFault) =>
+  (front: Front): WireFault =>
+    front.google ? google : openAi
+
+/** A refusal whose status says it all. */
+const status = (status: number, message = 'no') =>
+  worded({ status, body: { error: { message } } }, { status, body: { error: { code: status, message } } })
+
+const login = moves('login', 'needs-login')
+const twiceThenLogin: Outcome = {
+  one: { seen: 'answer', asked: 'a a b', state: 'needs-login' },
+  all: { seen: 'login', asked: 'a a b b', state: 'needs-login' },
+}
+const exhausted = moves('limit', 'exhausted 900 s')
+const refused = (status: number) => moves(`theirs ${status}`, 'refused 900 s for the model')
+
+/** What an upstream can answer instead of the work, limits apart. */
+export const refusals: readonly Row[] = [
+  {
+    fault: '401 once',
+    does: worded(faults.unauthorized(), geminiFaults.unauthorized()),
+    times: 1,
+    outcome: per(again, again, login, login),
+  },
+  {
+    fault: '401 for good',
+    does: worded(faults.unauthorized(), geminiFaults.unauthorized()),
+    outcome: per(twiceThenLogin, twiceThenLogin, login, login),
+  },
+  { fault: '402', does: status(402), outcome: exhausted },
+  {
+    fault: '402, the workspace is gone',
+    does: () => faults.paymentRequired(),
+    outcome: per(login, exhausted, exhausted, exhausted),
+  },
+  { fault: '403 challenge page', does: () => faults.challenge(), outcome: trouble(502) },
+  {
+    fault: '403 for the account',
+    does: status(403),
+    outcome: per(refused(403), refused(403), refused(403), moves('theirs 403', 'ready')),
+  },
+  {
+    fault: '403, the person must confirm who they are',
+    does: () => geminiFaults.validationRequired(),
+    outcome: per(refused(403), login, refused(403), moves('theirs 403', 'ready')),
+  },
+  { fault: '400', does: status(400), outcome: stays('theirs 400') },
+  {
+    fault: '400 "model not available"',
+    does: ({ model }) => faults.unsupportedModel(model),
+    outcome: perForm(refused(400), stays('theirs 400'), stays('theirs 400')),
+  },
+  {
+    fault: '404',
+    does: status(404),
+    outcome: perForm(stays('theirs 404'), refused(404), stays('theirs 404')),
+  },
+  { fault: '408', does: status(408), outcome: trouble(504) },
+  {
+    fault: '500',
+    does: worded(faults.serverError(), geminiFaults.serverError()),
+    outcome: trouble(502),
+  },
+  { fault: '502 as a page', does: () => faults.badGateway(), outcome: trouble(502) },
+  {
+    fault: '503 overloaded',
+    does: worded(faults.overloaded(), geminiFaults.serverError(503)),
+    outcome: trouble(503),
+  },
+  { fault: '529', does: status(529), outcome: trouble(503) },
+]
