@@ -14,6 +14,13 @@ import { geminiEvent, geminiUsage, geminiUsageMarker, signatureVerdict } from '.
 import { fields, fitsHeader, header, list, normalPath, queryOf, text } from './reading.js'
 import { fingerprint } from './tokens.js'
 
+/** Headers in which Google's clients name their own key, project and user. */
+export const googleIdentityHeaders: readonly string[] = [
+  'x-goog-api-key',
+  'x-goog-user-project',
+  'x-gemini-api-privileged-user-id',
+]
+
 /** The Gemini API with API keys. */
 export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 'upstream'>): Provider {
   return {

@@ -4,7 +4,8 @@ import { bearer } from './bearer.js'
 import { codex } from './codex.js'
 import { custom } from './custom.js'
 import { gemini } from './gemini.js'
-import { geminiApiKey } from './gemini-api-key.js'
+import { geminiApiKey, googleIdentityHeaders } from './gemini-api-key.js'
+import { openAiIdentityHeaders } from './openai.js'
 
 type Entry<T extends ProviderEntry['type']> = Extract<ProviderEntry, { type: T }>
 
@@ -18,6 +19,9 @@ const factories: { [T in ProviderEntry['type']]: (entry: Entry<T>, name: string)
   bearer,
   custom,
 }
+
+/** Headers in which a client of any built-in provider names itself; lower case. No upstream may see another's. */
+export const clientIdentityHeaders: readonly string[] = [...openAiIdentityHeaders, ...googleIdentityHeaders]
 
 /** Makes the provider that a resolved entry describes. `name` is the one that routes use. */
 export function createProvider(name: string, entry: ProviderEntry): Provider {

@@ -1,6 +1,18 @@
 import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
 import { fields, type Fields, number, text } from './reading.js'
 
+/**
+ * Headers in which OpenAI's clients name their own account and workspace, and where that workspace may be served. Under
+ * another account they are refused, or tell it about the client.
+ */
+export const openAiIdentityHeaders: readonly string[] = [
+  'chatgpt-account-id',
+  'openai-organization',
+  'openai-project',
+  'x-openai-fedramp',
+  'x-openai-internal-codex-residency',
+]
+
 /** An error as OpenAI's APIs write it, in whichever of its forms. */
 export interface OpenAiError {
   readonly type: string | undefined
