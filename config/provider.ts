@@ -327,6 +327,21 @@ export interface Provider {
    * `request` tells the model, for limits that count one model only.
    */
   classifyEvent?(event: unknown, request?: ClientRequest): Verdict | 'output' | undefined
+  /**
+   * For a client that gives up a stream on which no event arrives for too long: `event` is an event of the stream's own
+   * form that the client ignores, sent whenever an answer has been held back for `afterMs`. @default none is sent
+   */
+  readonly keepAlive?: { readonly afterMs: number; readonly event: string }
+  /**
+   * The failing end of a stream whose head has been sent already: `answer` (what the client would have got instead of a
+   * stream) as text of the stream's own form, such as `data: {"error":…}\n\n`. @default the connection is broken off
+   */
+  streamFailure?(answer: Answer, request: ClientRequest): string
+  /**
+   * Whether a request uses up quota. One that does not is sent to exhausted accounts too.
+   * @default true for POST on known paths of generation APIs, else false
+   */
+  usesQuota?(request: ClientRequest): boolean
   /** The tokens that a JSON answer or a stream event names; the last one of a stream counts. */
   usage?(payload: unknown): Usage | undefined
   /** Only stream events that contain this text are parsed for `usage` and `aliases`. @default `"usage` */
