@@ -111,6 +111,12 @@ const custom = object<CustomSettings>(
     login,
     classify: callable,
     classifyEvent: callable,
+    keepAlive: object<NonNullable<CustomSettings['keepAlive']>>({ afterMs: ms(1), event: rule('text') }, [
+      'afterMs',
+      'event',
+    ]),
+    streamFailure: callable,
+    usesQuota: callable,
     usage: callable,
     usageMarker: rule('text'),
     quota: callable,
