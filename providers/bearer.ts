@@ -1,8 +1,8 @@
 import type { BearerSettings } from '../config/config.js'
 import type { Inspection, Provider } from '../config/provider.js'
 import { custom } from './custom.js'
-import { fitsHeader } from './reading.js'
-import { fields, text } from './reading.js'
+import { fitsHeader } from './http.js'
+import { fields, text } from './json.js'
 
 /** Any upstream that takes `Authorization: Bearer`, with `{ "token": "…" }` files. */
 export function bearer({ upstream, credentials }: BearerSettings, name: string): Provider {

@@ -2,7 +2,7 @@ import type { CustomSettings } from '../config/config.js'
 import type { Provider } from '../config/provider.js'
 import { openAiExhausted, openAiFailure } from './openai.js'
 import { openAiUsage, openAiUsageMarker } from './openai.js'
-import { statusVerdict } from './status-verdict.js'
+import { statusVerdict } from './http.js'
 
 /** What every provider has that does not say otherwise: most APIs write usage and errors as OpenAI's do. */
 const defaults = {

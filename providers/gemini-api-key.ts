@@ -11,7 +11,8 @@ import type {
 import { googleExhausted, googleFailure } from './google/answers.js'
 import { googleError, type GoogleError, googleVerdict, nextPacificMidnight } from './google/errors.js'
 import { geminiEvent, geminiUsage, geminiUsageMarker, signatureVerdict } from './google/stream.js'
-import { fields, fitsHeader, header, list, normalPath, queryOf, text } from './reading.js'
+import { fitsHeader, header, normalPath, queryOf } from './http.js'
+import { fields, list, text } from './json.js'
 import { fingerprint } from './tokens.js'
 
 /** Headers in which Google's clients name their own key, project and user. */

@@ -1,5 +1,5 @@
 import type { Provider } from '../config/provider.js'
-import { normalPath, queryOf } from './reading.js'
+import { normalPath, queryOf } from './http.js'
 import { answer } from './gemini/answers.js'
 import { aliases, conversation, model } from './gemini/requests.js'
 import { authHeaders, inspect } from './gemini/credentials.js'

@@ -1,5 +1,5 @@
 import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
-import { fields, type Fields, number, text } from './reading.js'
+import { type Fields, fields, number, text } from './json.js'
 
 /**
  * Headers in which OpenAI's clients name their own account and workspace, and where that workspace may be served. Under

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type CallContext, CredentialRejected } from '../config/provider.js'
-import { fields, type Fields, number, parseJson, text } from './reading.js'
+import { type Fields, fields, number, parseJson, text } from './json.js'
 
 export interface TokenCall {
   readonly url: string

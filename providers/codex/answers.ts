@@ -1,6 +1,7 @@
 import type { Answer, ClientRequest, PoolAccount, Provider } from '../../config/provider.js'
 import { openAiFailure } from '../openai.js'
-import { fields, header, objects } from '../reading.js'
+import { header } from '../http.js'
+import { fields, objects } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './pool-quota.js'
 import { type Place, placeOf } from './requests.js'

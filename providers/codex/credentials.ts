@@ -1,6 +1,7 @@
 import type { CodexSettings } from '../../config/config.js'
 import type { Credential, Inspection, Provider, ProviderAccount } from '../../config/provider.js'
-import { fields, fitsHeader, text } from '../reading.js'
+import { fitsHeader } from '../http.js'
+import { fields, text } from '../json.js'
 import { fingerprint, jwtClaims, jwtExpiry } from '../tokens.js'
 
 /** A ChatGPT login, as `codex login` leaves it in `auth.json`. */

@@ -6,7 +6,8 @@ import type {
   LoginFlow,
   TokenAnswer,
 } from '../../config/provider.js'
-import { fields, type Fields, join, number, parseJson, text } from '../reading.js'
+import { join } from '../http.js'
+import { type Fields, fields, number, parseJson, text } from '../json.js'
 import { readAuth, type ResolvedCodexSettings } from './credentials.js'
 import { CLIENT_ID } from './refresh.js'
 

@@ -6,7 +6,8 @@ import type {
   Provider,
   QuotaWindow,
 } from '../../config/provider.js'
-import { fields, header, text } from '../reading.js'
+import { header } from '../http.js'
+import { fields, text } from '../json.js'
 import { jwtClaims } from '../tokens.js'
 import { NAMES, quotaFromHeaders } from './quota.js'
 

@@ -1,8 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Credits, Provider, Quota, QuotaWindow } from '../../config/provider.js'
-import { join } from '../reading.js'
-import { header } from '../reading.js'
-import { fields, number, parseJson, text, type Fields } from '../reading.js'
+import { header, join } from '../http.js'
+import { type Fields, fields, number, parseJson, text } from '../json.js'
 import { authHeaders, isApiKey } from './credentials.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 

@@ -1,5 +1,6 @@
 import { type Credential, CredentialRejected, type Provider } from '../../config/provider.js'
-import { fields, type Fields, join, parseJson, text } from '../reading.js'
+import { join } from '../http.js'
+import { type Fields, fields, parseJson, text } from '../json.js'
 import { callTokenEndpoint, jwtExpiry } from '../tokens.js'
 import { authHeaders, readAuth, type ResolvedCodexSettings } from './credentials.js'
 

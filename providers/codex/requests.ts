@@ -1,5 +1,6 @@
 import type { ClientRequest, Conversation, Provider, ProviderAccount } from '../../config/provider.js'
-import { fields, header, join, normalPath, parseJson, queryOf, text } from '../reading.js'
+import { header, join, normalPath, queryOf } from '../http.js'
+import { fields, parseJson, text } from '../json.js'
 import { isApiKey, type ResolvedCodexSettings } from './credentials.js'
 
 /** Where a path leads: `rest` begins with `/`, or is empty. */

@@ -1,5 +1,5 @@
 import type { Exhaustion, PoolAccount, Quota, SocketProtocol } from '../../config/provider.js'
-import { fields, number, text, type Fields } from '../reading.js'
+import { type Fields, fields, number, text } from '../json.js'
 import { placeOf } from './requests.js'
 import { members, poolCredits, poolWindows, type UsageWindow } from './pool-quota.js'
 import { NAMES, quotaWindow, resetAt } from './quota.js'

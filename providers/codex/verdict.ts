@@ -1,7 +1,7 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
 import { isOneOf, openAiError, type OpenAiError } from '../openai.js'
-import { fields, header, list, number, retryAfterMs, waitInMessage } from '../reading.js'
-import { isPage, statusVerdict } from '../status-verdict.js'
+import { header, isPage, retryAfterMs, statusVerdict, waitInMessage } from '../http.js'
+import { fields, list, number } from '../json.js'
 import { quotaFromHeaders } from './quota.js'
 import { model } from './requests.js'
 

@@ -1,6 +1,7 @@
 import type { GeminiSettings } from '../../config/config.js'
 import type { Credential, Inspection, LoginFlow, Provider, TokenAnswer } from '../../config/provider.js'
-import { fields, fitsHeader, join, number, text } from '../reading.js'
+import { fitsHeader, join } from '../http.js'
+import { fields, number, text } from '../json.js'
 import { callTokenEndpoint, fingerprint, jwtClaims } from '../tokens.js'
 
 const AGAIN =

@@ -6,7 +6,8 @@ import {
   type Provider,
 } from '../../config/provider.js'
 import { googleError, type GoogleError } from '../google/errors.js'
-import { fields, type Fields, join, objects, parseJson, text } from '../reading.js'
+import { join } from '../http.js'
+import { type Fields, fields, objects, parseJson, text } from '../json.js'
 import { authHeaders, type ResolvedGeminiSettings } from './credentials.js'
 
 const METADATA = { ideType: 'IDE_UNSPECIFIED', platform: 'PLATFORM_UNSPECIFIED', pluginType: 'GEMINI' }

@@ -1,5 +1,5 @@
 import type { Provider, Quota, QuotaWindow } from '../../config/provider.js'
-import { fields, number, objects, text } from '../reading.js'
+import { fields, number, objects, text } from '../json.js'
 import { codeAssist } from './discover.js'
 import type { ResolvedGeminiSettings } from './credentials.js'
 

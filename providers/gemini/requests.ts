@@ -1,5 +1,6 @@
 import type { ClientRequest, Conversation, ProviderAccount } from '../../config/provider.js'
-import { fields, normalPath, objects, text } from '../reading.js'
+import { normalPath } from '../http.js'
+import { fields, objects, text } from '../json.js'
 
 /** The method of a Code Assist request: `streamGenerateContent` of `/v1internal:streamGenerateContent`. */
 export function methodOf({ path }: ClientRequest): string | undefined {

@@ -1,7 +1,7 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
 import { googleError, type GoogleError } from '../google/errors.js'
 import { googleVerdict } from '../google/errors.js'
-import { fields, text } from '../reading.js'
+import { fields, text } from '../json.js'
 import { signatureVerdict } from '../google/stream.js'
 import { model } from './requests.js'
 import { ineligible, validationNeeded } from './discover.js'

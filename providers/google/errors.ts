@@ -1,16 +1,6 @@
 import type { UpstreamAnswer, Verdict } from '../../config/provider.js'
-import {
-  durationMs,
-  fields,
-  type Fields,
-  header,
-  number,
-  objects,
-  retryAfterMs,
-  text,
-  waitInMessage,
-} from '../reading.js'
-import { isPage, statusVerdict } from '../status-verdict.js'
+import { durationMs, header, isPage, retryAfterMs, statusVerdict, waitInMessage } from '../http.js'
+import { type Fields, fields, number, objects, text } from '../json.js'
 
 /** What Google's APIs tell with a refusal (google.rpc.Status and its details). */
 export interface GoogleError {

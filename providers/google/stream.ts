@@ -1,5 +1,5 @@
 import type { UpstreamAnswer, Usage, Verdict } from '../../config/provider.js'
-import { fields, list, number } from '../reading.js'
+import { fields, list, number } from '../json.js'
 import { googleError, limitVerdict } from './errors.js'
 
 /** Code Assist wraps in `response` what the Gemini API answers bare. */

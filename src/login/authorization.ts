@@ -1,6 +1,6 @@
 import * as oauth from 'oauth4webapi'
 import type { CallContext, CodeGrant, Credential, LoginFlow } from '../../config/provider.js'
-import { fields, parseJson } from '../../providers/reading.js'
+import { fields, parseJson } from '../../providers/json.js'
 import { errorCode } from '../../providers/tokens.js'
 
 /** What a callback says. `foreign`: it belongs to no login of ours, and may be anybody's. */

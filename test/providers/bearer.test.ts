@@ -2,8 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Provider, Verdict } from '../../config/provider.js'
 import { createProvider } from '../../providers/index.js'
-import { durationMs, waitInMessage } from '../../providers/reading.js'
-import { retryAfterMs } from '../../providers/reading.js'
+import { durationMs, retryAfterMs, waitInMessage } from '../../providers/http.js'
 import { account, answer, request } from '../kit/provider.js'
 
 const bearer = createProvider('acme', { type: 'bearer', upstream: 'https://acme.test' }) as Required<Provider>

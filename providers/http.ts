@@ -1,40 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-
-/** Fields of JSON that somebody else wrote: each reader gives `undefined` for what is not of the kind asked for. */
-export type Fields = Readonly<Record<string, unknown>>
-
-export function fields(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
-}
-
-export function list(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : []
-}
-
-/** The objects in a list, with anything else in it left out. */
-export function objects(value: unknown): Fields[] {
-  return list(value).filter((item): item is Fields => fields(item) !== undefined)
-}
-
-/** A text that is not empty. */
-export function text(value: unknown): string | undefined {
-  return typeof value === 'string' && value !== '' ? value : undefined
-}
-
-/** A number, or a text that is one. `Number('')` would make 0 of an empty header. */
-export function number(value: unknown): number | undefined {
-  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
-  return typeof value === 'string' && /^\s*-?\d+(\.\d+)?\s*$/.test(value) ? Number(value) : undefined
-}
-
-export function parseJson(value: unknown): unknown {
-  if (typeof value !== 'string') return undefined
-  try {
-    return JSON.parse(value)
-  } catch {
-    return undefined
-  }
-}
+import type { UpstreamAnswer, Verdict } from '../config/provider.js'
 
 /** A header's value; the first one if the header came more than once. */
 export function header(headers: IncomingHttpHeaders, name: string): string | undefined {
@@ -43,30 +8,30 @@ export function header(headers: IncomingHttpHeaders, name: string): string | und
   return first === undefined || first === '' ? undefined : first
 }
 
-/** Whether a value can stand in a header as it is. A token with a line break in it would throw at every request. */
+/** Whether a value can stand in a header. A token with a line break in it would make every request throw. */
 export function fitsHeader(value: string): boolean {
   return /^[\x21-\x7e]+$/.test(value)
 }
 
-/** Joins a base address and a path that begins with `/`, or nothing. */
+/** Joins a base address and a path that is empty or begins with `/`. */
 export function join(base: string, path: string): string {
   return base.replace(/\/+$/, '') + path
 }
 
-/** The query of a URL with its `?`, or nothing. */
+/** The query of a URL with its `?`; empty if there is none. */
 export function queryOf(url: string): string {
   const at = url.indexOf('?')
   return at < 0 ? '' : url.slice(at)
 }
 
 /**
- * A path as the upstream will understand it: no doubled slashes, and no letter in disguise, since `/ps/%6dcp` is
- * `/ps/mcp` (RFC 3986 §6.2.2.2) and would slip past a rule about that path.
+ * A path as the upstream will understand it: without doubled slashes and needless escapes. Else `/ps/%6dcp`, which is
+ * `/ps/mcp` (RFC 3986 §6.2.2.2), would slip past a rule about that path.
  */
 export function normalPath(path: string): string {
-  const plain = path.replace(/%([2-7][0-9a-f])/gi, (coded, hex: string) => {
+  const plain = path.replace(/%([2-7][0-9a-f])/gi, (escaped, hex: string) => {
     const character = String.fromCharCode(Number.parseInt(hex, 16))
-    return /[\w.~-]/.test(character) ? character : coded
+    return /[\w.~-]/.test(character) ? character : escaped
   })
   return plain.replace(/\/{2,}/g, '/')
 }
@@ -87,7 +52,7 @@ export function durationMs(value: unknown): number | undefined {
 const AMOUNT = String.raw`((?:\d+(?:\.\d+)?(?:ms|[dhms]| *(?:day|hour|minute|second)s?),? *)+)`
 const HINT = new RegExp(String.raw`(?:retry in|try again in|resets? in|resets? after) ${AMOUNT}`, 'i')
 
-/** How long a message for people says to wait: "Please try again in 1.5s", "Resets in 9h22m20s." */
+/** The wait that an error message names: "Please try again in 1.5s", "Resets in 9h22m20s." */
 export function waitInMessage(message: string | undefined): number | undefined {
   return durationMs(HINT.exec(message ?? '')?.[1])
 }
@@ -101,4 +66,24 @@ export function retryAfterMs(value: string | undefined, now: number = Date.now()
   if (!/^[A-Za-z]{3,9},? /.test(trimmed)) return undefined
   const at = Date.parse(trimmed)
   return Number.isNaN(at) ? undefined : Math.max(0, at - now)
+}
+
+/** Judges an answer by its status alone, as RFC 9110 defines it. */
+export function statusVerdict(answer: UpstreamAnswer): Verdict {
+  const { status } = answer
+  const reason = `http_${status}`
+  const wait = retryAfterMs(header(answer.headers, 'retry-after'))
+  if (status === 401) return { kind: 'unauthorized', reason }
+  if (status === 402) return { kind: 'exhausted', reason }
+  if (status === 403)
+    return isPage(answer) ? { kind: 'unavailable', reason: 'challenge_page' } : { kind: 'refused', reason }
+  if (status === 429) return { kind: 'cooling', reason, retryAfterMs: wait }
+  if (status === 408 || status >= 500) return { kind: 'unavailable', reason, retryAfterMs: wait }
+  return { kind: 'pass' }
+}
+
+/** An HTML page, such as a challenge of the network in front of the upstream: it says nothing about the account. */
+export function isPage({ headers, body }: UpstreamAnswer): boolean {
+  if (header(headers, 'cf-mitigated') !== undefined) return true
+  return /^text\/html\b/i.test(header(headers, 'content-type') ?? '') || /^\s*<(!doctype|html)/i.test(body)
 }
