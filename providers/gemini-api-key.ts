@@ -5,12 +5,11 @@ import type {
   Credential,
   Inspection,
   Provider,
-  UpstreamAnswer,
   Verdict,
 } from '../config/provider.js'
 import { googleExhausted, googleFailure } from './google/answers.js'
-import { googleError, type GoogleError, googleVerdict, nextPacificMidnight } from './google/errors.js'
-import { geminiEvent, geminiUsage, geminiUsageMarker, signatureVerdict } from './google/stream.js'
+import { type GoogleError, googleVerdicts } from './google/errors.js'
+import { geminiUsage, geminiUsageMarker } from './google/generation.js'
 import { fitsHeader, header, normalPath, queryOf } from './http.js'
 import { fields, list, text } from './json.js'
 import { fingerprint } from './tokens.js'
@@ -36,11 +35,10 @@ export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 
     conversation,
     model,
     replayable: (request) => methodOf(request) !== undefined,
-    classify,
-    classifyEvent: (event, request) => geminiEvent(event, request && model(request)),
+    ...googleVerdicts({ model, accountVerdict, dayEnds: nextPacificMidnight }),
     usage: geminiUsage,
     usageMarker: geminiUsageMarker,
-    exhausted: (exhaustion) => googleExhausted(exhaustion),
+    exhausted: googleExhausted,
     failure: googleFailure,
   }
 }
@@ -54,8 +52,8 @@ function inspect(credential: Credential): Inspection | string {
 }
 
 /**
- * This API knows no sessions, and sends the whole conversation each time: its beginning tells it from others. What is
- * no generation may be about files and caches that only one key's project has.
+ * This API has no sessions, and every request carries the whole conversation: its first message identifies it. Other
+ * calls may name files and caches of one key's project, so a person's calls stay on one account.
  */
 function conversation(request: ClientRequest): Conversation | undefined {
   if (methodOf(request) === undefined) return { id: `caller:${request.client}` }
@@ -70,17 +68,17 @@ function conversation(request: ClientRequest): Conversation | undefined {
 const CALL =
   /\/(?:models|tunedModels)\/([^/:]+):(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$/
 
-/** The generation method of a request, which may be sent twice; `undefined` for all others. */
-export function methodOf({ path }: ClientRequest): string | undefined {
+/** The generation method of a request, which may be sent twice; `undefined` for other calls. */
+function methodOf({ path }: ClientRequest): string | undefined {
   return CALL.exec(normalPath(path))?.[2]
 }
 
 /** This API has the model in the path. */
-export function model({ path }: ClientRequest): string | undefined {
+function model({ path }: ClientRequest): string | undefined {
   return CALL.exec(normalPath(path))?.[1]
 }
 
-/** What is wrong with a key that no other request will get through with either. */
+/** Reasons for which every other request with the key is refused, too. */
 const DEAD: Readonly<Record<string, string>> = {
   API_KEY_INVALID: 'the API key is not valid or has expired',
   API_KEY_SERVICE_BLOCKED: 'the API key is restricted to other APIs',
@@ -90,25 +88,48 @@ const DEAD: Readonly<Record<string, string>> = {
   SERVICE_DISABLED: 'the Gemini API is not turned on in the project of the API key',
 }
 
-/** Judges an answer of the Gemini API. */
-export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdict {
-  const { status } = answer
-  if (status < 400) return { kind: 'pass' }
-  const asked = model(request)
-  if (status === 400 || status === 403) {
-    const error = googleError(answer.json())
-    const dead = error && whyDead(error)
-    if (dead !== undefined) return { kind: 'needs-login', reason: `${dead}: put a good one into its file` }
-    // Free keys are not served everywhere; a paid one may be.
-    if (status === 400 && /location is not supported/i.test(error?.message ?? ''))
-      return { kind: 'refused', reason: 'location_not_supported', model: asked }
-  }
-  const body = status === 400 ? fields(request.json()) : undefined
-  const repair = signatureVerdict(answer, body?.contents, (contents) => ({ ...body, contents }))
-  return repair ?? googleVerdict(answer, { model: asked, dayEnds: nextPacificMidnight(Date.now()) })
+function accountVerdict(error: GoogleError, status: number, model: string | undefined): Verdict | undefined {
+  if (status !== 400 && status !== 403) return undefined
+  const dead = whyDead(error)
+  if (dead !== undefined) return { kind: 'needs-login', reason: `${dead}: put a good one into its file` }
+  // Free keys are not served everywhere; a paid one may be.
+  if (status === 400 && /location is not supported/i.test(error.message))
+    return { kind: 'refused', reason: 'location_not_supported', model }
+  return undefined
 }
 
 function whyDead({ reason, message }: GoogleError): string | undefined {
   if (reason !== undefined && reason in DEAD) return DEAD[reason]
   return /reported as leaked/i.test(message) ? 'the API key was reported as leaked' : undefined
+}
+
+const clock = new Intl.DateTimeFormat('en-US', {
+  timeZone: 'America/Los_Angeles',
+  hourCycle: 'h23',
+  hour: 'numeric',
+  minute: 'numeric',
+  second: 'numeric',
+})
+
+const DAY_MS = 86_400_000
+const HOUR_MS = 3_600_000
+
+/**
+ * The next midnight in California, when the Gemini API's limits per day end (ai.google.dev/gemini-api/docs/rate-limits).
+ * Both in ms since 1970.
+ */
+export function nextPacificMidnight(now: number): number {
+  const guess = now - sinceMidnight(now) + DAY_MS
+  // Twice a year the day has 23 or 25 hours, and the guess is an hour off.
+  const off = sinceMidnight(guess)
+  return off > DAY_MS / 2 ? guess + DAY_MS - off : guess - Math.min(off, HOUR_MS)
+}
+
+/** The time of day in California; ms. */
+function sinceMidnight(now: number): number {
+  const parts = clock.formatToParts(now)
+  const [hours = 0, minutes = 0, seconds = 0] = parts.flatMap(({ type, value }) =>
+    type === 'literal' ? [] : Number(value),
+  )
+  return ((hours * 60 + minutes) * 60 + seconds) * 1000 + (now % 1000)
 }

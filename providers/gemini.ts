@@ -1,18 +1,13 @@
-import type { Provider } from '../config/provider.js'
-import { normalPath, queryOf } from './http.js'
-import { answer } from './gemini/answers.js'
-import { aliases, conversation, model } from './gemini/requests.js'
-import { authHeaders, inspect } from './gemini/credentials.js'
-import { discover } from './gemini/discover.js'
-import { login } from './gemini/credentials.js'
-import { replayable } from './gemini/requests.js'
-import { rewriteBody } from './gemini/requests.js'
-import { pollQuota } from './gemini/quota.js'
-import { refresh } from './gemini/credentials.js'
-import type { ResolvedGeminiSettings } from './gemini/credentials.js'
-import { classify } from './gemini/verdict.js'
-import { geminiEvent, geminiUsage, geminiUsageMarker } from './google/stream.js'
+import type { Provider, Verdict } from '../config/provider.js'
+import { answer, pollQuota } from './gemini/answers.js'
+import { authHeaders, inspect, login, refresh, type ResolvedGeminiSettings } from './gemini/credentials.js'
+import { discover, ineligible, validationNeeded } from './gemini/discover.js'
+import { aliases, conversation, model, replayable, rewriteBody } from './gemini/requests.js'
 import { googleExhausted, googleFailure } from './google/answers.js'
+import { type GoogleError, googleVerdicts } from './google/errors.js'
+import { geminiUsage, geminiUsageMarker } from './google/generation.js'
+import { normalPath, queryOf } from './http.js'
+import { text } from './json.js'
 
 /** Gemini CLI over Code Assist OAuth accounts. */
 export function gemini(settings: ResolvedGeminiSettings): Provider {
@@ -30,13 +25,31 @@ export function gemini(settings: ResolvedGeminiSettings): Provider {
     discover: discover(settings),
     refresh: refresh(settings),
     login: login(settings),
-    classify,
-    classifyEvent: (event, request) => geminiEvent(event, request && model(request)),
+    ...googleVerdicts({ model, accountVerdict }),
     usage: geminiUsage,
     usageMarker: geminiUsageMarker,
     pollQuota: pollQuota(settings),
     answer,
-    exhausted: (exhaustion) => googleExhausted(exhaustion),
+    exhausted: googleExhausted,
     failure: googleFailure,
   }
+}
+
+/** "You do not have a valid license of this product. … (#3501)", and the refusal of a retired client. */
+const NOT_SERVED = /valid licen[cs]e|#3501|client is no longer supported/i
+
+/** An obstacle between the account and Code Assist that every other request meets, too. */
+function accountVerdict(
+  { reason, message, link, metadata }: GoogleError,
+  status: number,
+): Verdict | undefined {
+  if (status !== 403) return undefined
+  if (reason === 'VALIDATION_REQUIRED')
+    return {
+      kind: 'needs-login',
+      reason: validationNeeded(link ?? text(metadata.validation_link)).message,
+    }
+  if (reason === 'TOS_VIOLATION')
+    return { kind: 'needs-login', reason: 'Google has closed Code Assist to this account' }
+  return NOT_SERVED.test(message) ? { kind: 'needs-login', reason: ineligible([]).message } : undefined
 }

@@ -4,13 +4,13 @@ import { fitsHeader, join } from '../http.js'
 import { fields, number, text } from '../json.js'
 import { callTokenEndpoint, fingerprint, jwtClaims } from '../tokens.js'
 
-const AGAIN =
+const WAY_OUT =
   'Run `codex-pool login gemini`, or log in with Gemini CLI and copy oauth_creds.json here as gemini_NAME.json'
 
-/** Looks into an `oauth_creds.json`. */
+/** Reads an `oauth_creds.json`. */
 export function inspect(credential: Credential): Inspection | string {
   const file = fields(credential)
-  if (!file) return `is not a JSON object. ${AGAIN}`
+  if (!file) return `is not a JSON object. ${WAY_OUT}`
   const accessToken = text(file.access_token)
   const refreshToken = text(file.refresh_token)
   if (accessToken === undefined && refreshToken === undefined) return whyUnusable(file)
@@ -21,7 +21,7 @@ export function inspect(credential: Credential): Inspection | string {
     kind: 'code-assist',
     identity: email,
     label: email,
-    // A file that holds no access token yet is one whose token has ended.
+    // Without an access token the file is refreshed before its first use.
     expiresAt: accessToken === undefined ? 0 : number(file.expiry_date),
     refreshable: refreshToken !== undefined,
     login: refreshToken === undefined ? undefined : fingerprint(refreshToken),
@@ -31,13 +31,13 @@ export function inspect(credential: Credential): Inspection | string {
 function whyUnusable(file: Credential): string {
   if (file.api_key !== undefined) return 'holds an API key, which is no Code Assist login'
   if (file.type === 'service_account')
-    return `is a service account, which Code Assist does not take. ${AGAIN}`
+    return `is a service account, which Code Assist does not take. ${WAY_OUT}`
   if (file.installed !== undefined || file.web !== undefined)
-    return `is an OAuth client, not a login. ${AGAIN}`
+    return `is an OAuth client, not a login. ${WAY_OUT}`
   if (file.tokens !== undefined || file.OPENAI_API_KEY !== undefined)
     return 'looks like a login of Codex CLI: name it without "gemini_"'
-  if (file.active !== undefined) return `is Gemini CLI's list of accounts, not a login. ${AGAIN}`
-  return `has neither access_token nor refresh_token. ${AGAIN}`
+  if (file.active !== undefined) return `is Gemini CLI's list of accounts, not a login. ${WAY_OUT}`
+  return `has neither access_token nor refresh_token. ${WAY_OUT}`
 }
 
 export function authHeaders(credential: Credential): Record<string, string> {
@@ -49,7 +49,7 @@ export function authHeaders(credential: Credential): Record<string, string> {
 /** Gemini settings with every default filled in. */
 export type ResolvedGeminiSettings = Required<Omit<GeminiSettings, 'type' | 'proxy'>>
 
-/** The grant is over, or belongs to another client (RFC 6749 §5.2). A wrong client id is no fault of the login. */
+/** The grant is over, or belongs to another client (RFC 6749 §5.2). `invalid_client` is not here: the login is fine. */
 const FINAL = new Set(['invalid_grant', 'unauthorized_client'])
 
 function explain(code: string): string {
@@ -60,7 +60,7 @@ function explain(code: string): string {
   return `${what}: run \`codex-pool login gemini\`, or log in with Gemini CLI and copy oauth_creds.json into the pool`
 }
 
-/** Renews a login at Google's token endpoint, which keeps the refresh token valid. */
+/** Refreshes a login at Google's token endpoint. The refresh token stays valid. */
 export function refresh(settings: ResolvedGeminiSettings): NonNullable<Provider['refresh']> {
   const { refreshBase, oauthClientId, oauthClientSecret } = settings
   return async function refresh(credential, context) {
@@ -87,18 +87,18 @@ export function refresh(settings: ResolvedGeminiSettings): NonNullable<Provider[
     if (text(answer.access_token) === undefined)
       throw new Error('the token endpoint answered without a token')
     const seconds = number(expires_in)
-    // Gemini CLI stores when the token ends, not how long it lives.
+    // Gemini CLI's own file has the time of expiry, not the lifetime.
     const expiresAt = seconds === undefined ? undefined : Date.now() + seconds * 1000
     return { credential: { ...credential, ...answer, expiry_date: expiresAt }, expiresAt }
   }
 }
 
-/** What Gemini CLI asks for, in packages/core/src/code_assist/oauth2.ts of google-gemini/gemini-cli. */
+/** The Gemini CLI's scopes: packages/core/src/code_assist/oauth2.ts of google-gemini/gemini-cli. */
 const SCOPES = ['cloud-platform', 'userinfo.email', 'userinfo.profile'].map(
   (scope) => `https://www.googleapis.com/auth/${scope}`,
 )
 
-/** The login of Gemini CLI. Google takes any port of 127.0.0.1 from the client of an installed app. */
+/** The login of Gemini CLI. Google accepts any port of 127.0.0.1 from an installed app. */
 export function login(settings: ResolvedGeminiSettings): LoginFlow {
   const { loginBase, refreshBase, oauthClientId, oauthClientSecret } = settings
   return {
@@ -108,14 +108,14 @@ export function login(settings: ResolvedGeminiSettings): LoginFlow {
     clientId: oauthClientId,
     clientSecret: oauthClientSecret,
     scope: SCOPES.join(' '),
-    // Who adds an account is often signed in with another one; and only a new consent is sure to bring a refresh token.
+    // The browser is often signed in with another account; and without a new consent there may be no refresh token.
     parameters: { access_type: 'offline', prompt: 'select_account consent' },
     callback: { port: 0, path: '/oauth2callback' },
     credential,
   }
 }
 
-/** An `oauth_creds.json` as Gemini CLI would have left it. */
+/** An `oauth_creds.json` as Gemini CLI writes it. */
 function credential({ expires_in, ...answer }: TokenAnswer): Credential | string {
   if (text(answer.access_token) === undefined) return 'Google gave no access token'
   if (text(answer.refresh_token) === undefined)

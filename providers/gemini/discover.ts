@@ -11,7 +11,7 @@ import { type Fields, fields, objects, parseJson, text } from '../json.js'
 import { authHeaders, type ResolvedGeminiSettings } from './credentials.js'
 
 const METADATA = { ideType: 'IDE_UNSPECIFIED', platform: 'PLATFORM_UNSPECIFIED', pluginType: 'GEMINI' }
-/** As often as the Gemini CLI asks. */
+/** The Gemini CLI's own interval. */
 const POLL_MS = 5_000
 
 /**
@@ -48,13 +48,13 @@ async function load(call: CodeAssist, own: string | undefined): Promise<Fields> 
   } catch (error) {
     if (!(error instanceof CodeAssistRefusal)) throw error
     if (error.error?.reason === 'VALIDATION_REQUIRED') throw validationNeeded(error.error.link)
-    // A company's network perimeter hides the tier; the Gemini CLI goes on as one of the standard tier, too.
+    // A company's network perimeter (VPC-SC) hides the tier; the Gemini CLI assumes the standard tier, too.
     if (error.error?.reason === 'SECURITY_POLICY_VIOLATED') return { currentTier: { id: 'standard-tier' } }
     throw error
   }
 }
 
-/** What sets up an account that has never used Code Assist; throws if Google will not have it. */
+/** The request that sets up an account that has never used Code Assist. Throws if Google does not serve the account. */
 function onboarding(loaded: Fields, own: string | undefined): object {
   const refused = objects(loaded.ineligibleTiers)
   const unproved = refused.find(({ reasonCode }) => reasonCode === 'VALIDATION_REQUIRED')
@@ -68,7 +68,7 @@ function onboarding(loaded: Fields, own: string | undefined): object {
   return { tierId: text(tier?.id) ?? 'legacy-tier', cloudaicompanionProject: project, metadata }
 }
 
-/** Sets it up, which takes Google a while. */
+/** Sets the account up, and polls until Google has finished. */
 async function setUp(call: CodeAssist, body: object, pause: () => Promise<unknown>): Promise<unknown> {
   let operation = await call(':onboardUser', body)
   while (operation.done !== true && text(operation.name) !== undefined) {
@@ -85,8 +85,8 @@ function projectIn(value: unknown): string | undefined {
   return text(value) ?? text(fields(value)?.id)
 }
 
-/** A refusal of a call that the gateway made itself. */
-export class CodeAssistRefusal extends Error {
+/** A refusal of one of the gateway's own calls. */
+class CodeAssistRefusal extends Error {
   constructor(
     method: string,
     readonly status: number,
@@ -97,9 +97,9 @@ export class CodeAssistRefusal extends Error {
   }
 }
 
-export type CodeAssist = (method: string, body?: object) => Promise<Fields>
+type CodeAssist = (method: string, body?: object) => Promise<Fields>
 
-/** Calls Code Assist in an account's name: POST with a body, else GET. */
+/** Calls Code Assist with an account's token: POST with a body, else GET. */
 export function codeAssist(
   upstream: string,
   credential: Credential,
@@ -124,7 +124,7 @@ const WAY_OUT =
   'What works: an API key (a file gemini_NAME.json with {"api_key": "…"} and Gemini CLI in API-key mode), or an ' +
   'account with a Gemini Code Assist Standard or Enterprise licence'
 
-/** Google does not serve this account: since June 2026 that is so for most personal ones. */
+/** Google does not serve this account: since June 2026 so with most personal ones. */
 export function ineligible(reasons: readonly string[]): CredentialRejected {
   const said = reasons.length === 0 ? '' : ` ("${reasons.join(', ').slice(0, 300)}")`
   const message = `Google does not serve Gemini Code Assist to this account${said}. ${WAY_OUT}`
@@ -132,11 +132,11 @@ export function ineligible(reasons: readonly string[]): CredentialRejected {
 }
 
 /** Google's reasons in the answer of `loadCodeAssist`. */
-export function ineligibleReasons(loaded: Fields): string[] {
+function ineligibleReasons(loaded: Fields): string[] {
   return objects(loaded.ineligibleTiers).flatMap(({ reasonMessage }) => text(reasonMessage) ?? [])
 }
 
-/** The person must prove something to Google in a browser first. */
+/** The person has to verify the account in a browser first. */
 export function validationNeeded(link: string | undefined): CredentialRejected {
   const where =
     link === undefined ? 'start Gemini CLI with this account and follow its dialog' : `open ${link}`
@@ -144,8 +144,8 @@ export function validationNeeded(link: string | undefined): CredentialRejected {
   return new CredentialRejected('validation_required', message)
 }
 
-/** A licence of a company belongs to a project, which only the person knows. */
-export function projectNeeded(): CredentialRejected {
+/** A company's licence belongs to a project, which Google does not tell. */
+function projectNeeded(): CredentialRejected {
   const message =
     'this account needs a Google Cloud project: add "project_id": "…" to its file, with the value that Gemini CLI ' +
     'has in GOOGLE_CLOUD_PROJECT'

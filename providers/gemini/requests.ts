@@ -7,7 +7,7 @@ export function methodOf({ path }: ClientRequest): string | undefined {
   return /^\/v1internal:(\w+)$/.exec(normalPath(path))?.[1]
 }
 
-/** Calls by POST that ask and change nothing, or that may be billed twice but create nothing twice. */
+/** POSTs that change nothing, or that may be billed twice but create nothing twice. */
 const REPLAYABLE = new Set([
   'generateContent',
   'streamGenerateContent',
@@ -24,7 +24,7 @@ export function replayable(request: ClientRequest): boolean {
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/i
 
-/** Generations belong to a session, reports about them to the same one, all else to a person. */
+/** Generations and the reports about them belong to a session, other calls to a person. */
 export function conversation(request: ClientRequest): Conversation | undefined {
   switch (methodOf(request)) {
     case 'generateContent':
@@ -50,7 +50,7 @@ function sessionOf(body: Record<string, unknown>): Conversation | undefined {
   return prompt === undefined || prompt === session ? { id: session } : { id: session, aliases: [prompt] }
 }
 
-/** A report names the session, or only the answer that it is about. */
+/** A report names the session, or only the trace id of an answer. */
 function reportOf(body: Record<string, unknown>): Conversation | undefined {
   const metric = objects(body.metrics)[0]
   const offered = fields(metric?.conversationOffered)
@@ -74,12 +74,12 @@ export function model(request: ClientRequest): string | undefined {
   return named?.replace(/^models\//, '')
 }
 
-/** What the client is told; each request then carries the chosen account's own. */
+/** The project that the client is told; each request is rewritten to the chosen account's own. */
 export const POOL_PROJECT = 'codex-pool'
 
 /**
- * Puts the account's own project in every field that carries one. With the client's, one account's token would ask
- * for another one's project: 403. A field that is not there is not added, since not every method knows it.
+ * Puts the account's own project in every field that carries one: a token with another account's project is refused
+ * with 403. A field that is not there is not added, since not every method has it.
  */
 export function rewriteBody(body: unknown, { facts }: ProviderAccount): unknown {
   const json = fields(body)

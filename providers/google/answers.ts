@@ -1,7 +1,7 @@
 import type { Answer, Exhaustion, Failure } from '../../config/provider.js'
 
 const TYPE = 'type.googleapis.com/google.rpc'
-/** The Gemini CLI believes a limit only under this name. */
+/** The Gemini CLI takes an error for a limit only under this domain. */
 const DOMAIN = 'cloudcode-pa.googleapis.com'
 /** A longer delay ends the Gemini CLI's run instead of making it wait. */
 const LONGEST_WAIT_S = 300
@@ -16,7 +16,7 @@ const STATUS: Readonly<Record<number, string>> = {
   504: 'DEADLINE_EXCEEDED',
 }
 
-/** Failures that no waiting ends: Gemini stops at once on a 403 and shows its message. */
+/** Failures that waiting does not end. On a 403 the Gemini CLI stops at once and shows the message. */
 const FINAL = new Set(['login_required', 'no_accounts', 'accounts_disabled'])
 
 /** A failure of the gateway's own as google.rpc.Status; its `code` is the reason in the details. */
@@ -27,8 +27,8 @@ export function googleFailure({ status, code, message, retryAfterMs }: Failure):
 }
 
 /**
- * A short wait. Without RetryInfo the Gemini CLI would give up at once; the delay of the answer's own text would be
- * read as a capacity trouble, so the text tells none.
+ * A short wait. Without RetryInfo the Gemini CLI gives up at once. The message names no delay, since the client would
+ * take one for a lack of capacity.
  */
 function rateLimited(message: string, retryAfterMs: number | undefined): Answer {
   const seconds = Math.min(LONGEST_WAIT_S, Math.max(1, Math.ceil((retryAfterMs ?? 5_000) / 1000)))
@@ -36,10 +36,11 @@ function rateLimited(message: string, retryAfterMs: number | undefined): Answer 
 }
 
 /**
- * Every account is exhausted. The words differ from Google's own on purpose: on "exhausted your capacity" the Gemini
- * CLI falls asleep until the reset, which may be hours. A short wait it may well sleep through.
+ * Every account is exhausted. Google's own words are avoided: on "exhausted your capacity" the Gemini CLI waits silently
+ * until the reset, which may be hours away. A reset within minutes is answered as a short wait.
  */
-export function googleExhausted({ resetsAt, model }: Exhaustion, now: number = Date.now()): Answer {
+export function googleExhausted({ resetsAt, model }: Exhaustion): Answer {
+  const now = Date.now()
   const wait = resetsAt === undefined ? undefined : resetsAt - now
   if (wait !== undefined && wait <= LONGEST_WAIT_S * 1000)
     return rateLimited('Every account of the pool has reached a limit that ends soon.', wait)

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Credential, Provider, Verdict } from '../../config/provider.js'
-import { geminiApiKey } from '../../providers/gemini-api-key.js'
-import { nextPacificMidnight } from '../../providers/google/errors.js'
+import { geminiApiKey, nextPacificMidnight } from '../../providers/gemini-api-key.js'
 import { startSimulator } from '../../src/simulator/index.js'
 import { account, answer, request } from '../kit/provider.js'
 
