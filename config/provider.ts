@@ -96,6 +96,14 @@ export interface Quota {
   readonly windows: readonly QuotaWindow[]
   readonly plan?: string | undefined
   readonly credits?: Credits | undefined
+  /** Reset credits: each empties the windows once, if the account's owner redeems it. */
+  readonly resets?: readonly ResetCredit[] | undefined
+}
+
+export interface ResetCredit {
+  readonly id: string
+  /** ms since 1970 */
+  readonly expiresAt?: number | undefined
 }
 
 /** Tokens of one response, as the upstream counted them. */
@@ -355,6 +363,12 @@ export interface Provider {
   quota?(headers: IncomingHttpHeaders): Quota | undefined
   /** Asks the upstream for an account's quota; polled about every five minutes. */
   pollQuota?(account: ProviderAccount, context: CallContext): Promise<Quota | undefined>
+  /**
+   * Redeems the reset credit that expires soonest, for `codex-pool accounts redeem`; never called by itself.
+   * @returns the quota after it, if the answer tells it
+   * @throws with the reason if there is none, or the upstream refuses
+   */
+  redeem?(account: ProviderAccount, context: CallContext): Promise<Quota | undefined>
   /** How to read WebSocket messages. Without it they pass unread, on every path. */
   readonly socket?: SocketProtocol
   /** Names of headers whose value is an account's own: what one account issued goes back to that account only. */

@@ -121,6 +121,7 @@ const custom = object<CustomSettings>(
     usageMarker: rule('text'),
     quota: callable,
     pollQuota: callable,
+    redeem: callable,
     socket: { type: 'object' },
     boundHeaders: list(rule('text')),
     hiddenHeaders: list(rule('text')),

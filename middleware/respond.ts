@@ -104,7 +104,7 @@ function learnFromEnd(exchange: Exchange, { account }: FromUpstream, heard: Hear
     for (const key of keysOf(exchange, aliases)) pool.pins.set(key, account.key)
   }
   const verdict = heard.failure === undefined ? undefined : provider.classifyEvent?.(heard.failure, exchange)
-  if (typeof verdict === 'object') pool.applyVerdict(account, verdict)
+  if (typeof verdict === 'object') void pool.applyVerdict(account, verdict)
 }
 
 function rememberBoundHeaders(exchange: Exchange, { answer, account }: FromUpstream, pool: Pool): void {

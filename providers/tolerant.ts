@@ -4,7 +4,7 @@ import type { Provider } from '../config/provider.js'
 /** Called on the side, while an answer passes: what they cannot tell is not known, and no reason to fail a request. */
 const ASIDE: ReadonlySet<string> = new Set(['usage', 'aliases', 'quota', 'classifyEvent', 'poolHeaders'])
 /** The only ones that may be async. */
-const ASYNC: ReadonlySet<string> = new Set(['authorize', 'discover', 'refresh', 'pollQuota'])
+const ASYNC: ReadonlySet<string> = new Set(['authorize', 'discover', 'refresh', 'pollQuota', 'redeem'])
 
 /**
  * A provider whose mistakes cost one request at most, never the process: its functions are called in the midst of

@@ -118,7 +118,7 @@ export class SocketWatch {
     // The handshake's headers name the model of its time, and the client may have changed it since.
     const model = this.#turn?.model
     const renamed = verdict.kind === 'refused' && verdict.model !== undefined && model !== undefined
-    pool.applyVerdict(account, renamed ? { ...verdict, model } : verdict)
+    void pool.applyVerdict(account, renamed ? { ...verdict, model } : verdict)
   }
 
   #endTurn(message: unknown): void {

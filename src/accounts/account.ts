@@ -10,7 +10,7 @@ import type {
 } from '../../config/provider.js'
 import type { Candidate } from '../../config/strategy.js'
 import { cooldownAfter, type Cooldown } from './cooldown.js'
-import { Windows, type ObservedWindow } from './windows.js'
+import { type ObservedWindow, type SavedQuota, Windows } from './windows.js'
 
 /** Cooldowns are kept per model; this key is the account as a whole. */
 const WHOLE = ''
@@ -264,7 +264,7 @@ function isSomebodyElse(now: Inspection, before: Inspection): boolean {
 
 export interface SavedAccount {
   cooldowns: [string, Cooldown][]
-  windows: ReturnType<Windows['toJSON']>
+  windows: SavedQuota
   facts: Readonly<Record<string, string>>
   disabled: boolean
   lastUsedAt: number | undefined

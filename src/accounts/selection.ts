@@ -1,4 +1,4 @@
-import type { ClientRequest, Provider } from '../../config/provider.js'
+import type { ClientRequest, Exhaustion, Provider } from '../../config/provider.js'
 import type { Strategy, StrategyContext } from '../../config/strategy.js'
 import type { Account } from './account.js'
 
@@ -16,6 +16,29 @@ export function fit(accounts: readonly Account[], provider: Provider, request: C
   const members = able.filter((account) => account.inspection.standby === undefined)
   // Who has ChatGPT accounts has not agreed to pay per token, even while they rest.
   return members.length > 0 ? able.filter((account) => account.inspection.standby !== 'when-alone') : able
+}
+
+/** Those that a request can be sent on, now or once a cooldown is over. */
+export function usable(accounts: readonly Account[]): Account[] {
+  return accounts.filter((account) => !account.disabled && !account.loginNeeded)
+}
+
+/**
+ * When the first of these accounts gets its quota back, and that account's plan. `undefined` unless all the usable ones
+ * are exhausted.
+ */
+export function exhaustionOf(
+  accounts: readonly Account[],
+  model: string | undefined,
+  now: number,
+): Exhaustion | undefined {
+  const asked = usable(accounts)
+  if (asked.length === 0 || asked.some((account) => account.state(now, model) !== 'exhausted'))
+    return undefined
+  const resets = asked.flatMap((account) => account.resetsAt(now, model) ?? [])
+  const resetsAt = resets.length > 0 ? Math.min(...resets) : undefined
+  const plan = asked.find((account) => account.resetsAt(now, model) === resetsAt)?.plan
+  return { resetsAt, plan, model }
 }
 
 /** Those of `fitting` that can be leased now; standbys only if nobody else can. */

@@ -1,4 +1,4 @@
-import type { Credits, Quota, QuotaWindow } from '../../config/provider.js'
+import type { Credits, Quota, QuotaWindow, ResetCredit } from '../../config/provider.js'
 
 export interface ObservedWindow extends QuotaWindow {
   /** Where it was read. */
@@ -12,6 +12,7 @@ export class Windows {
   #byName = new Map<string, ObservedWindow>()
   plan: string | undefined
   credits: Credits | undefined
+  resets: readonly ResetCredit[] | undefined
 
   observe(quota: Quota, source: ObservedWindow['source'], now: number): void {
     // A poll tells all there is: a window that it leaves out (the 5-hour one came and went in 2026) is gone.
@@ -19,6 +20,7 @@ export class Windows {
     for (const window of quota.windows) this.#byName.set(window.name, { ...window, source, seenAt: now })
     if (quota.plan !== undefined) this.plan = quota.plan
     if (quota.credits !== undefined) this.credits = quota.credits
+    if (quota.resets !== undefined) this.resets = quota.resets
   }
 
   /** The windows still running that count requests for `model`; all of them without a model. */
@@ -47,19 +49,26 @@ export class Windows {
     this.#byName.clear()
     this.plan = undefined
     this.credits = undefined
+    this.resets = undefined
   }
 
   quota(now: number): Quota {
-    return { windows: this.current(now), plan: this.plan, credits: this.credits }
+    return { windows: this.current(now), plan: this.plan, credits: this.credits, resets: this.resets }
   }
 
-  toJSON(): { windows: ObservedWindow[]; plan?: string | undefined; credits?: Credits | undefined } {
-    return { windows: [...this.#byName.values()], plan: this.plan, credits: this.credits }
+  toJSON(): SavedQuota {
+    const { plan, credits, resets } = this
+    return { windows: [...this.#byName.values()], plan, credits, resets }
   }
 
-  restore(saved: ReturnType<Windows['toJSON']>): void {
+  restore(saved: SavedQuota): void {
     for (const window of saved.windows) this.#byName.set(window.name, window)
     this.plan = saved.plan
     this.credits = saved.credits
+    this.resets = saved.resets
   }
+}
+
+export interface SavedQuota extends Quota {
+  readonly windows: readonly ObservedWindow[]
 }

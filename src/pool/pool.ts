@@ -2,7 +2,7 @@ import type { ResolvedConfig } from '../../config/config.js'
 import type { PoolAccount, Provider, Quota, Verdict } from '../../config/provider.js'
 import type { Account } from '../accounts/account.js'
 import type { Pins } from '../accounts/pins.js'
-import type { Tokens } from '../refresh/tokens.js'
+import type { TokenResult, Tokens } from '../refresh/tokens.js'
 import type { Events } from '../telemetry/events.js'
 import type { Accounts } from '../accounts/accounts.js'
 import type { Facts } from './facts.js'
@@ -13,6 +13,8 @@ export interface PoolSettings {
   /** By name. */
   readonly providers: ReadonlyMap<string, Provider>
 }
+
+type CooldownVerdict = Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>
 
 export interface PoolParts {
   readonly accounts: Accounts
@@ -59,26 +61,46 @@ export class Pool {
     this.parts.save(account)
   }
 
-  rest(account: Account, verdict: Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>): void {
+  /**
+   * Applies a verdict to an account, whatever brings it: an answer, a late failure in a stream, a WebSocket frame, a
+   * poll, a discovery. This is the only place that does, so that every change is saved and told. `credential` is the
+   * one that the upstream judged: if the account has another one by now, nothing changes.
+   * @returns for `unauthorized` what has become of the token; nothing for all others
+   */
+  async applyVerdict(
+    account: Account,
+    verdict: Verdict,
+    credential: object = account.credential,
+  ): Promise<TokenResult | undefined> {
+    if (verdict.kind === 'unauthorized') return this.tokens.renew(account, credential)
+    if (account.credential !== credential) return undefined
+    if (verdict.kind === 'needs-login') this.#needLogin(account, verdict.reason)
+    if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') this.#cool(account, verdict)
+    if (verdict.kind === 'refused' && verdict.model !== undefined) this.#cool(account, verdict)
+    return undefined
+  }
+
+  #cool(account: Account, verdict: CooldownVerdict): void {
     if (verdict.kind === 'exhausted' && verdict.plan) account.windows.plan = verdict.plan
-    const cooldown = account.rest(verdict, this.now())
+    const { kind, reason, until } = account.rest(verdict, this.now())
     this.parts.save(account)
-    const { kind, reason, until } = cooldown
     this.parts.events.emit('cooldown', { account: account.key, kind, reason, until, model: verdict.model })
   }
 
-  /** What an upstream says about an account when its answer is on its way already. */
-  applyVerdict(account: Account, verdict: Verdict): void {
-    if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') this.rest(account, verdict)
-    if (verdict.kind === 'refused' && verdict.model !== undefined) this.rest(account, verdict)
-    if (verdict.kind === 'needs-login') this.needsLogin(account, verdict.reason)
-    if (verdict.kind === 'unauthorized') void this.tokens.renew(account, account.credential)
-  }
-
-  needsLogin(account: Account, reason: string): void {
+  #needLogin(account: Account, reason: string): void {
     account.loginNeeded = { reason, since: this.now() }
     this.parts.save(account)
     this.parts.events.emit('refresh', { account: account.key, outcome: `needs login: ${reason}` })
+  }
+
+  /** @deprecated use {@link Pool.applyVerdict} */
+  rest(account: Account, verdict: CooldownVerdict): void {
+    void this.applyVerdict(account, verdict)
+  }
+
+  /** @deprecated use {@link Pool.applyVerdict} */
+  needsLogin(account: Account, reason: string): void {
+    void this.applyVerdict(account, { kind: 'needs-login', reason })
   }
 
   /** The user's word, which nothing else changes. Returns whether there is an account of this id. */
