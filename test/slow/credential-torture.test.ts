@@ -5,14 +5,14 @@ import { basename, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startSimulator, type CodexAccount, type Simulator } from '../../src/simulator/index.js'
+import { fullSize } from '../kit/size.js'
 import { chance } from './torture/chance.js'
 import { Reader } from './torture/reader.js'
 import { openRelay, type Relay } from './torture/relay.js'
 import { Victim } from './torture/victim.js'
 
-/** `npm run torture` gives it a minute. */
-const SECONDS = Number(process.argv[2] ?? 6)
-const SEED = Number(process.argv[3] ?? 20260901)
+const SECONDS = Number(process.env.TORTURE_SECONDS ?? (fullSize ? 60 : 6))
+const SEED = Number(process.env.TORTURE_SEED ?? 20260901)
 const IDS = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank']
 
 /** A login of a person's own, with a field of tomorrow and one of the pool's. */

@@ -1,4 +1,5 @@
 import { test } from 'node:test'
+import { fullSize } from '../kit/size.js'
 import { bodies } from './fault-matrix/bodies.js'
 import { connections } from './fault-matrix/connections.js'
 import { fronts } from './fault-matrix/fronts.js'
@@ -9,7 +10,11 @@ import { runCell } from './fault-matrix/run-cell.js'
 import { streams } from './fault-matrix/streams.js'
 
 const rows = [...connections, ...refusals, ...limits, ...streams, ...bodies]
-const cells = rows.flatMap((row) => fronts.flatMap((front) => scopes.map((scope) => ({ row, front, scope }))))
+const cells = rows.flatMap((row, index) => {
+  const ofRow = fronts.flatMap((front) => scopes.map((scope) => ({ row, front, scope })))
+  // The short form meets every fault once; the step goes round all fronts and both scopes.
+  return fullSize ? ofRow : ofRow.slice(index % ofRow.length, (index % ofRow.length) + 1)
+})
 
 for (const { row, front, scope } of cells)
   test(
@@ -17,5 +22,3 @@ for (const { row, front, scope } of cells)
     { timeout: 60_000 },
     (t) => runCell(t, row, front, scope),
   )
-
-test(`the fault matrix has ${cells.length} cells`, (t) => t.diagnostic(`${cells.length} cells`))

@@ -1,6 +1,12 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc') as () => void
+
 /** What a process holds. */
 export interface Resources {
-  /** After a collection, if Node was started with `--expose-gc`. */
+  /** After a collection. */
   readonly heapMB: number
   readonly rssMB: number
   readonly sockets: number
@@ -8,11 +14,13 @@ export interface Resources {
   readonly timers: number
 }
 
-export function resources(collect: boolean = true): Resources {
-  if (collect) globalThis.gc?.()
+export function resources(): Resources {
+  collectGarbage()
   const { heapUsed, rss } = process.memoryUsage()
-  const active = process.getActiveResourcesInfo()
-  const count = (kind: string) => active.filter((resource) => resource === kind).length
   const MB = (bytes: number) => Math.round(bytes / 1024 / 102.4) / 10
-  return { heapMB: MB(heapUsed), rssMB: MB(rss), sockets: count('TCPSocketWrap'), timers: count('Timeout') }
+  return { heapMB: MB(heapUsed), rssMB: MB(rss), sockets: active('TCPSocketWrap'), timers: active('Timeout') }
 }
+
+/** How many resources of a kind keep the process alive. */
+export const active = (kind: string): number =>
+  process.getActiveResourcesInfo().filter((resource) => resource === kind).length

@@ -6,7 +6,7 @@ import type { Simulator } from '../../../src/simulator/index.js'
 import { clientHeaders, saidIn, startPool, turn, until, type TestPool } from '../../kit/pool.js'
 import { drain } from '../../kit/stream.js'
 import { chance, FaultPlan, questionOf } from './fault-plan.js'
-import { resources, type Resources } from './resources.js'
+import { active, resources, type Resources } from './resources.js'
 
 export interface SoakSize {
   readonly requests: number
@@ -143,6 +143,6 @@ async function ask(pool: TestPool, agent: http.Agent, question: string, leaves: 
 
 /** Handles that close take a turn or two. */
 async function settled(): Promise<Resources> {
-  await until(() => resources(false).sockets === 0)
+  await until(() => active('TCPSocketWrap') === 0)
   return resources()
 }
