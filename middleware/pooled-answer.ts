@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { RequestHandler } from 'express'
 import type { Account } from '../src/accounts/account.js'
+import { deadline } from '../src/pool/deadline.js'
 import type { Pool } from '../src/pool/pool.js'
 import { fit } from '../src/accounts/selection.js'
 import type { AttemptOne } from './attempt.js'
@@ -46,7 +47,7 @@ function usable(exchange: Exchange, pool: Pool): Account[] {
 
 /** What they answer in time, parsed. */
 async function askAll(exchange: Exchange, accounts: Account[], attempt: AttemptOne): Promise<unknown[]> {
-  const signal = AbortSignal.any([exchange.signal, AbortSignal.timeout(PATIENCE_MS)])
+  const signal = deadline(PATIENCE_MS, exchange.signal)
   // One of every account.
   setMaxListeners(0, signal)
   const late = new Promise<undefined>((resolve) => {

@@ -5,6 +5,7 @@ import { Tokens } from '../refresh/tokens.js'
 import type { Events } from '../telemetry/events.js'
 import { Accounts } from '../accounts/accounts.js'
 import { Background } from './background.js'
+import { deadline } from './deadline.js'
 import { Facts } from './facts.js'
 import { Pool, type PoolSettings } from './pool.js'
 
@@ -29,14 +30,14 @@ export function assemblePool({ settings, memory, network, events, closing, now }
   const provider = (name: string) => settings().providers.get(name)
   const call = (name: string, timeoutMs: number): CallContext => ({
     fetch: network.fetch(settings().config.providers[name]?.proxy),
-    signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), closing]),
+    signal: deadline(timeoutMs, closing),
   })
   const save = (account: Account) => memory.saveAccount(account)
   const accounts = new Accounts(memory)
   const tokens = new Tokens({
     provider,
     // A refresh that has begun is not broken off when the gateway closes: its answer would be lost.
-    call: (name, timeoutMs) => ({ ...call(name, timeoutMs), signal: AbortSignal.timeout(timeoutMs) }),
+    call: (name, timeoutMs) => ({ ...call(name, timeoutMs), signal: deadline(timeoutMs) }),
     settings: () => settings().config.refresh,
     spent: memory.spent,
     onRefresh: (account, outcome) => {
