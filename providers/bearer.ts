@@ -1,8 +1,8 @@
 import type { BearerSettings } from '../config/config.js'
 import type { Inspection, Provider } from '../config/provider.js'
-import { custom } from './custom.js'
 import { fitsHeader } from './http.js'
 import { fields, text } from './json.js'
+import { custom } from './custom.js'
 
 /** Any upstream that takes `Authorization: Bearer`, with `{ "token": "…" }` files. */
 export function bearer({ upstream, credentials }: BearerSettings, name: string): Provider {
@@ -16,5 +16,5 @@ function inspect(credential: unknown): Inspection | string {
   if (token === undefined) return 'has no "token"; a bearer account is a file { "token": "…" }'
   return fitsHeader(token)
     ? { kind: 'token' }
-    : 'its "token" holds a space, a line break or another character no token has'
+    : 'its "token" holds a space, a line break or another character that no token has'
 }

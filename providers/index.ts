@@ -9,7 +9,7 @@ import { openAiIdentityHeaders } from './openai.js'
 
 type Entry<T extends ProviderEntry['type']> = Extract<ProviderEntry, { type: T }>
 
-/** The config loader has filled in every default, which an entry's own type, the user's, does not say. */
+/** An entry as the config loader leaves it: every default is filled in. */
 type Complete<E> = Required<Omit<E, 'proxy'>>
 
 const factories: { [T in ProviderEntry['type']]: (entry: Entry<T>, name: string) => Provider } = {

@@ -1,5 +1,6 @@
 import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
-import { type Fields, fields, number, text } from './json.js'
+import { fields, number, text, type Fields } from './json.js'
+import { shortWord } from './tokens.js'
 
 /**
  * Headers in which OpenAI's clients name their own account and workspace, and where that workspace may be served. Under
@@ -13,7 +14,7 @@ export const openAiIdentityHeaders: readonly string[] = [
   'x-openai-internal-codex-residency',
 ]
 
-/** An error as OpenAI's APIs write it, in whichever of its forms. */
+/** An error of OpenAI's APIs, read from any of its forms. */
 export interface OpenAiError {
   readonly type: string | undefined
   readonly code: string | undefined
@@ -25,24 +26,18 @@ export interface OpenAiError {
 
 /**
  * Reads `{"error":{…}}`, `{"error":"…"}`, `{"detail":"…"}`, `{"detail":{…}}`, or the error itself. `now` in ms since
- * 1970, for resets that are told as a distance.
+ * 1970: some resets are told in seconds from now.
  */
 export function openAiError(payload: unknown, now: number): OpenAiError {
   const body = fields(payload) ?? {}
   const error = fields(body.error) ?? fields(body.detail) ?? body
   return {
-    type: word(error.type),
-    code: word(error.code),
+    type: shortWord(error.type),
+    code: shortWord(error.code),
     message: text(error.message) ?? text(body.message) ?? text(body.detail) ?? text(body.error),
     plan: text(error.plan_type),
     resetsAt: resetOf(error, now),
   }
-}
-
-/** Shown to people and kept, so it is a short word, and never what an upstream repeats of the request. */
-function word(value: unknown): string | undefined {
-  const given = text(value)
-  return given !== undefined && /^[\w.-]{1,64}$/.test(given) ? given : undefined
 }
 
 function resetOf(error: Fields, now: number): number | undefined {
@@ -92,5 +87,5 @@ export function openAiUsage(payload: unknown): Usage | undefined {
   }
 }
 
-/** Stands in every usage object and, with its quotes, in no text that a model writes inside a JSON string. */
+/** In every usage object, and never in a model's text: inside a JSON string the quotes are escaped. */
 export const openAiUsageMarker = '"total_tokens"'

@@ -6,23 +6,24 @@ export interface TokenCall {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
-  /** Whether an answer means that this login will never be renewed again. */
+  /** Whether an answer means that this login can never be refreshed again. */
   readonly isFinal: (status: number, code: string | undefined) => boolean
-  /** What people are told then. */
+  /** The message for people in that case. */
   readonly explain: (code: string) => string
 }
 
 /**
- * One call to an OAuth token endpoint. Throws {@link CredentialRejected} for a final refusal, an error without any of
- * the answer's text for passing trouble, and whatever `fetch` throws.
+ * Calls an OAuth token endpoint.
+ * @throws CredentialRejected for a final refusal, an error without the answer's text for passing trouble, and what
+ * `fetch` throws
  */
 export async function callTokenEndpoint(call: TokenCall, context: CallContext): Promise<Fields> {
-  // A redirect is not followed: it would carry the refresh token to another host.
+  // A redirect would send the refresh token to another host, so it is not followed.
   const init = { method: 'POST', headers: call.headers, body: call.body, redirect: 'manual' as const }
   const response = await context.fetch(call.url, { ...init, signal: context.signal })
   const answer = fields(parseJson(await response.text()))
   if (response.ok && answer) return answer
-  // A TypeError, as fetch throws for a lost answer: the refresh token may be spent all the same.
+  // A TypeError, as fetch throws for a lost answer: the refresh token may be spent in both cases.
   if (response.ok) throw new TypeError('the token endpoint answered with something that is not JSON')
   const code = errorCode(answer)
   if (call.isFinal(response.status, code)) {
@@ -35,11 +36,16 @@ export async function callTokenEndpoint(call: TokenCall, context: CallContext): 
 /** `{"error":{"code":"…"}}`, `{"error":"…"}` or `{"code":"…"}`. */
 export function errorCode(answer: Fields | undefined): string | undefined {
   const code = text(fields(answer?.error)?.code) ?? text(answer?.error) ?? text(answer?.code)
-  // Shown to people and kept: a code is a short word, and never what an upstream echoes from the request.
-  return code !== undefined && /^[\w.-]{1,64}$/.test(code) ? code : undefined
+  return shortWord(code)
 }
 
-/** The claims of a JWT. Its signature is not checked: who issued it is the upstream's business. */
+/** A code is shown to people and stored, so only a short word counts: an upstream may repeat the request there. */
+export function shortWord(value: unknown): string | undefined {
+  const word = text(value)
+  return word !== undefined && /^[\w.-]{1,64}$/.test(word) ? word : undefined
+}
+
+/** The claims of a JWT. Its signature is not checked: the upstream does that. */
 export function jwtClaims(token: unknown): Fields | undefined {
   const payload = text(token)?.split('.')[1]
   return payload === undefined ? undefined : fields(parseJson(Buffer.from(payload, 'base64url').toString()))
@@ -51,7 +57,7 @@ export function jwtExpiry(token: unknown): number | undefined {
   return seconds === undefined ? undefined : seconds * 1000
 }
 
-/** Recognises a value without keeping it. */
+/** A hash by which a value is recognised without being stored. */
 export function fingerprint(value: string): string {
   return createHash('sha256').update(value).digest('base64url')
 }

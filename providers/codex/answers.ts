@@ -1,15 +1,15 @@
-import type { Answer, ClientRequest, PoolAccount, Provider } from '../../config/provider.js'
+import type { Answer, ClientRequest, Exhaustion, PoolAccount, Provider } from '../../config/provider.js'
 import { openAiFailure } from '../openai.js'
 import { header } from '../http.js'
 import { fields, objects } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
-import { usageAnswer } from './pool-quota.js'
+import { usageAnswer } from './quota.js'
 import { type Place, placeOf } from './requests.js'
 
-/** What Codex itself asks of the ChatGPT backend: the model API is an area of its own. */
+/** The parts of the ChatGPT backend that Codex calls, beside the model API. */
 const FAMILIES = ['wham', 'ps']
 
-/** What the gateway answers in the pool's name, and what it lets nobody reach. */
+/** The answers that the gateway gives without an account, and the paths that no request reaches. */
 export function answer({ allow }: ResolvedCodexSettings): NonNullable<Provider['answer']> {
   const families = [...FAMILIES, ...allow.map((family) => family.replace(/^\/+|\/+$/g, ''))]
   return function answer(request, { accounts, now }) {
@@ -22,7 +22,7 @@ export function answer({ allow }: ResolvedCodexSettings): NonNullable<Provider['
 }
 
 function responsesAnswer({ method }: ClientRequest, { rest }: Place): Answer | undefined {
-  // Taken and dropped: they would tell on one person under another's account.
+  // Analytics are dropped: they would report one person's use under another person's account.
   if (/^\/analytics-events(\/|$)/.test(rest)) return { status: 204 }
   if (rest !== '/responses') return undefined
   if (method === 'HEAD') return { status: 405, headers: { allow: 'POST' } }
@@ -43,7 +43,7 @@ function backendAnswer(
   return passes ? undefined : foreignFamily(rest)
 }
 
-/** Without an entry of the caller's own account id Codex does not start; a pool account's would send it elsewhere. */
+/** Codex does not start without an entry for its own account id; a pool account's entry would send it elsewhere. */
 function accountsCheck({ headers }: ClientRequest): Answer {
   const id = header(headers, 'chatgpt-account-id')
   const routing = {
@@ -53,7 +53,7 @@ function accountsCheck({ headers }: ClientRequest): Answer {
   return { status: 200, body: { accounts: id === undefined ? [] : [{ id, ...routing }] } }
 }
 
-/** Every field of a token answer is optional to Codex: with none it goes on with the login that it has. */
+/** Every field of a token answer is optional to Codex: with none it keeps the login that it has. */
 const keepYourLogin: Answer = { status: 200, headers: { 'cache-control': 'no-store' }, body: {} }
 
 const noWebSocket = openAiFailure({
@@ -72,15 +72,15 @@ function foreignFamily(rest: string): Answer {
   return openAiFailure({ status: 403, code: 'path_not_allowed', message })
 }
 
-/** `GET /models`: what one account of the pool may use, the pool may use. */
+/** `GET /models`: the pool may use each model that one of its accounts may use. */
 export const mergeModels: NonNullable<Provider['merge']> = ({ method, path }) => {
   const { area, rest } = placeOf(path)
   return method === 'GET' && area === 'responses' && rest === '/models' ? union : undefined
 }
 
 /**
- * The longest list in its order, and behind it what only others have. API keys list models in another form, which says
- * nothing to Codex. An empty list stands for the one that Codex came with, and so for everything.
+ * The longest list in its order, and behind it the models that only other lists have. API keys list models in another
+ * form, which Codex cannot read. An empty list makes Codex use the list that it came with, so it stands for every model.
  */
 function union(answers: readonly unknown[]): unknown {
   const lists = answers.flatMap((answer) => {
@@ -93,4 +93,14 @@ function union(answers: readonly unknown[]): unknown {
   for (const model of others.flatMap(({ models }) => models))
     if (!bySlug.has(model.slug)) bySlug.set(model.slug, model)
   return { ...longest, models: [...bySlug.values()] }
+}
+
+/** The error on which Codex stops at once and tells its user when to come back. It reads no `Retry-After` with it. */
+export function usageLimit({ resetsAt, plan }: Exhaustion): object {
+  return {
+    type: 'usage_limit_reached',
+    message: 'Every account of the pool has reached its usage limit.',
+    ...(plan === undefined ? {} : { plan_type: plan }),
+    ...(resetsAt === undefined ? {} : { resets_at: Math.ceil(resetsAt / 1000) }),
+  }
 }

@@ -24,7 +24,7 @@ interface ApiKey {
   readonly key: string
 }
 
-/** For programs: `codex login --with-access-token`. It opens one workspace, and tells only a call which one. */
+/** A personal access token (`codex login --with-access-token`). It is for one workspace, which only a call tells. */
 interface AccessToken {
   readonly kind: 'access-token'
   readonly token: string
@@ -32,7 +32,7 @@ interface AccessToken {
 
 const STANDBY = { never: 'when-alone', 'when-exhausted': 'when-exhausted', always: undefined } as const
 
-/** What Codex would sign in with: `auth_mode` decides if a file holds both, then the tokens. */
+/** What Codex would use of a file. If it holds tokens and a key, `auth_mode` decides; without it, the tokens win. */
 export function readAuth(credential: Credential): Login | ApiKey | AccessToken | undefined {
   const { OPENAI_API_KEY, auth_mode, ...rest } = fields(credential) ?? {}
   const key = text(OPENAI_API_KEY)
@@ -58,7 +58,7 @@ export function isApiKey(credential: Credential): boolean {
   return readAuth(credential)?.kind === 'api-key'
 }
 
-/** Claims stand in both tokens; the access token may be opaque. */
+/** Both tokens carry claims; an opaque access token has none. */
 function readClaims(idToken: unknown, accessToken: string): Claims & { accountId: string | undefined } {
   const both = [jwtClaims(idToken) ?? {}, jwtClaims(accessToken) ?? {}]
   const auth = both.map((claims) => fields(claims['https://api.openai.com/auth']) ?? {})
@@ -72,7 +72,7 @@ function readClaims(idToken: unknown, accessToken: string): Claims & { accountId
   }
 }
 
-/** Looks into an `auth.json`. */
+/** Reads an `auth.json`. */
 export function inspect({ apiKeys }: ResolvedCodexSettings): NonNullable<Provider['inspect']> {
   return function inspect(credential): Inspection | string {
     const auth = readAuth(credential)
@@ -100,7 +100,7 @@ export function inspect({ apiKeys }: ResolvedCodexSettings): NonNullable<Provide
   }
 }
 
-/** `facts`: what `discover` found. `undefined` takes a header of the client's away without setting another. */
+/** `facts` are what `discover` found. `undefined` removes the client's header and sets none. */
 export function authHeaders(
   credential: Credential,
   facts: ProviderAccount['facts'] = {},
@@ -111,7 +111,7 @@ export function authHeaders(
   return {
     authorization: `Bearer ${token}`,
     'chatgpt-account-id': accountId,
-    // Codex adds it for accounts of the US government's cloud, which other backends do not know.
+    // Codex sends it for accounts of the US government's cloud only; other backends refuse it.
     'x-openai-fedramp': fedramp ? 'true' : undefined,
   }
 }
@@ -133,7 +133,7 @@ type Form = readonly [recognise: (credential: Credential) => unknown, reason: st
 
 const AGAIN = 'Run `codex-pool login codex`, or `codex login` and copy the new auth.json here'
 
-/** Files that are met in pool folders, and what to do with them. */
+/** Files that people put into pool folders by mistake, and the way out. */
 const FORMS: readonly Form[] = [
   [Array.isArray, `is a list, not a login. ${AGAIN}`],
   [(it) => it.agent_identity, `holds an agent identity, which works for one machine only. ${AGAIN}`],
@@ -155,8 +155,8 @@ const FORMS: readonly Form[] = [
   [(it) => Object.keys(it).length === 0, `is empty. ${AGAIN}`],
 ]
 
-/** Why a file holds no account for Codex, in words that never repeat what is in it. */
-export function whyUnusable(credential: Credential): string {
+/** Why a file is no account for Codex. Never repeats a value of the file. */
+function whyUnusable(credential: Credential): string {
   if (typeof credential !== 'object' || credential === null) return `is not a JSON object. ${AGAIN}`
   const form = FORMS.find(([recognise]) => Boolean(recognise(credential)))
   const mode = text(credential.auth_mode) === undefined ? '' : ' of a kind that a pool cannot use'

@@ -1,19 +1,113 @@
-import type {
-  CallContext,
-  Credential,
-  DeviceCode,
-  DeviceProgress,
-  LoginFlow,
-  TokenAnswer,
+import {
+  type CallContext,
+  type Credential,
+  CredentialRejected,
+  type DeviceCode,
+  type DeviceProgress,
+  type LoginFlow,
+  type Provider,
+  type TokenAnswer,
 } from '../../config/provider.js'
 import { join } from '../http.js'
-import { type Fields, fields, number, parseJson, text } from '../json.js'
-import { readAuth, type ResolvedCodexSettings } from './credentials.js'
-import { CLIENT_ID } from './refresh.js'
+import { fields, number, parseJson, text, type Fields } from '../json.js'
+import { callTokenEndpoint, errorCode, jwtExpiry } from '../tokens.js'
+import { authHeaders, readAuth, type ResolvedCodexSettings } from './credentials.js'
 
-/** The login of Codex CLI: its OAuth client takes no other callback than this one. */
-export function login(settings: Pick<ResolvedCodexSettings, 'refreshBase'>): LoginFlow {
-  const { refreshBase } = settings
+type Issuer = Pick<ResolvedCodexSettings, 'refreshBase'>
+
+/** The OAuth client of Codex CLI's logins; public in its source. */
+const CLIENT_ID = 'app_EMoamEEZ73f0CkXaXp7hrann'
+const JSON_CALL = {
+  'content-type': 'application/json',
+  accept: 'application/json',
+  'user-agent': 'codex-pool',
+}
+
+const FINAL: Readonly<Record<string, string>> = {
+  refresh_token_expired: 'the refresh token has expired',
+  refresh_token_reused: 'the refresh token was already used by another copy of this login',
+  refresh_token_invalidated: 'the refresh token was revoked',
+}
+
+/** Every 401, and OAuth's code for a grant that is over (RFC 6749 §5.2). */
+function isFinal(status: number, code: string | undefined): boolean {
+  return (
+    status === 401 || (status === 400 && code !== undefined && (code === 'invalid_grant' || code in FINAL))
+  )
+}
+
+function explain(code: string): string {
+  const what = FINAL[code] ?? `the login was refused (${code})`
+  return `${what}: run \`codex-pool login codex\`, or \`codex login\` and copy the new auth.json into the pool`
+}
+
+/** Refreshes a ChatGPT login with the same request that Codex makes. */
+export function refresh({ refreshBase }: Issuer): NonNullable<Provider['refresh']> {
+  return async function refresh(credential, context) {
+    const auth = readAuth(credential)
+    if (auth?.kind !== 'chatgpt' || auth.refreshToken === undefined)
+      throw new Error('there is no refresh token')
+    const body = JSON.stringify({
+      client_id: CLIENT_ID,
+      grant_type: 'refresh_token',
+      refresh_reason: reasonFor(credential, auth.accessToken),
+      refresh_token: auth.refreshToken,
+    })
+    const url = join(refreshBase, '/oauth/token')
+    const answer = await callTokenEndpoint({ url, headers: JSON_CALL, body, isFinal, explain }, context)
+    const refreshed = withTokens(credential, answer)
+    return { credential: refreshed, expiresAt: jwtExpiry(refreshed.tokens.access_token) }
+  }
+}
+
+/** Each token of the answer is optional, and none may be lost: the old refresh token is spent. */
+function withTokens(credential: Credential, answer: Fields): Credential {
+  const names = ['id_token', 'access_token', 'refresh_token'] as const
+  const given = names.flatMap((name) =>
+    text(answer[name]) === undefined ? [] : [[name, answer[name]] as const],
+  )
+  // A TypeError, as for an answer that was lost: the refresh token may be spent.
+  if (given.length === 0) throw new TypeError('the token endpoint answered without a token')
+  const tokens = { ...fields(credential.tokens), ...Object.fromEntries(given) }
+  return { ...credential, tokens, last_refresh: new Date().toISOString() }
+}
+
+const SOON_MS = 10 * 60_000
+/** Codex refreshes a login after this time if the access token does not tell its end. */
+const OLD_MS = 8 * 86_400_000
+
+function reasonFor({ last_refresh }: Credential, accessToken: string): string {
+  const expiresAt = jwtExpiry(accessToken)
+  if (expiresAt !== undefined && expiresAt - Date.now() < SOON_MS) return 'proactive_expiry'
+  const age = Date.now() - Date.parse(String(last_refresh))
+  return expiresAt === undefined && age > OLD_MS ? 'scheduled' : 'unauthorized_recovery'
+}
+
+/** Asks for the account of a personal access token, which unlike a login does not name it. Codex asks the same way. */
+export function discover({ refreshBase }: Issuer): NonNullable<Provider['discover']> {
+  return async function discover({ credential }, { fetch, signal }) {
+    const kind = readAuth(credential)?.kind ?? 'unknown'
+    // With no fact at all, every request would ask again.
+    if (kind !== 'access-token') return { kind }
+    const { authorization = '' } = authHeaders(credential)
+    const headers = { authorization, accept: 'application/json', 'user-agent': 'codex-pool' }
+    const url = join(refreshBase, '/api/accounts/v1/user-auth-credential/whoami')
+    const response = await fetch(url, { headers, signal, redirect: 'manual' })
+    const answer = fields(parseJson(await response.text()))
+    if (response.status === 401)
+      throw new CredentialRejected(
+        'access_token_refused',
+        'the personal access token was refused: make a new one',
+      )
+    const accountId = text(answer?.chatgpt_account_id)
+    if (!response.ok || accountId === undefined) throw new Error(`whoami answered ${response.status}`)
+    return { kind, accountId, ...(answer?.chatgpt_account_is_fedramp === true && { fedramp: 'true' }) }
+  }
+}
+
+/** The login of Codex CLI. Its OAuth client accepts only this callback. */
+export function login(issuer: Issuer): LoginFlow {
+  const { refreshBase } = issuer
   return {
     issuer: 'https://auth.openai.com',
     authorizeUrl: join(refreshBase, '/oauth/authorize'),
@@ -21,20 +115,20 @@ export function login(settings: Pick<ResolvedCodexSettings, 'refreshBase'>): Log
     clientId: CLIENT_ID,
     scope: 'openid profile email offline_access api.connectors.read api.connectors.invoke',
     parameters: {
-      // The workspaces of the account stand in the ID token only if asked for.
+      // The ID token names the account's workspaces only if asked to.
       id_token_add_organizations: 'true',
       codex_cli_simplified_flow: 'true',
       originator: 'codex_cli_rs',
     },
     callback: { port: 1455, path: '/auth/callback' },
     singleUse: true,
-    credential,
-    device: deviceCode(settings),
+    credential: credentialFrom,
+    device: (context) => deviceCode(issuer, context),
   }
 }
 
-/** An `auth.json` as `codex login` would have left it. */
-function credential(answer: TokenAnswer): Credential | string {
+/** The `auth.json` that `codex login` would write. */
+function credentialFrom(answer: TokenAnswer): Credential | string {
   const [id_token, access_token, refresh_token] = ['id_token', 'access_token', 'refresh_token'].map((name) =>
     text(answer[name]),
   )
@@ -52,37 +146,32 @@ function credential(answer: TokenAnswer): Credential | string {
   }
 }
 
-/** The issuer does not say how long a code lives; Codex gives up after this. */
+/** The issuer does not tell how long a code lives; Codex gives up after this time. */
 const LIFETIME_MS = 15 * 60_000
 const SECONDS_BETWEEN_POLLS = 5
 
 /**
- * OpenAI's own device flow, not that of RFC 8628: the code is traded for an authorization code, and it is the issuer
- * who chooses the PKCE verifier.
+ * OpenAI's own device flow, which differs from RFC 8628: the code is exchanged for an authorization code, and the
+ * issuer chooses the PKCE verifier.
  */
-export function deviceCode({
-  refreshBase,
-}: Pick<ResolvedCodexSettings, 'refreshBase'>): NonNullable<LoginFlow['device']> {
+async function deviceCode({ refreshBase }: Issuer, context: CallContext): Promise<DeviceCode> {
   const post = (path: string, body: object, context: CallContext) =>
     postJson(join(refreshBase, `/api/accounts/deviceauth/${path}`), body, context)
-
-  return async function deviceCode(context): Promise<DeviceCode> {
-    const { status, answer } = await post('usercode', { client_id: CLIENT_ID }, context)
-    if (status === 404) throw new Error('the issuer gives no device codes; log in with --browser')
-    const device_auth_id = text(answer.device_auth_id)
-    const user_code = text(answer.user_code) ?? text(answer.usercode)
-    if (device_auth_id === undefined || user_code === undefined)
-      throw new Error(`the issuer answered ${status} to the request for a device code`)
-    return {
-      page: join(refreshBase, '/codex/device'),
-      code: user_code,
-      intervalMs: Math.max(1, number(answer.interval) ?? SECONDS_BETWEEN_POLLS) * 1000,
-      expiresAt: Date.now() + LIFETIME_MS,
-      poll: async (context) => {
-        const polled = await post('token', { device_auth_id, user_code }, context)
-        return progressOf(polled, join(refreshBase, '/deviceauth/callback'))
-      },
-    }
+  const { status, answer } = await post('usercode', { client_id: CLIENT_ID }, context)
+  if (status === 404) throw new Error('the issuer gives no device codes; log in with --browser')
+  const device_auth_id = text(answer.device_auth_id)
+  const user_code = text(answer.user_code) ?? text(answer.usercode)
+  if (device_auth_id === undefined || user_code === undefined)
+    throw new Error(`the issuer answered ${status} to the request for a device code`)
+  return {
+    page: join(refreshBase, '/codex/device'),
+    code: user_code,
+    intervalMs: Math.max(1, number(answer.interval) ?? SECONDS_BETWEEN_POLLS) * 1000,
+    expiresAt: Date.now() + LIFETIME_MS,
+    poll: async (context) => {
+      const polled = await post('token', { device_auth_id, user_code }, context)
+      return progressOf(polled, join(refreshBase, '/deviceauth/callback'))
+    },
   }
 }
 
@@ -101,21 +190,16 @@ function progressOf({ status, answer }: Answered, redirectUri: string): DevicePr
   const verifier = text(answer.code_verifier)
   if (status === 200 && code !== undefined && verifier !== undefined)
     return { kind: 'granted', code, verifier, redirectUri }
-  const refusal = REFUSALS[text(fields(answer.error)?.code) ?? text(answer.error) ?? '']
+  const refusal = REFUSALS[errorCode(answer) ?? '']
   if (refusal !== undefined) return { kind: 'refused', reason: refusal }
-  // Codex takes either as "not entered yet", whatever the body says.
+  // Codex takes both statuses as "not entered yet", whatever the body says.
   if (status === 403 || status === 404) return { kind: 'pending' }
   if (status === 429 || status >= 500) throw new Error(`the issuer answered ${status}`)
-  return { kind: 'refused', reason: `the issuer answered ${status} while the code was waited for` }
+  return { kind: 'refused', reason: `the issuer answered ${status} instead of a login` }
 }
 
 async function postJson(url: string, body: object, { fetch, signal }: CallContext): Promise<Answered> {
-  const headers = {
-    'content-type': 'application/json',
-    accept: 'application/json',
-    'user-agent': 'codex-pool',
-  }
-  const init = { method: 'POST', headers, body: JSON.stringify(body), redirect: 'manual' as const, signal }
-  const response = await fetch(url, init)
+  const init = { method: 'POST', headers: JSON_CALL, redirect: 'manual' as const, signal }
+  const response = await fetch(url, { ...init, body: JSON.stringify(body) })
   return { status: response.status, answer: fields(parseJson(await response.text())) ?? {} }
 }

@@ -1,62 +1,92 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Credits, Provider, Quota, QuotaWindow } from '../../config/provider.js'
+import type {
+  Answer,
+  ClientRequest,
+  Credits,
+  PoolAccount,
+  Provider,
+  Quota,
+  QuotaWindow,
+} from '../../config/provider.js'
 import { header, join } from '../http.js'
-import { type Fields, fields, number, parseJson, text } from '../json.js'
-import { authHeaders, isApiKey } from './credentials.js'
-import type { ResolvedCodexSettings } from './credentials.js'
+import { fields, number, parseJson, text } from '../json.js'
+import { jwtClaims } from '../tokens.js'
+import { authHeaders, isApiKey, type ResolvedCodexSettings } from './credentials.js'
 
-/** By position, as upstream: `primary` may be the 5-hour window or, where there is none, the 7-day one. */
-export const NAMES = ['primary', 'secondary'] as const
+/** By position, as the upstream tells them: `primary` is the 5-hour window, or the 7-day one on a plan without it. */
+const NAMES = ['primary', 'secondary'] as const
 
-/** Quota as the `x-codex-*` headers of an answer tell it. */
+/** One account's quota as the `x-codex-*` headers of an answer tell it. */
 export function quotaFromHeaders(headers: IncomingHttpHeaders, now: number = Date.now()): Quota | undefined {
-  const windows = NAMES.flatMap((name) => {
-    const field = (suffix: string) => number(header(headers, `x-codex-${name}-${suffix}`))
-    const minutes = field('window-minutes')
-    const reset = resetAt(field('reset-at'), field('reset-after-seconds'), now)
-    return quotaWindow(name, field('used-percent'), minutes, reset)
-  })
-  const credits = creditsFromHeaders(headers)
+  const field = (group: string, name: string) =>
+    header(headers, `x-codex-${group}-${name.replaceAll('_', '-')}`)
+  const windows = windowsFrom(field, now)
+  const credits = creditsFrom((name) => field('credits', name))
   const plan = header(headers, 'x-codex-plan-type')
   return windows.length > 0 || credits || plan ? { windows, plan, credits } : undefined
 }
 
-function creditsFromHeaders(headers: IncomingHttpHeaders): Credits | undefined {
-  const flag = (name: string) => header(headers, `x-codex-credits-${name}`)?.toLowerCase()
-  const hasCredits = flag('has-credits')
-  if (hasCredits === undefined) return undefined
-  const balance = header(headers, 'x-codex-credits-balance')
-  return { hasCredits: isTrue(hasCredits), unlimited: isTrue(flag('unlimited')), balance }
+/** One account's quota as a `codex.rate_limits` message of a WebSocket tells it. */
+export function quotaFromMessage(message: unknown, now: number = Date.now()): Quota | undefined {
+  const body = fields(message)
+  if (body?.type !== 'codex.rate_limits') return undefined
+  const limits = fields(body.rate_limits)
+  const windows = windowsFrom((window, name) => fields(limits?.[window])?.[name], now)
+  return { windows, plan: text(body.plan_type), credits: creditsFrom((name) => fields(body.credits)?.[name]) }
 }
 
-const isTrue = (value: string | undefined) => value === 'true' || value === '1'
-
-/** A plan without the window sends 0 percent of 0 minutes: that is no window, not an empty one. */
-export function quotaWindow(
-  name: string,
-  usedPercent: number | undefined,
-  minutes: number | undefined,
-  resetsAt: number | undefined,
-): QuotaWindow[] {
-  if (usedPercent === undefined || (usedPercent === 0 && !minutes && resetsAt === undefined)) return []
-  const lengthMinutes = minutes === undefined || minutes <= 0 ? undefined : minutes
-  return [{ name, usedPercent: Math.min(100, Math.max(0, usedPercent)), lengthMinutes, resetsAt }]
+/** One account's quota as the body of `wham/usage` tells it. */
+export function quotaFromUsage(payload: unknown, now: number = Date.now()): Quota | undefined {
+  const body = fields(payload)
+  if (!body) return undefined
+  const limits = fields(body.rate_limit)
+  const windows = windowsFrom((window, name) => fields(limits?.[`${window}_window`])?.[name], now)
+  return { windows, plan: text(body.plan_type), credits: creditsFrom((name) => fields(body.credits)?.[name]) }
 }
 
-/** Unix seconds, or seconds from now; both are 0 or absent where there is no window. ms since 1970. */
-export function resetAt(at: number | undefined, after: number | undefined, now: number): number | undefined {
+/** Reads both windows. Headers and messages tell a window's length in minutes, `wham/usage` in seconds. */
+function windowsFrom(field: (window: string, name: string) => unknown, now: number): QuotaWindow[] {
+  return NAMES.flatMap((name) => {
+    const told = (suffix: string) => number(field(name, suffix))
+    const usedPercent = told('used_percent')
+    const seconds = told('limit_window_seconds')
+    const minutes = told('window_minutes') ?? (seconds === undefined ? 0 : Math.ceil(seconds / 60))
+    const resetsAt = resetFrom(told('reset_at'), told('reset_after_seconds'), now)
+    // A plan without this window sends 0 percent of 0 minutes: that is no window, not an empty one.
+    if (usedPercent === undefined || (usedPercent === 0 && minutes === 0 && resetsAt === undefined)) return []
+    const lengthMinutes = minutes > 0 ? minutes : undefined
+    return [{ name, usedPercent: Math.min(100, Math.max(0, usedPercent)), lengthMinutes, resetsAt }]
+  })
+}
+
+/** Unix seconds, or seconds from now; 0 or absent where there is no window. ms since 1970. */
+function resetFrom(at: number | undefined, after: number | undefined, now: number): number | undefined {
   if (at !== undefined && at > 0) return at * 1000
   return after !== undefined && after > 0 ? now + after * 1000 : undefined
 }
+
+/** Headers spell flags `True` and `1`; a balance is a number or a text that is one. */
+function creditsFrom(field: (name: 'has_credits' | 'unlimited' | 'balance') => unknown): Credits | undefined {
+  const has = field('has_credits')
+  if (typeof has !== 'boolean' && text(has) === undefined) return undefined
+  const balance = field('balance')
+  return {
+    hasCredits: isTrue(has),
+    unlimited: isTrue(field('unlimited')),
+    balance: number(balance) === undefined ? undefined : String(balance),
+  }
+}
+
+const isTrue = (value: unknown) => value === true || /^(true|1)$/i.test(text(value) ?? '')
 
 /** Asks `wham/usage`, which only ChatGPT logins have. */
 export function pollQuota({ whamBase }: ResolvedCodexSettings): NonNullable<Provider['pollQuota']> {
   return async function pollQuota({ credential, facts }, { fetch, signal }) {
     if (isApiKey(credential)) return undefined
-    const sent = Object.entries(authHeaders(credential, facts)).filter(
-      (entry): entry is [string, string] => !!entry[1],
+    const own = Object.entries(authHeaders(credential, facts)).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, value] as const],
     )
-    const headers = { ...Object.fromEntries(sent), accept: 'application/json', 'user-agent': 'codex-pool' }
+    const headers = { ...Object.fromEntries(own), accept: 'application/json', 'user-agent': 'codex-pool' }
     const response = await fetch(join(whamBase, '/wham/usage'), { headers, signal, redirect: 'manual' })
     if (response.ok) return quotaFromUsage(parseJson(await response.text()))
     await response.body?.cancel()
@@ -64,31 +94,169 @@ export function pollQuota({ whamBase }: ResolvedCodexSettings): NonNullable<Prov
   }
 }
 
-/** Quota as the body of `wham/usage` tells it. */
-export function quotaFromUsage(payload: unknown, now: number = Date.now()): Quota | undefined {
-  const body = fields(payload)
-  if (!body) return undefined
-  const limits = fields(body.rate_limit)
-  const windows = NAMES.flatMap((name) => {
-    const window: Fields = fields(limits?.[`${name}_window`]) ?? {}
-    const seconds = number(window.limit_window_seconds)
-    const reset = resetAt(number(window.reset_at), number(window.reset_after_seconds), now)
-    return quotaWindow(
-      name,
-      number(window.used_percent),
-      seconds === undefined ? undefined : Math.ceil(seconds / 60),
-      reset,
-    )
-  })
-  return { windows, plan: text(body.plan_type), credits: creditsFromUsage(fields(body.credits)) }
+/** A window of the pool, as `wham/usage` writes it. Codex rejects the whole body unless all four are whole numbers. */
+interface UsageWindow {
+  readonly used_percent: number
+  readonly limit_window_seconds: number
+  readonly reset_after_seconds: number
+  readonly reset_at: number
 }
 
-function creditsFromUsage(credits: Fields | undefined): Credits | undefined {
-  if (typeof credits?.has_credits !== 'boolean') return undefined
-  const balance = number(credits.balance)
+/** What the pool has left, as the client is told in `wham/usage`, in headers and in messages. */
+interface PoolQuota {
+  readonly primary: UsageWindow | null
+  readonly secondary: UsageWindow | null
+  readonly credits: PoolCredits | null
+}
+
+/**
+ * The accounts whose quota the pool draws on, now or after a reset. An exhausted account counts with its 100 percent:
+ * without it, the pool would look fresher with every account that runs dry.
+ */
+function members(accounts: readonly PoolAccount[]): PoolAccount[] {
+  return accounts.filter(
+    ({ state, inspection }) =>
+      state !== 'needs-login' && state !== 'disabled' && inspection.standby !== 'when-alone',
+  )
+}
+
+/**
+ * Windows are added up by their length, the shorter one first: `primary` means 5 hours on one plan and 7 days on
+ * another. Of more than two lengths, the two that most accounts have are told.
+ */
+function poolQuota(accounts: readonly PoolAccount[], now: number): PoolQuota {
+  const byLength = new Map<number, Known[]>()
+  for (const window of accounts.flatMap(({ quota }) => quota.windows.flatMap((one) => known(one, now))))
+    byLength.set(window.lengthMinutes, [...(byLength.get(window.lengthMinutes) ?? []), window])
+  const common = [...byLength.values()].sort((a, b) => b.length - a.length).slice(0, 2)
+  const [primary = null, secondary = null] = common
+    .sort((a, b) => a[0]!.lengthMinutes - b[0]!.lengthMinutes)
+    .map((windows) => aggregate(windows, now))
+  return { primary, secondary, credits: poolCredits(accounts) }
+}
+
+interface Known {
+  readonly usedPercent: number
+  readonly lengthMinutes: number
+  readonly resetsAt: number
+}
+
+/** Codex has no form for a window of unknown length, use or end, so such a window is left out. */
+function known({ model, usedPercent, lengthMinutes, resetsAt }: QuotaWindow, now: number): Known[] {
+  if (model !== undefined || usedPercent === undefined || lengthMinutes === undefined) return []
+  return resetsAt === undefined || resetsAt <= now ? [] : [{ usedPercent, lengthMinutes, resetsAt }]
+}
+
+/** The mean use of the accounts' windows, and the first of their resets. */
+function aggregate(windows: readonly Known[], now: number): UsageWindow {
+  const used = windows.reduce((sum, { usedPercent }) => sum + usedPercent, 0) / windows.length
+  const reset = Math.min(...windows.map(({ resetsAt }) => resetsAt))
   return {
-    hasCredits: credits.has_credits,
-    unlimited: credits.unlimited === true,
-    balance: balance === undefined ? undefined : String(credits.balance),
+    used_percent: Math.round(used),
+    limit_window_seconds: windows[0]!.lengthMinutes * 60,
+    reset_after_seconds: Math.ceil((reset - now) / 1000),
+    reset_at: Math.ceil(reset / 1000),
+  }
+}
+
+interface PoolCredits {
+  readonly has_credits: boolean
+  readonly unlimited: boolean
+  readonly balance: string | null
+  readonly approx_local_messages: null
+  readonly approx_cloud_messages: null
+}
+
+/** The credits of all accounts that tell theirs. The balance is their sum, or null if one of them is unknown. */
+function poolCredits(accounts: readonly PoolAccount[]): PoolCredits | null {
+  const told = accounts.flatMap(({ quota }): Credits[] => (quota.credits ? [quota.credits] : []))
+  if (told.length === 0) return null
+  const sum = told.reduce((total, { balance }) => total + (balance === undefined ? NaN : Number(balance)), 0)
+  return {
+    has_credits: told.some(({ hasCredits }) => hasCredits),
+    unlimited: told.some(({ unlimited }) => unlimited),
+    balance: Number.isNaN(sum) ? null : String(Math.round(sum * 100) / 100),
+    approx_local_messages: null,
+    approx_cloud_messages: null,
+  }
+}
+
+/** The pool's windows and credits in the headers of an answer. The account's own stay while no window is known. */
+export const poolHeaders: NonNullable<Provider['poolHeaders']> = (headers, accounts, now) => {
+  const able = members(accounts)
+  if (able.length < 2 || !quotaFromHeaders(headers, now)) return {}
+  const { credits, ...windows } = poolQuota(able, now)
+  if (windows.primary === null) return {}
+  const told = {
+    ...windowHeaders('primary', windows.primary),
+    ...windowHeaders('secondary', windows.secondary),
+    'x-codex-credits-has-credits': credits?.has_credits,
+    'x-codex-credits-unlimited': credits?.unlimited,
+    'x-codex-credits-balance': credits?.balance,
+  }
+  return Object.fromEntries(Object.entries(told).map(([name, value]) => [name, spelled(value)]))
+}
+
+function windowHeaders(name: string, window: UsageWindow | null) {
+  return {
+    [`x-codex-${name}-used-percent`]: window?.used_percent,
+    [`x-codex-${name}-window-minutes`]: window && Math.round(window.limit_window_seconds / 60),
+    [`x-codex-${name}-reset-after-seconds`]: window?.reset_after_seconds,
+    [`x-codex-${name}-reset-at`]: window?.reset_at,
+  }
+}
+
+/** As the upstream spells it in a header. */
+function spelled(value: string | number | boolean | null | undefined): string | undefined {
+  if (typeof value === 'boolean') return value ? 'True' : 'False'
+  return value === null || value === undefined ? undefined : String(value)
+}
+
+/** A `codex.rate_limits` message with the pool's quota, so that it agrees with `wham/usage`. */
+export function withPoolQuota(message: unknown, accounts: readonly PoolAccount[], now: number): unknown {
+  const body = fields(message)
+  if (body?.type !== 'codex.rate_limits') return message
+  const { primary, secondary, credits } = poolQuota(members(accounts), now)
+  return { ...body, rate_limits: { primary: inMinutes(primary), secondary: inMinutes(secondary) }, credits }
+}
+
+function inMinutes(window: UsageWindow | null): object | null {
+  if (window === null) return null
+  const { used_percent, limit_window_seconds, reset_at } = window
+  return { used_percent, window_minutes: Math.round(limit_window_seconds / 60), reset_at }
+}
+
+/** `wham/usage` for the whole pool: real windows and resets only, under the caller's own names. */
+export function usageAnswer(request: ClientRequest, accounts: readonly PoolAccount[], now: number): Answer {
+  const able = members(accounts)
+  const { primary, secondary, credits } = poolQuota(able, now)
+  const spent = able.length > 0 && able.every(({ state }) => state === 'exhausted')
+  const limit = {
+    allowed: !spent,
+    limit_reached: spent,
+    primary_window: primary,
+    secondary_window: secondary,
+  }
+  const body = {
+    ...callerOf(request, able),
+    rate_limit: primary !== null || spent ? limit : null,
+    code_review_rate_limit: null,
+    additional_rate_limits: null,
+    credits,
+  }
+  return { status: 200, headers: { 'cache-control': 'no-store' }, body }
+}
+
+/** The caller, by the headers of the request. Of the pool it tells only a plan that all accounts share. */
+function callerOf({ headers }: ClientRequest, accounts: readonly PoolAccount[]): object {
+  const claims = jwtClaims(header(headers, 'authorization')?.replace(/^bearer /i, ''))
+  const auth = fields(claims?.['https://api.openai.com/auth'])
+  const plans = new Set(accounts.flatMap(({ quota, inspection }) => quota.plan ?? inspection.plan ?? []))
+  const shared = plans.size === 1 ? [...plans][0] : undefined
+  return {
+    user_id: text(auth?.chatgpt_user_id) ?? null,
+    account_id: header(headers, 'chatgpt-account-id') ?? null,
+    email: text(claims?.email) ?? text(fields(claims?.['https://api.openai.com/profile'])?.email) ?? null,
+    plan_type: text(auth?.chatgpt_plan_type) ?? shared ?? 'unknown',
   }
 }

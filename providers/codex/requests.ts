@@ -3,16 +3,17 @@ import { header, join, normalPath, queryOf } from '../http.js'
 import { fields, parseJson, text } from '../json.js'
 import { isApiKey, type ResolvedCodexSettings } from './credentials.js'
 
-/** Where a path leads: `rest` begins with `/`, or is empty. */
+/** The part of the upstream that a path belongs to. */
 export interface Place {
   /** The Responses API, or everything else that the ChatGPT backend offers. */
   readonly area: 'responses' | 'backend'
+  /** The path within the area: begins with `/`, or is empty. */
   readonly rest: string
-  /** The API that OpenAI's own keys know too. */
+  /** Whether API keys can use it, too. */
   readonly open: boolean
 }
 
-/** The client's prefixes. What is not listed keeps its path under the Responses base, as `/responses` does. */
+/** The client's prefixes. Any other path, such as `/responses`, is kept as it is under the Responses base. */
 const PREFIXES: readonly (readonly [prefix: string, area: Place['area'], rest: string, open: boolean])[] = [
   ['/backend-api/codex', 'responses', '', false],
   ['/backend-api', 'backend', '', false],
@@ -41,25 +42,25 @@ export function upstreamPath(settings: ResolvedCodexSettings): NonNullable<Provi
   }
 }
 
-/** An API key opens the public API, and nothing of the ChatGPT backend. */
+/** An API key can use the public API, and nothing of the ChatGPT backend. */
 export function serves({ credential }: ProviderAccount, { path }: ClientRequest): boolean {
   return placeOf(path).open || !isApiKey(credential)
 }
 
 const GENERATION =
   /^\/(responses(\/compact)?|alpha\/search|images\/(generations|edits)|memories\/trace_summarize)$/
-/** POST only because the question is long. */
+/** A question that is sent by POST because it is long. */
 const QUERY = /^\/wham\/usage\/.+\/query$/
 
-/** May be billed twice, but creates nothing twice. */
+/** Sent twice, these requests may be billed twice but create nothing twice. */
 export function replayable({ path }: ClientRequest): boolean {
   const { area, rest } = placeOf(path)
   return (area === 'responses' ? GENERATION : QUERY).test(rest)
 }
 
 /**
- * Model requests belong to a session, all others to a person. Headers go first: a body that need not be read is not
- * parsed.
+ * Model requests belong to a session, all others to a person. Headers are read first: parsing a body is costly, and most
+ * requests need no parsing.
  */
 export function conversation(request: ClientRequest): Conversation | undefined {
   const { area, rest } = placeOf(request.path)
@@ -77,11 +78,11 @@ function personal(request: ClientRequest, ownerOnly: boolean): Conversation {
   return { id: `caller:${request.client}:${owner ?? ''}`, owner, ownerOnly }
 }
 
-/** Changes that cost nobody anything and that Codex makes as a part of its work. */
+/** Changes that Codex makes as a part of its work, and that any account of the pool may serve. */
 const HARMLESS = /^\/wham\/(tasks(\/|$)|usage\/.+\/query$)/
 
 function changesAccount(method: string, rest: string): boolean {
-  // Tools of the person's connected apps: whoever reads them reads that person's mail.
+  // The tools of the person's connected apps: another person would read that person's mail with them.
   if (/^\/ps\/mcp\b/.test(rest)) return true
   return method !== 'GET' && method !== 'HEAD' && !HARMLESS.test(rest)
 }
@@ -94,7 +95,7 @@ function sessionOf(request: ClientRequest): string | undefined {
   return text(body?.prompt_cache_key) ?? (request.path.endsWith('/alpha/search') ? text(body?.id) : undefined)
 }
 
-/** The model a request is for; headers first, as above. */
+/** The model that a request is for; headers first, as above. */
 export function model(request: ClientRequest): string | undefined {
   // An image's turn metadata names the chat model that asked for it.
   if (!/\/images\//.test(request.path)) {

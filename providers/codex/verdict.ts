@@ -1,7 +1,8 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
-import { isOneOf, openAiError, type OpenAiError } from '../openai.js'
-import { header, isPage, retryAfterMs, statusVerdict, waitInMessage } from '../http.js'
+import { header, isPage, retryAfterMs, waitInMessage } from '../http.js'
 import { fields, list, number } from '../json.js'
+import { isOneOf, openAiError, type OpenAiError } from '../openai.js'
 import { quotaFromHeaders } from './quota.js'
 import { model } from './requests.js'
 
@@ -36,117 +37,111 @@ const NO_SUCH_MODEL = new Set([
 const MODEL_REFUSED =
   /model\b.*(not supported when using|not available|does not exist|not have access|no access to)/i
 
-/** Judges an answer by its status, and by the error in it where that tells more. */
+/** An upstream's error, whatever carried it: an answer, an event of a stream, or a message of a WebSocket. */
+interface UpstreamError extends OpenAiError {
+  readonly status: number | undefined
+  readonly headers: IncomingHttpHeaders
+  /** A page for a browser came instead of JSON. */
+  readonly page: boolean
+}
+
+/** Judges an answer by its status and the error in its body. */
 export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdict {
-  const { status } = answer
+  const { status, headers } = answer
   if (status < 400) return { kind: 'pass' }
-  const now = Date.now()
-  const error = openAiError(answer.json(), now)
-  if (status !== 404 && isOneOf(error, GONE))
-    return { kind: 'needs-login', reason: error.code ?? error.type! }
-  const repaired = status === 400 && foreignReasoning(error) ? withoutReasoning(request.json()) : undefined
-  if (repaired) return { kind: 'repair', reason: 'invalid_encrypted_content', body: repaired }
-  if (status === 400 || status === 404) return modelVerdict(error, request)
-  if (status === 402) return used(answer, error, now, request)
-  if (status === 429) return limited(answer, error, now, request)
-  const verdict = statusVerdict(answer)
-  if (verdict.kind === 'pass') return verdict
-  const reason = error.code ?? verdict.reason
-  return verdict.kind === 'refused'
-    ? { kind: 'refused', reason, model: model(request) }
-    : { ...verdict, reason }
-}
-
-/** A refusal of the model is one of this account; any other 400 or 404 is the request's own fault. */
-function modelVerdict(error: OpenAiError, request: ClientRequest): Verdict {
-  if (isOneOf(error, OVERLOADED)) return { kind: 'unavailable', reason: error.code ?? error.type! }
-  const asked = model(request)
-  const refused = isOneOf(error, NO_SUCH_MODEL) || MODEL_REFUSED.test(error.message ?? '')
-  return asked !== undefined && refused
-    ? { kind: 'refused', reason: 'model_not_available', model: asked }
-    : { kind: 'pass' }
-}
-
-function limited(answer: UpstreamAnswer, error: OpenAiError, now: number, request: ClientRequest): Verdict {
-  const wait = retryAfterMs(header(answer.headers, 'retry-after'), now)
-  // The network in front counts addresses, not accounts: another account would meet the same wall.
-  if (isPage(answer)) return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: wait }
-  if (isOneOf(error, USED_UP) || fullUntil(answer, now).full) return used(answer, error, now, request)
-  const reason = error.code ?? error.type ?? 'rate_limited'
-  return { kind: 'cooling', reason, retryAfterMs: wait ?? waitInMessage(error.message) }
-}
-
-/** The quota is used up. A limit with an id of its own counts one model only. */
-function used(answer: UpstreamAnswer, error: OpenAiError, now: number, request: ClientRequest): Verdict {
-  const limit = header(answer.headers, 'x-codex-active-limit')
-  const wait = retryAfterMs(header(answer.headers, 'retry-after'), now)
-  return {
-    kind: 'exhausted',
-    reason: error.code ?? error.type ?? `http_${answer.status}`,
-    resetsAt:
-      error.resetsAt ?? fullUntil(answer, now).resetsAt ?? (wait === undefined ? undefined : now + wait),
-    plan: error.plan ?? header(answer.headers, 'x-codex-plan-type'),
-    model: limit === undefined || limit === 'codex' ? undefined : model(request),
-  }
-}
-
-/** The full windows that the headers tell of; the last of them to end sets the time. */
-function fullUntil(answer: UpstreamAnswer, now: number): { full: boolean; resetsAt: number | undefined } {
-  const windows = quotaFromHeaders(answer.headers, now)?.windows ?? []
-  const full = windows.filter(({ usedPercent }) => usedPercent !== undefined && usedPercent >= 100)
-  const resets = full.flatMap(({ resetsAt }) => resetsAt ?? [])
-  return { full: full.length > 0, resetsAt: resets.length > 0 ? Math.max(...resets) : undefined }
+  const error = openAiError(answer.json(), Date.now())
+  return verdictOn({ ...error, status, headers, page: isPage(answer) }, request)
 }
 
 /** Events that come before any output, whatever becomes of the answer. */
 const PRELUDE = new Set(['response.created', 'response.in_progress', 'response.queued', 'response.metadata'])
 
-/** Judges the first events of a stream. */
+/** Judges an event of a stream, or a message of a WebSocket. */
 export function classifyEvent(payload: unknown, request?: ClientRequest): Verdict | 'output' | undefined {
   const event = fields(payload)
   const type = event?.type
-  if (type === 'response.failed') return eventVerdict(fields(event?.response)?.error, request)
-  if (type === 'error') return eventVerdict(event?.error ?? event, request, number(event?.status))
-  return typeof type === 'string' && type.startsWith('response.') && !PRELUDE.has(type) ? 'output' : undefined
+  if (type !== 'error' && type !== 'response.failed')
+    return typeof type === 'string' && type.startsWith('response.') && !PRELUDE.has(type)
+      ? 'output'
+      : undefined
+  const told = type === 'error' ? (event?.error ?? event) : fields(event?.response)?.error
+  const status = number(event?.status)
+  return verdictOn({ ...openAiError(told, Date.now()), status, headers: {}, page: false }, request)
 }
 
-function eventVerdict(payload: unknown, request: ClientRequest | undefined, status?: number): Verdict {
-  const error = openAiError(payload, Date.now())
-  const reason = error.code ?? error.type ?? 'response_failed'
+/** The one place that decides what an upstream's error means. A code says more than a status, so codes go first. */
+function verdictOn(error: UpstreamError, request: ClientRequest | undefined): Verdict {
+  const { status = 0, headers } = error
+  const reason = error.code ?? error.type
+  const named = reason ?? (status > 0 ? `http_${status}` : 'response_failed')
+  if (isOneOf(error, GONE)) return { kind: 'needs-login', reason: named }
   const repaired = request && foreignReasoning(error) ? withoutReasoning(request.json()) : undefined
-  if (repaired) return { kind: 'repair', reason, body: repaired }
-  if (isOneOf(error, USED_UP))
-    return { kind: 'exhausted', reason, resetsAt: error.resetsAt, plan: error.plan }
-  if (isOneOf(error, GONE)) return { kind: 'needs-login', reason }
-  if (isOneOf(error, TOO_FAST)) return { kind: 'cooling', reason, retryAfterMs: waitInMessage(error.message) }
-  if (isOneOf(error, OVERLOADED)) return { kind: 'unavailable', reason }
-  if (status === 429) return { kind: 'cooling', reason, retryAfterMs: waitInMessage(error.message) }
-  if (status === 401) return { kind: 'unauthorized', reason }
-  if (request && (status === 400 || status === 404)) return modelVerdict(error, request)
-  return status !== undefined && status >= 500 ? { kind: 'unavailable', reason } : { kind: 'pass' }
+  if (repaired) return { kind: 'repair', reason: 'invalid_encrypted_content', body: repaired }
+  const wait = retryAfterMs(header(headers, 'retry-after'))
+  // A challenge of the network in front counts addresses, not accounts: another account would get it, too.
+  if (error.page && (status === 403 || status === 429))
+    return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: wait }
+  if (status === 402 || isOneOf(error, USED_UP)) return exhausted(error, named, request)
+  if (status === 429 || isOneOf(error, TOO_FAST)) {
+    if (fullUntil(headers).full) return exhausted(error, named, request)
+    return {
+      kind: 'cooling',
+      reason: reason ?? 'rate_limited',
+      retryAfterMs: wait ?? waitInMessage(error.message),
+    }
+  }
+  if (status === 408 || status >= 500 || isOneOf(error, OVERLOADED))
+    return { kind: 'unavailable', reason: error.code ?? named, retryAfterMs: wait }
+  if (status === 401) return { kind: 'unauthorized', reason: named }
+  const asked = request && model(request)
+  if (status === 403) return { kind: 'refused', reason: error.code ?? 'http_403', model: asked }
+  const refused = isOneOf(error, NO_SUCH_MODEL) || MODEL_REFUSED.test(error.message ?? '')
+  return refused && asked !== undefined
+    ? { kind: 'refused', reason: 'model_not_available', model: asked }
+    : { kind: 'pass' }
+}
+
+/** The quota is used up. A limit with an id of its own counts one model only. */
+function exhausted(error: UpstreamError, reason: string, request: ClientRequest | undefined): Verdict {
+  const { headers } = error
+  const limit = header(headers, 'x-codex-active-limit')
+  const wait = retryAfterMs(header(headers, 'retry-after'))
+  return {
+    kind: 'exhausted',
+    reason,
+    resetsAt:
+      error.resetsAt ?? fullUntil(headers).resetsAt ?? (wait === undefined ? undefined : Date.now() + wait),
+    plan: error.plan ?? header(headers, 'x-codex-plan-type'),
+    model: limit === undefined || limit === 'codex' || !request ? undefined : model(request),
+  }
+}
+
+/** Whether headers tell of a full window, and the last reset of those. */
+function fullUntil(headers: IncomingHttpHeaders): { full: boolean; resetsAt: number | undefined } {
+  const windows = quotaFromHeaders(headers)?.windows ?? []
+  const full = windows.filter(({ usedPercent }) => usedPercent !== undefined && usedPercent >= 100)
+  const resets = full.flatMap(({ resetsAt }) => resetsAt ?? [])
+  return { full: full.length > 0, resetsAt: resets.length > 0 ? Math.max(...resets) : undefined }
 }
 
 /** "The encrypted content gAAA… could not be verified", and the like. */
 const UNREADABLE =
   /encrypted[ _]content.*(could not be|cannot be|failed to be|is not|not) (verified|decrypted|valid)/i
+const FOREIGN = new Set(['invalid_encrypted_content'])
 
 /** Whether the upstream cannot read reasoning that another account wrote. */
-export function foreignReasoning({ code, type, message }: OpenAiError): boolean {
-  return (
-    code === 'invalid_encrypted_content' ||
-    type === 'invalid_encrypted_content' ||
-    UNREADABLE.test(message ?? '')
-  )
+function foreignReasoning(error: OpenAiError): boolean {
+  return isOneOf(error, FOREIGN) || UNREADABLE.test(error.message ?? '')
 }
 
-/** The request without encrypted reasoning; `undefined` if there is none in it. What the model said stays. */
-export function withoutReasoning(payload: unknown): object | undefined {
+/** The request without encrypted reasoning; `undefined` if it holds none. The model's words stay. */
+function withoutReasoning(payload: unknown): object | undefined {
   const body = fields(payload)
   const input = list(body?.input)
   const kept = input.flatMap((item) => {
     const { encrypted_content, ...rest } = fields(item) ?? {}
     if (encrypted_content === undefined || encrypted_content === null) return [item]
-    // An item of reasoning is nothing without its content; others keep what they have besides.
+    // A reasoning item is refused without its content; other items keep their other fields.
     return rest.type === 'reasoning' ? [] : [rest]
   })
   const changed = kept.length !== input.length || kept.some((item, index) => item !== input[index])

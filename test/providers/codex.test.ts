@@ -466,11 +466,15 @@ describe('the first events of a stream', () => {
     [
       'an error event with a status',
       { type: 'error', status: 503, error: { message: 'x' } },
-      { kind: 'unavailable', reason: 'response_failed' },
+      { kind: 'unavailable', reason: 'http_503' },
     ],
   ]
   for (const [what, event, verdict] of rows) {
-    test(`are read: ${what}`, () => assert.deepEqual(provider.classifyEvent(event), verdict))
+    test(`are read: ${what}`, () => {
+      // A verdict's unknown fields may be left out or undefined.
+      const judged: unknown = JSON.parse(JSON.stringify(provider.classifyEvent(event) ?? null))
+      assert.deepEqual(judged, verdict === undefined ? null : JSON.parse(JSON.stringify(verdict)))
+    })
   }
 })
 
@@ -519,6 +523,15 @@ describe('quota in headers', () => {
     assert.equal(provider.quota({ 'x-codex-primary-used-percent': '' }), undefined)
     assert.equal(provider.quota({}), undefined)
   })
+})
+
+test('a balance of credits is read as a text and as a number, whatever carries it', () => {
+  for (const balance of ['12.5', 12.5]) {
+    const credits = { has_credits: true, unlimited: false, balance }
+    const message = { type: 'codex.rate_limits', credits }
+    const expected = { hasCredits: true, unlimited: false, balance: '12.5' }
+    assert.deepEqual(provider.socket.quota!(message)?.credits, expected)
+  }
 })
 
 test('an exhausted pool says so in Codex’s words, and only what is known', () => {
