@@ -1,75 +1,127 @@
 import type { ServerResponse } from 'node:http'
 import { setImmediate as turnOver, setTimeout as pause } from 'node:timers/promises'
 import { constants, createGzip, type Gzip } from 'node:zlib'
-import type { Answer } from './answer.js'
-import { breakOff } from './break-off.js'
-import type { WireFault } from './fault.js'
+import type { Fault, WireFault } from './fault.js'
+import type { Exchange, SimRequest } from './request.js'
+import { type Answer, json } from './upstream.js'
 
-/** Puts an answer on the wire, damaged as the fault says. Ends early, without a throw, when the client leaves. */
+/** Does the work of a request and answers it, as far as its fault allows. */
+export async function act(
+  request: SimRequest,
+  response: ServerResponse,
+  fault: Fault | undefined,
+  work: () => Answer,
+  pauseMs: number,
+): Promise<void> {
+  if (typeof fault === 'function') return fault(request, response)
+  if (fault === 'hang') return
+  if (fault === 'reset') return breakOff(response)
+  const answer = (typeof fault === 'object' ? answerOf(fault) : undefined) ?? work()
+  if (fault === 'mute') return
+  if (fault === 'lost') return breakOff(response)
+  const slow = answer.stream && pauseMs > 0 ? { pauseMs } : {}
+  await deliver(response, answer, { ...slow, ...fault })
+}
+
+/** The answer that a fault gives in place of the work, if it gives one. */
+export function answerOf({ status, body = '', headers = {} }: WireFault): Answer | undefined {
+  return status === undefined ? undefined : { status, body, headers }
+}
+
+/** Tells the caller that a script of the test threw; otherwise the error would end the process. */
+export function scriptFailed(error: unknown): Answer {
+  const message = error instanceof Error ? error.message : String(error)
+  return json(500, { error: { code: 'simulator_script_failed', message } })
+}
+
+const brokenOff = new WeakSet<ServerResponse>()
+
+/** Destroys the connection from the simulator's side. */
+export function breakOff(response: ServerResponse): void {
+  brokenOff.add(response)
+  response.destroy()
+}
+
+/** Whether the client ended the connection before the answer was complete. */
+export function clientLeft(response: ServerResponse): boolean {
+  return response.closed && !response.writableFinished && !brokenOff.has(response)
+}
+
+/** The outcome of a request that is answered over HTTP. */
+export function httpExchange(response: ServerResponse): Exchange {
+  return {
+    closed: response.closed
+      ? Promise.resolve()
+      : new Promise((resolve) => response.once('close', () => resolve())),
+    frames: [],
+    closeCode: undefined,
+    get status() {
+      return response.headersSent ? response.statusCode : undefined
+    },
+    get clientLeft() {
+      return clientLeft(response)
+    },
+  }
+}
+
+/** Sends an answer, damaged as the fault says. Ends early, without a throw, when the client leaves. */
 export async function deliver(
   response: ServerResponse,
   answer: Answer,
   fault: WireFault = {},
 ): Promise<void> {
-  const line = openLine(response, answer, fault)
-  const pieces = answer.stream ? streamPieces(answer.stream, fault) : bodyPieces(answer.body, fault)
+  const pieces = piecesOf(answer, fault)
+  const line = openLine(response, answer, fault, pieces)
   for (const piece of pieces) {
     if (fault.pauseMs) await pause(fault.pauseMs)
     if (response.destroyed) return
     await line.write(piece)
   }
   if (fault.ending === 'stall') return
-  if (fault.ending === 'cut') return cut(response)
-  await line.end()
-}
-
-/** Node holds what was written back until the turn is over, and a connection destroyed before that loses it. */
-async function cut(response: ServerResponse): Promise<void> {
+  if (fault.ending !== 'cut') return line.end()
+  // Node holds a write back until the turn is over, and destroying the connection before that would lose it.
   await turnOver()
   breakOff(response)
 }
 
-function streamPieces({ events, frame }: NonNullable<Answer['stream']>, fault: WireFault): string[] {
-  const wanted = fault.events?.(events) ?? events
-  return (fault.ending ? wanted.slice(0, fault.after ?? 0) : wanted).map(frame)
-}
-
-function bodyPieces(body: unknown, fault: WireFault): string[] {
+/** The events of a stream or the body, as far as they are sent. */
+function piecesOf({ stream, body }: Answer, { events, ending, after = 0 }: WireFault): string[] {
+  if (stream) {
+    const wanted = events?.(stream.events) ?? stream.events
+    return (ending ? wanted.slice(0, after) : wanted).map(stream.frame)
+  }
   if (body === undefined) return []
   const whole = typeof body === 'string' ? body : JSON.stringify(body)
-  return [fault.ending ? whole.slice(0, whole.length / 2) : whole]
+  return [ending ? whole.slice(0, whole.length / 2) : whole]
 }
 
 interface Line {
   write(piece: string): Promise<void>
-  end(): Promise<void>
+  end(): void
 }
 
 /** Sends the head at once, so that a client can tell "answers, but no event yet" from "does not answer". */
-function openLine(response: ServerResponse, answer: Answer, fault: WireFault): Line {
+function openLine(response: ServerResponse, answer: Answer, fault: WireFault, pieces: string[]): Line {
   const headers = { ...answer.headers, ...fault.headers }
   if (fault.gzip) headers['content-encoding'] = 'gzip'
   const whole = !answer.stream && !fault.gzip && !fault.ending && !fault.pauseMs
-  if (whole) headers['content-length'] = Buffer.byteLength(bodyPieces(answer.body, {}).join(''))
+  if (whole) headers['content-length'] = Buffer.byteLength(pieces.join(''))
   response.writeHead(answer.status, headers)
   if (!whole) response.flushHeaders()
-  return fault.gzip ? compressed(response) : plain(response)
-}
-
-function plain(response: ServerResponse): Line {
+  if (fault.gzip) return compressed(response)
   return {
     write: (piece) => (response.write(piece) ? Promise.resolve() : drained(response)),
-    end: async () => void response.end(),
+    end: () => void response.end(),
   }
 }
 
 function compressed(response: ServerResponse): Line {
   const gzip = createGzip()
   gzip.pipe(response)
-  return { write: (piece) => flushed(gzip, piece), end: async () => void gzip.end() }
+  return { write: (piece) => flushed(gzip, piece), end: () => void gzip.end() }
 }
 
-/** Each event is flushed: a client must not have to wait for the end of the stream to decode the first one. */
+/** Flushes each event: a client must be able to decode the first one before the stream ends. */
 function flushed(gzip: Gzip, piece: string): Promise<void> {
   return new Promise((resolve) => {
     gzip.write(piece)
@@ -77,7 +129,7 @@ function flushed(gzip: Gzip, piece: string): Promise<void> {
   })
 }
 
-/** Without the close, a client that leaves while its socket is full would keep this waiting for ever. */
+/** Without `close`, a client that leaves while its socket is full would keep this waiting for ever. */
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

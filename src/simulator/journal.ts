@@ -1,36 +1,103 @@
-import type { SimRequest } from './request.js'
+import type { SimRequest, UpstreamKind } from './request.js'
 
-/** What has arrived, and who waits for what has not. */
+/** The requests that have arrived, the waits for others, and the rules that requests broke. */
 export class Journal {
   readonly requests: SimRequest[] = []
+  readonly violations: string[] = []
   readonly #limit: number
+  readonly #forbidden: string[] = []
   readonly #waiting = new Set<(request: SimRequest) => void>()
 
   constructor(limit: number) {
     this.#limit = limit
   }
 
-  add(request: SimRequest): void {
+  /** A value that no header and no address may hold from now on. */
+  forbid(value: string): void {
+    this.#forbidden.push(value)
+  }
+
+  violation({ method, path }: SimRequest, what: string): void {
+    this.violations.push(`${method} ${path}: ${what}`)
+  }
+
+  /** @param port where the simulator listens */
+  add(request: SimRequest, port: number): void {
+    for (const what of violationsOf(request, port, this.#forbidden)) this.violation(request, what)
     this.requests.push(request)
     if (this.requests.length > this.#limit) this.requests.shift()
     for (const tell of this.#waiting) tell(request)
   }
 
-  /** The first request that matches and has not arrived yet. */
+  /** The first matching request that has not arrived yet. */
   next(matches: (request: SimRequest) => boolean, signal?: AbortSignal): Promise<SimRequest> {
     return new Promise((resolve, reject) => {
-      const settle = (act: () => void) => {
+      const stop = () => {
         this.#waiting.delete(tell)
         signal?.removeEventListener('abort', abort)
-        act()
       }
       const tell = (request: SimRequest) => {
-        if (matches(request)) settle(() => resolve(request))
+        if (!matches(request)) return
+        stop()
+        resolve(request)
       }
-      const abort = () => settle(() => reject(signal?.reason))
-      signal?.addEventListener('abort', abort)
+      const abort = () => {
+        stop()
+        reject(signal?.reason)
+      }
       this.#waiting.add(tell)
+      signal?.addEventListener('abort', abort)
       if (signal?.aborted) abort()
     })
   }
+}
+
+/** Headers of the client, of its network or of a gateway, which must reach no upstream. */
+const NEVER = [
+  'cookie',
+  'forwarded',
+  'via',
+  'x-real-ip',
+  'proxy-authorization',
+  'proxy-connection',
+  'openai-organization',
+  'openai-project',
+  'x-goog-user-project',
+  'x-gemini-api-privileged-user-id',
+]
+const NEVER_PREFIX = ['x-forwarded-', 'x-codex-pool']
+
+/** Headers of one kind of upstream that must not reach another. */
+const FOREIGN: Record<UpstreamKind, readonly string[]> = {
+  codex: ['x-goog-api-key'],
+  wham: ['x-goog-api-key'],
+  openai: ['x-goog-api-key', 'chatgpt-account-id'],
+  issuer: ['authorization', 'chatgpt-account-id', 'x-goog-api-key'],
+  gemini: ['x-goog-api-key', 'chatgpt-account-id'],
+  'gemini-api': ['authorization', 'chatgpt-account-id'],
+  'google-token': ['authorization', 'chatgpt-account-id', 'x-goog-api-key'],
+  custom: [],
+  unknown: [],
+}
+
+/** The rules that a request breaks. Names only: a value may be a secret. */
+function violationsOf(request: SimRequest, port: number, forbidden: readonly string[]): string[] {
+  const names = Object.keys(request.headers)
+  const found = names.filter((name) => isForeign(name, request.kind)).map((name) => `header ${name}`)
+  if (!request.headers.host?.endsWith(`:${port}`)) found.push('header host of another server')
+  if (timesSent(request, 'authorization') > 1) found.push('header authorization twice')
+  if (request.query.has('key')) found.push('query parameter key')
+  const text = [request.url, ...request.rawHeaders]
+  if (forbidden.some((value) => text.some((part) => part.includes(value)))) found.push('a forbidden value')
+  return found
+}
+
+/** Node keeps only the first of two, so a second credential would go unseen. */
+function timesSent({ rawHeaders }: SimRequest, name: string): number {
+  return rawHeaders.filter((header, index) => index % 2 === 0 && header.toLowerCase() === name).length
+}
+
+function isForeign(name: string, kind: UpstreamKind): boolean {
+  if (NEVER.includes(name) || FOREIGN[kind].includes(name)) return true
+  return NEVER_PREFIX.some((prefix) => name.startsWith(prefix))
 }

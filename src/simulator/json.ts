@@ -1,4 +1,4 @@
-/** Reads `value[path[0]][path[1]]…`; `undefined` where something on the way is missing or no object. */
+/** Reads `value[path[0]][path[1]]…`; `undefined` where a step is missing or is not an object. */
 export function field(value: unknown, ...path: (string | number)[]): unknown {
   let current = value
   for (const key of path) {
@@ -28,4 +28,10 @@ export function parse(source: string): unknown {
   } catch {
     return undefined
   }
+}
+
+/** Makes a JWT in form only: clients read the claims, and the simulator never checks the signature. */
+export function jwt(claims: object): string {
+  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  return `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}.${Buffer.from('simulated').toString('base64url')}`
 }

@@ -1,6 +1,5 @@
-import { fromSchema } from './schema.js'
+import { field, list, text } from './json.js'
 import type { SimRequest } from './request.js'
-import type { Asked } from './upstream.js'
 
 /** One thing that the model says or does. */
 export type ReplyItem =
@@ -11,7 +10,7 @@ export type ReplyItem =
   /** Calls a free-form tool (Codex only): `{ custom: 'exec', input: '…' }`. */
   | { readonly custom: string; readonly input: string }
 
-/** Tokens that a reply claims; what is left out is estimated from the request. */
+/** Tokens that a reply claims; a number that is left out is estimated from the request. */
 export interface ReplyUsage {
   readonly input?: number
   readonly cached?: number
@@ -24,19 +23,25 @@ export interface Reply {
   readonly usage?: ReplyUsage
 }
 
-/** A request to the model, as a script sees it. */
-export interface ModelRequest extends Asked {
+/** A request to the model, in the words of neither API. */
+export interface ModelRequest {
   readonly request: SimRequest
+  readonly model: string | undefined
+  readonly account: string
+  /** The last text of the user. */
+  readonly prompt: string
+  /** The outputs of tools since then, in order. */
+  readonly toolOutputs: readonly string[]
+  /** The JSON schema that the answer must fit. The client asks such questions itself; no script answers them. */
+  readonly schema: unknown
 }
 
-/** What a script may return: a text, what the model does in order, or that with the tokens it claims. */
-export type ScriptedReply = string | readonly ReplyItem[] | Reply
-
-export type ReplyScript = (asked: ModelRequest) => ScriptedReply
+/** A script returns a text, the items of the model in order, or items with the tokens that they claim. */
+export type ReplyScript = (asked: ModelRequest) => string | readonly ReplyItem[] | Reply
 
 export const defaultReply: ReplyScript = () => 'Hello from the simulator.'
 
-/** What the model says to a request. One that demands JSON is the client's own and never reaches the script. */
+/** The model's reply to a request. A client that demands JSON would fail on the prose of a script. */
 export function replyTo(asked: ModelRequest, script: ReplyScript): Reply {
   if (asked.schema !== undefined) return { items: [{ text: JSON.stringify(fromSchema(asked.schema)) }] }
   const scripted = script(asked)
@@ -47,4 +52,22 @@ export function replyTo(asked: ModelRequest, script: ReplyScript): Reply {
 /** A text in the pieces in which it is streamed: words with the blank that follows. */
 export function pieces(text: string): string[] {
   return text.match(/\S+\s*|\s+/g) ?? []
+}
+
+const VALUES: Record<string, unknown> = {
+  string: 'simulated',
+  number: 1,
+  integer: 1,
+  boolean: false,
+  array: [],
+}
+
+/** The smallest value that fits a JSON schema. */
+function fromSchema(schema: unknown): unknown {
+  const [choice] = list(schema, 'enum')
+  if (choice !== undefined) return choice
+  const type = (text(schema, 'type') ?? text(schema, 'type', 0) ?? 'object').toLowerCase()
+  if (type !== 'object') return VALUES[type] ?? null
+  const properties = Object.entries(field(schema, 'properties') ?? {})
+  return Object.fromEntries(properties.map(([name, property]) => [name, fromSchema(property)]))
 }

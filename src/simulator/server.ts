@@ -1,16 +1,13 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { act, scriptFailed } from './act.js'
-import { notFound } from './answer.js'
-import { breakOff } from './break-off.js'
-import { deliver } from './deliver.js'
-import { httpExchange } from './exchange.js'
-import type { FaultScript } from './fault-script.js'
+import { setTimeout as pause } from 'node:timers/promises'
+import { act, breakOff, deliver, httpExchange, scriptFailed } from './deliver.js'
+import type { Fault, FaultScript } from './fault.js'
 import { describe, readBody, type SimRequest } from './request.js'
-import { serveUpgrade } from './upgrade.js'
-import type { Upstream } from './upstream.js'
+import { type Answer, notFound, type Upstream } from './upstream.js'
+import { converse, Handshake } from './websocket.js'
 
 export interface ServerOptions {
   readonly upstreams: readonly Upstream[]
@@ -22,22 +19,23 @@ export interface ServerOptions {
   readonly pauseMs: number
 }
 
-/** The server of all upstreams: read, record, take the fault if one is due, answer. */
+/** The server of all upstreams: reads and records a request, takes its fault if one is due, and answers. */
 export class SimulatorServer {
+  readonly #options: ServerOptions
   readonly #server: Server
-  /** Connections that are no longer HTTP: Node's server does not know them any more. */
+  /** Connections that are no longer HTTP. Node's server has forgotten them. */
   readonly #upgraded = new Set<Duplex>()
 
   constructor(options: ServerOptions) {
+    this.#options = options
     this.#server = createServer((message, response) => {
-      serve(message, response, options).catch((error: unknown) => giveUp(response, error))
+      this.#serve(message, response).catch((error: unknown) => {
+        if (response.headersSent) return breakOff(response)
+        void deliver(response, scriptFailed(error))
+      })
     })
-    this.#server.on('upgrade', (message, socket, head) => {
-      this.#upgraded.add(socket)
-      socket.once('close', () => this.#upgraded.delete(socket))
-      void serveUpgrade(message, socket, head, { ...options, upstream: upstreamOf(message.url, options) })
-    })
-    // A gateway keeps connections open between two tests; a short timeout of ours would look like a reset to it.
+    this.#server.on('upgrade', (message, socket, head) => void this.#serveUpgrade(message, socket, head))
+    // A gateway keeps connections open between two tests; a short timeout here would look like a reset to it.
     this.#server.keepAliveTimeout = 60_000
   }
 
@@ -61,29 +59,70 @@ export class SimulatorServer {
     for (const socket of this.#upgraded) socket.destroy()
     await closed
   }
+
+  async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { now, script, record, pauseMs } = this.#options
+    const raw = await readBody(message)
+    const request = describe(message, {
+      at: now(),
+      raw,
+      exchange: httpExchange(response),
+      ownerOf: this.#upstreamOf,
+    })
+    record(request)
+    // A real upstream does not act on half a body either.
+    if (!message.complete) return
+    const work = () => this.#upstreamOf(request)?.answer(request) ?? notFound
+    await act(request, response, script.take(request), work, pauseMs)
+  }
+
+  /** Serves the handshake of a WebSocket as a request, and then its frames. */
+  async #serveUpgrade(message: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    this.#upgraded.add(socket)
+    socket.once('close', () => this.#upgraded.delete(socket))
+    // Without a listener a client that is gone already would end the whole process.
+    socket.on('error', () => socket.destroy())
+    const { now, script, record, pauseMs } = this.#options
+    const response = responseOver(message, socket)
+    const handshake = new Handshake(socket, response)
+    const request = describe(message, {
+      at: now(),
+      raw: Buffer.alloc(0),
+      exchange: handshake,
+      ownerOf: this.#upstreamOf,
+    })
+    record(request)
+    const fault = script.take(request)
+    const admission = (admits(fault) && this.#upstreamOf(request)?.upgrade?.(request)) || upgradeRequired
+    if (!('receive' in admission)) {
+      // Without a reader, the end of a client that leaves would go unseen.
+      socket.resume().once('end', () => socket.end())
+      return act(request, response, fault, () => admission, 0)
+    }
+    const wire = typeof fault === 'object' ? fault : {}
+    await pause(wire.pauseMs ?? 0)
+    response.detachSocket(socket as Socket)
+    const connection = { message, socket, head, headers: { ...admission.headers, ...wire.headers } }
+    converse(connection, { script, pauseMs, request, handshake, dialogue: admission })
+  }
+
+  readonly #upstreamOf = (request: SimRequest): Upstream | undefined =>
+    this.#options.upstreams.find((upstream) => upstream.owns(request))
 }
 
-async function serve(
-  message: IncomingMessage,
-  response: ServerResponse,
-  options: ServerOptions,
-): Promise<void> {
-  const raw = await readBody(message)
-  const upstream = upstreamOf(message.url, options)
-  const request = describe(message, raw, upstream, { at: options.now(), exchange: httpExchange(response) })
-  options.record(request)
-  // Half a body: a real upstream would not act on it either.
-  if (!message.complete) return
-  const work = () => upstream?.answer(request) ?? notFound
-  await act(request, response, options.script.take(request), work, options.pauseMs)
-}
+/** 426 makes the Codex CLI use plain HTTP at once. */
+const upgradeRequired: Answer = { status: 426, body: '' }
 
-function giveUp(response: ServerResponse, error: unknown): void {
-  if (response.headersSent) return breakOff(response)
-  void deliver(response, scriptFailed(error))
-}
+/** A fault without an answer of its own leaves the answer to the upstream. */
+const admits = (fault: Fault | undefined): boolean =>
+  fault === undefined || (typeof fault === 'object' && fault.status === undefined)
 
-function upstreamOf(url = '/', { upstreams }: ServerOptions): Upstream | undefined {
-  const path = url.replace(/\?.*$/s, '')
-  return upstreams.find((upstream) => upstream.owns(path))
+/** Lets an answer over HTTP be written to a connection that Node has already given away. */
+function responseOver(message: IncomingMessage, socket: Duplex): ServerResponse {
+  const response = new ServerResponse(message)
+  response.shouldKeepAlive = false
+  // Node types the connection of an upgrade as any stream; the one of a plain HTTP server is a socket.
+  response.assignSocket(socket as Socket)
+  response.on('finish', () => socket.end())
+  return response
 }

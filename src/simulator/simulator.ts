@@ -1,86 +1,121 @@
-import { Accounts, find } from './accounts.js'
-import type { CodexAccount, CodexAccountOptions } from './codex/account.js'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { CodexAccount, type CodexAccountOptions } from './codex/account.js'
 import { createBackend } from './codex/backend.js'
-import { createDeviceLogin } from './codex/device.js'
-import { createIssuer } from './codex/issuer.js'
-import { createOpenAi } from './codex/openai.js'
-import { createWhoami } from './codex/whoami.js'
-import { environmentFor, type SimulatorEnvironment } from './environment.js'
-import { type FaultRule, FaultScript, type ScriptedFault } from './fault-script.js'
-import type { GeminiAccount, GeminiAccountOptions } from './gemini/account.js'
-import { createGeminiApi } from './gemini/api.js'
-import { createGoogleLogin } from './gemini/authorize.js'
+import { createOpenAi, openAiKey, type OpenAiKey, type OpenAiKeyOptions } from './codex/openai.js'
+import { type FaultRule, FaultScript, type ScriptedFault } from './fault.js'
+import { GeminiAccount, type GeminiAccountOptions } from './gemini/account.js'
+import { createGeminiApi, geminiKey, type GeminiKey, type GeminiKeyOptions } from './gemini/api.js'
 import { createCodeAssist } from './gemini/code-assist.js'
-import { createTokenEndpoint } from './gemini/token-endpoint.js'
 import { Journal } from './journal.js'
-import { Consents } from './login/consents.js'
-import { type Decision, enterCode, visit } from './login/person.js'
-import type { SimulatorOptions } from './options.js'
-import { writePoolFiles } from './pool-files.js'
 import { defaultReply, replyTo, type ReplyScript } from './reply.js'
 import type { SimRequest } from './request.js'
 import { SimulatorServer } from './server.js'
+import { createGoogleTokens, createIssuer, type OAuthClient } from './token-endpoints.js'
 import type { Upstream, World } from './upstream.js'
-import { violationsOf } from './violations.js'
+
+export interface SimulatorOptions {
+  /** ChatGPT accounts. @default none */
+  codex?: readonly CodexAccountOptions[]
+  /** OpenAI API keys. @default none */
+  codexApiKeys?: readonly OpenAiKeyOptions[]
+  /** Code Assist accounts. @default none */
+  gemini?: readonly GeminiAccountOptions[]
+  /** Gemini API keys. @default none */
+  geminiApiKeys?: readonly GeminiKeyOptions[]
+  /** The OAuth client that Google's token endpoint accepts. @default any */
+  geminiClient?: OAuthClient
+  /** Upstreams of your own, such as one for a custom provider. They are asked before the built-in ones. @default none */
+  upstreams?: (simulator: Simulator) => readonly Upstream[]
+  /** @default '127.0.0.1' */
+  host?: string
+  /** 0 picks a free one. @default 0 */
+  port?: number
+  /** The simulator's clock; ms since 1970. @default Date.now */
+  now?: () => number
+  /** Pause before each event of a stream, to look like a model that thinks; ms. @default 0 */
+  pauseMs?: number
+  /**
+   * Refuses encrypted reasoning and thought signatures that another account was given. What the real upstreams do is
+   * not known. @default false
+   */
+  strictHistory?: boolean
+  /** How many requests `requests` remembers. @default 10000 */
+  remember?: number
+}
+
+/** The `UPSTREAM_*` variables of the gateway. */
+export type SimulatorEnvironment = Simulator['environment']
 
 /** A strict stand-in for all upstreams on one port of this machine. */
 export class Simulator {
-  /**
-   * What requests did wrong: headers that must reach no upstream, state of another account. A good gateway makes none.
-   */
-  readonly violations: string[] = []
-  readonly #options: SimulatorOptions
-  readonly #accounts: Accounts
+  /** ChatGPT accounts and OpenAI API keys. */
+  readonly codex: { readonly accounts: CodexAccount[]; readonly apiKeys: OpenAiKey[] }
+  /** Code Assist accounts and Gemini API keys. */
+  readonly gemini: { readonly accounts: GeminiAccount[]; readonly apiKeys: GeminiKey[] }
+  /** The simulator's clock; ms since 1970. */
+  readonly now: () => number
+  readonly #host: string
   readonly #script = new FaultScript()
   readonly #journal: Journal
-  readonly #forbidden: string[] = []
   readonly #server: SimulatorServer
   #reply: ReplyScript = defaultReply
   #port: number
 
   constructor(options: SimulatorOptions) {
-    const now = options.now ?? Date.now
-    this.#options = options
+    const { codex = [], codexApiKeys = [], gemini = [], geminiApiKeys = [] } = options
+    this.now = options.now ?? Date.now
+    this.#host = options.host ?? '127.0.0.1'
     this.#port = options.port ?? 0
-    this.#accounts = new Accounts(options, now)
     this.#journal = new Journal(options.remember ?? 10_000)
+    this.codex = { accounts: [], apiKeys: codexApiKeys.map(openAiKey) }
+    this.gemini = { accounts: [], apiKeys: geminiApiKeys.map(geminiKey) }
+    for (const account of codex) this.addCodex(account)
+    for (const account of gemini) this.addGemini(account)
     this.#server = new SimulatorServer({
-      upstreams: upstreamsOf(this.#accounts, options, this.#world(now)),
+      upstreams: this.#upstreams(options),
       script: this.#script,
-      now,
-      record: (request) => this.#record(request),
+      now: this.now,
+      record: (request) => this.#journal.add(request, this.#port),
       pauseMs: options.pauseMs ?? 0,
     })
   }
 
   get url(): string {
-    return `http://${this.#options.host ?? '127.0.0.1'}:${this.#port}`
+    return `http://${this.#host}:${this.#port}`
   }
 
   /** The gateway's variables that point its providers here. */
-  get environment(): SimulatorEnvironment {
-    return environmentFor(this.url)
+  get environment() {
+    return {
+      UPSTREAM_RESPONSES_BASE: `${this.url}/backend-api/codex`,
+      UPSTREAM_WHAM_BASE: `${this.url}/backend-api`,
+      UPSTREAM_REFRESH_BASE: this.url,
+      UPSTREAM_OPENAI_BASE: `${this.url}/openai/v1`,
+      UPSTREAM_GEMINI_BASE: this.url,
+      UPSTREAM_GEMINI_REFRESH_BASE: this.url,
+      UPSTREAM_GEMINI_LOGIN_BASE: this.url,
+      UPSTREAM_GEMINI_API_BASE: this.url,
+    }
   }
 
-  /** ChatGPT accounts and OpenAI API keys. */
-  get codex() {
-    return this.#accounts.codex
-  }
-
-  /** Code Assist accounts and Gemini API keys. */
-  get gemini() {
-    return this.#accounts.gemini
-  }
-
-  /** Everything that has arrived, oldest first. */
+  /** Every request that has arrived, oldest first. */
   get requests(): readonly SimRequest[] {
     return this.#journal.requests
+  }
+
+  /**
+   * The rules that requests broke: headers that must reach no upstream, state of another account. A good gateway breaks
+   * none.
+   */
+  get violations(): string[] {
+    return this.#journal.violations
   }
 
   /** Counts of ChatGPT's token endpoint, over all accounts; each account has its own as well. */
   get issuer(): { readonly refreshes: number; readonly reuses: number } {
     const sum = (name: 'refreshes' | 'reuses') =>
-      this.codex.accounts.reduce((total, it) => total + it[name], 0)
+      this.codex.accounts.reduce((total, account) => total + account[name], 0)
     return { refreshes: sum('refreshes'), reuses: sum('reuses') }
   }
 
@@ -95,29 +130,20 @@ export class Simulator {
   }
 
   addCodex(options: CodexAccountOptions): CodexAccount {
-    return this.#accounts.addCodex(options)
+    const account = new CodexAccount(options, this.now)
+    this.codex.accounts.push(account)
+    return account
   }
 
   addGemini(options: GeminiAccountOptions): GeminiAccount {
-    return this.#accounts.addGemini(options)
+    const account = new GeminiAccount(options, this.now)
+    this.gemini.accounts.push(account)
+    return account
   }
 
   /** Scripts a fault for requests or frames to come; the first rule that matches is used. */
   fail(rule: FaultRule): ScriptedFault {
     return this.#script.add(rule)
-  }
-
-  /**
-   * Does what a person does on an authorization page of ChatGPT or Google. Returns the address that the browser is sent
-   * to. @throws if the page refuses the client's request
-   */
-  visit(url: string, decision: Decision): Promise<string> {
-    return visit(url, decision)
-  }
-
-  /** Enters a code of ChatGPT's device login, as a person. @throws if nobody has been given that code */
-  enterCode(code: string, decision: Decision): Promise<void> {
-    return enterCode(`${this.url}/codex/device`, code, decision)
   }
 
   /** Takes every scripted fault away. */
@@ -132,7 +158,7 @@ export class Simulator {
 
   /** A value, such as the client's own token, that must reach no upstream in a header or an address. */
   forbid(value: string): void {
-    this.#forbidden.push(value)
+    this.#journal.forbid(value)
   }
 
   /** The first matching request that has not arrived yet. @throws the signal's reason when it is aborted */
@@ -140,9 +166,25 @@ export class Simulator {
     return this.#journal.next(matches, signal)
   }
 
-  /** Writes a credential file for everybody: `ID.json`, and `gemini_ID.json` for Gemini. Returns the paths. */
-  writePool(dir: string): Promise<string[]> {
-    return writePoolFiles(dir, this.#accounts.credentialFiles())
+  /**
+   * Writes the credential file of every account, readable by its owner only: `ID.json`, and `gemini_ID.json` for Gemini.
+   * Returns the paths.
+   */
+  async writePool(dir: string): Promise<string[]> {
+    const { codex, gemini } = this
+    const files: [name: string, content: object][] = [
+      ...[...codex.accounts, ...codex.apiKeys].map((it): [string, object] => [it.id, it.authJson()]),
+      ...gemini.accounts.map((it): [string, object] => [`gemini_${it.id}`, it.oauthCreds()]),
+      ...gemini.apiKeys.map((it): [string, object] => [`gemini_${it.id}`, it.credential()]),
+    ]
+    await mkdir(dir, { recursive: true })
+    return Promise.all(
+      files.map(async ([name, content]) => {
+        const path = join(dir, `${name}.json`)
+        await writeFile(path, `${JSON.stringify(content, null, 2)}\n`, { mode: 0o600 })
+        return path
+      }),
+    )
   }
 
   /** Refuses connections, as when the upstream is down; open ones are ended. */
@@ -152,8 +194,7 @@ export class Simulator {
 
   /** Listens again, on the same port. */
   async up(): Promise<void> {
-    if (this.#server.listening) return
-    this.#port = await this.#server.listen(this.#options.host ?? '127.0.0.1', this.#port)
+    if (!this.#server.listening) this.#port = await this.#server.listen(this.#host, this.#port)
   }
 
   /** Ends every connection; twice is harmless. */
@@ -161,37 +202,27 @@ export class Simulator {
     await this.down()
   }
 
-  #record(request: SimRequest): void {
-    this.violations.push(...violationsOf(request, this.#port, this.#forbidden))
-    this.#journal.add(request)
-  }
-
-  #world(now: () => number): World {
-    return {
-      now,
-      strictHistory: this.#options.strictHistory ?? false,
-      violation: (request, what) => void this.violations.push(`${request.method} ${request.path}: ${what}`),
-      reply: (request, asked) => replyTo({ ...asked, request }, this.#reply),
+  #upstreams({ upstreams, geminiClient, strictHistory = false }: SimulatorOptions): Upstream[] {
+    const world: World = {
+      now: this.now,
+      strictHistory,
+      violation: (request, what) => this.#journal.violation(request, what),
+      reply: (asked) => replyTo(asked, this.#reply),
     }
+    return [
+      ...(upstreams?.(this) ?? []),
+      ...createBackend(this.codex.accounts, world),
+      createOpenAi(this.codex.apiKeys, world),
+      createIssuer(this.codex.accounts, world),
+      createCodeAssist(this.gemini.accounts, world),
+      createGeminiApi(this.gemini.apiKeys, world),
+      createGoogleTokens(this.gemini.accounts, geminiClient),
+    ]
   }
 }
 
-function upstreamsOf(
-  { codex, gemini }: Accounts,
-  { geminiClient }: SimulatorOptions,
-  world: World,
-): Upstream[] {
-  const atChatGpt = new Consents<CodexAccount>(world.now)
-  const atGoogle = new Consents<GeminiAccount>(world.now)
-  return [
-    ...createBackend(codex.accounts, world),
-    createOpenAi(codex.apiKeys, world),
-    createIssuer(codex.accounts, atChatGpt, world),
-    createDeviceLogin(codex.accounts, atChatGpt, world),
-    createWhoami(codex.accounts),
-    createCodeAssist(gemini.accounts, world),
-    createGeminiApi(gemini.apiKeys, world),
-    createTokenEndpoint(gemini.accounts, atGoogle, geminiClient),
-    createGoogleLogin(gemini.accounts, atGoogle, geminiClient),
-  ]
+function find<T extends { id: string }>(accounts: readonly T[], id: string): T {
+  const account = accounts.find((candidate) => candidate.id === id)
+  if (!account) throw new Error(`the simulator has no account "${id}"`)
+  return account
 }

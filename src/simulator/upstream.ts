@@ -1,49 +1,63 @@
 import type { OutgoingHttpHeaders } from 'node:http'
-import type { Answer } from './answer.js'
-import type { Reply } from './reply.js'
-import type { SimRequest, UpstreamKind } from './request.js'
+import type { ModelRequest, Reply } from './reply.js'
+import type { Owner, SimRequest } from './request.js'
 
-/** One simulated upstream: a family of paths and what it answers there. */
-export interface Upstream {
-  readonly kind: UpstreamKind
-  owns(path: string): boolean
-  /** Id of the account whose credential came, expired or not. */
+/** One simulated upstream: the requests that it owns, and its answers to them. */
+export interface Upstream extends Owner {
+  owns(request: SimRequest): boolean
+  /** Id of the account that the request's credential belongs to, expired or not. */
   account(request: SimRequest): string | undefined
   answer(request: SimRequest): Answer
   /** Lets a WebSocket in, or refuses it over HTTP. An upstream without this answers 426. */
   upgrade?(request: SimRequest): Answer | Dialogue
 }
 
-/** What an upstream says over one WebSocket. */
+/** What an upstream answers over HTTP. A scripted fault may damage it on the wire. */
+export interface Answer {
+  readonly status: number
+  readonly headers?: OutgoingHttpHeaders
+  /** Sent as JSON; a string is sent as it is. */
+  readonly body?: unknown
+  /** A stream in place of a body. */
+  readonly stream?: EventStream
+}
+
+export interface EventStream {
+  /** The JSON objects of the stream, in order. */
+  readonly events: readonly object[]
+  /** Writes one event as it stands on the wire. */
+  readonly frame: (event: object) => string
+}
+
+/** The upstream's side of one WebSocket. */
 export interface Dialogue {
   /** Headers of the 101. */
   readonly headers: OutgoingHttpHeaders
-  /** Does what a frame asks for, and gives the frames that answer it. */
+  /** Does the work that a frame asks for, and gives the frames that answer it. */
   receive(frame: unknown): readonly object[]
   /** The frame that refuses another one, as HTTP would with this answer. */
   refuse(frame: unknown, answer: Answer): object
 }
 
-/** What the upstreams share. */
+/** What the built-in upstreams share. */
 export interface World {
   /** ms since 1970 */
   now(): number
-  /** Remembers something that a request did wrong, although it may still be answered. */
+  /** Records something that a request did wrong, although it may still be answered. */
   violation(request: SimRequest, what: string): void
-  /** What the model says. */
-  reply(request: SimRequest, asked: Asked): Reply
+  /** Asks the script for the model's reply. */
+  reply(asked: ModelRequest): Reply
   /** Whether items that only their own account can read are refused when another account sends them. */
   readonly strictHistory: boolean
 }
 
-/** What the model is asked, in the words of neither API. */
-export interface Asked {
-  readonly model: string | undefined
-  readonly account: string
-  /** What the person wrote last. */
-  readonly prompt: string
-  /** What the tools answered since then, in order. */
-  readonly toolOutputs: readonly string[]
-  /** The JSON schema that the answer must fit; such requests are the client's own and are answered without a script. */
-  readonly schema: unknown
+export function json(status: number, body: unknown, headers: OutgoingHttpHeaders = {}): Answer {
+  return { status, headers: { 'content-type': 'application/json', ...headers }, body }
 }
+
+export function eventStream(stream: EventStream, headers: OutgoingHttpHeaders = {}): Answer {
+  return { status: 200, headers: { 'content-type': 'text/event-stream; charset=utf-8', ...headers }, stream }
+}
+
+/** The 404 of FastAPI, which serves the ChatGPT backend, for an unknown path. */
+export const notFound = json(404, { detail: 'Not Found' })

@@ -1,60 +1,132 @@
-import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { answerOf, clientLeft, scriptFailed } from './deliver.js'
+import type { FaultScript, FrameFault, WireFault } from './fault.js'
+import { parse } from './json.js'
+import type { Exchange, SimRequest } from './request.js'
+import type { Dialogue } from './upstream.js'
 
-/** The request for a WebSocket, and where it is answered. */
+/** The outcome of a request for a WebSocket: refused over HTTP, or an open WebSocket. */
+export class Handshake implements Exchange {
+  readonly frames: unknown[] = []
+  readonly closed: Promise<void>
+  closeCode: number | undefined
+  readonly #response: ServerResponse
+  #state: 'asked' | 'open' | 'ended by the simulator' | 'ended by the client' = 'asked'
+
+  constructor(socket: Duplex, response: ServerResponse) {
+    this.#response = response
+    this.closed = new Promise((resolve) => socket.once('close', () => resolve()))
+  }
+
+  get status(): number | undefined {
+    if (this.#state !== 'asked') return 101
+    return this.#response.headersSent ? this.#response.statusCode : undefined
+  }
+
+  get clientLeft(): boolean {
+    return this.#state === 'asked' ? clientLeft(this.#response) : this.#state === 'ended by the client'
+  }
+
+  opened(): void {
+    this.#state = 'open'
+  }
+
+  /** The simulator is about to close the WebSocket or to cut it. */
+  ending(): void {
+    this.#state = 'ended by the simulator'
+  }
+
+  ended(code: number): void {
+    this.closeCode = code
+    if (this.#state === 'open') this.#state = 'ended by the client'
+  }
+}
+
+/** The request for a WebSocket and its connection. */
 export interface Connection {
   readonly message: IncomingMessage
   readonly socket: Duplex
-  /** What came right behind the request. */
+  /** The bytes that came right behind the request. */
   readonly head: Buffer
   /** Headers of the 101. */
   readonly headers: OutgoingHttpHeaders
 }
 
-/** The simulator's end of an open WebSocket. */
-export interface WebSocketLine {
-  /** Sends a text frame. Settles when the network has taken it, or nobody is there any more. */
-  send(text: string): Promise<void>
-  close(code: number, reason: string): void
-  /** Destroys the connection without a close frame. */
-  terminate(): void
-  readonly open: boolean
+export interface Conversation {
+  readonly request: SimRequest
+  readonly handshake: Handshake
+  readonly dialogue: Dialogue
+  readonly script: FaultScript
+  /** Pause before each frame; ms. */
+  readonly pauseMs: number
 }
 
-export interface WebSocketEvents {
-  frame(text: string): void
-  /** `code` as the client sent it; 1006 if it sent none. */
-  closed(code: number): void
-}
-
-/** Completes a handshake; `undefined` for a malformed one, which gets its 4xx here. */
-export function openWebSocket(
-  { message, socket, head, headers }: Connection,
-  events: WebSocketEvents,
-): WebSocketLine | undefined {
+/** Opens a WebSocket and answers its frames one after the other, as the real upstreams do. */
+export function converse({ message, socket, head, headers }: Connection, conversation: Conversation): void {
+  const { handshake } = conversation
   const server = new WebSocketServer({ noServer: true, clientTracking: false })
   server.on('headers', (lines) => {
     for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${String(value)}`)
   })
-  let line: WebSocketLine | undefined
-  server.handleUpgrade(message, socket, head, (ws) => {
-    ws.on('message', (data) => events.frame(String(data)))
-    ws.on('close', (code) => events.closed(code))
-    // A broken frame; the close that follows says so. Without a listener it would end the process.
-    ws.on('error', () => undefined)
-    line = lineOf(ws)
+  let answered = Promise.resolve()
+  // A malformed handshake gets its 4xx here, and no WebSocket.
+  server.handleUpgrade(message, socket, head, (line) => {
+    handshake.opened()
+    line.on('message', (data) => {
+      const frame = parse(String(data)) ?? String(data)
+      handshake.frames.push(frame)
+      answered = answered.then(() => answer(line, frame, conversation))
+    })
+    line.on('close', (code) => handshake.ended(code))
+    // A broken frame is followed by a close. Without this listener it would end the process.
+    line.on('error', () => undefined)
   })
-  return line
 }
 
-function lineOf(ws: WebSocket): WebSocketLine {
-  return {
-    send: (text) => new Promise((resolve) => ws.send(text, () => resolve())),
-    close: (code, reason) => ws.close(code, reason),
-    terminate: () => ws.terminate(),
-    get open() {
-      return ws.readyState === ws.OPEN
-    },
+async function answer(line: WebSocket, frame: unknown, conversation: Conversation): Promise<void> {
+  const { script, request, dialogue } = conversation
+  if (line.readyState !== line.OPEN) return
+  try {
+    await answerFrame(line, frame, script.takeFrame(request, frame), conversation)
+  } catch (error) {
+    await send(line, dialogue.refuse(frame, scriptFailed(error)))
   }
 }
+
+async function answerFrame(
+  line: WebSocket,
+  frame: unknown,
+  fault: FrameFault | undefined,
+  { dialogue, handshake, pauseMs }: Conversation,
+): Promise<void> {
+  if (fault === 'hang') return
+  const wire: WireFault =
+    fault === 'reset' || fault === 'lost' ? { ending: 'cut' } : typeof fault === 'object' ? fault : {}
+  const frames = fault === 'reset' ? [] : framesOf(frame, wire, dialogue)
+  if (fault === 'mute') return
+  const wait = wire.pauseMs ?? pauseMs
+  for (const each of frames) {
+    if (wait > 0) await pause(wait)
+    if (line.readyState !== line.OPEN) return
+    await send(line, each)
+  }
+  if (wire.ending !== 'cut' && wire.ending !== 'end') return
+  handshake.ending()
+  if (wire.ending === 'cut') line.terminate()
+  else line.close(wire.close?.code ?? 1000, wire.close?.reason ?? '')
+}
+
+function framesOf(frame: unknown, fault: WireFault, dialogue: Dialogue): readonly object[] {
+  const refusal = answerOf(fault)
+  const worked = refusal && fault.after === undefined ? [] : dialogue.receive(frame)
+  const wanted = fault.events?.(worked) ?? worked
+  const sent = refusal || fault.ending ? wanted.slice(0, fault.after ?? 0) : wanted
+  return refusal ? [...sent, dialogue.refuse(frame, refusal)] : sent
+}
+
+/** Settles when the network has taken the frame, or the client is gone. */
+const send = (line: WebSocket, frame: object): Promise<void> =>
+  new Promise((resolve) => line.send(JSON.stringify(frame), () => resolve()))

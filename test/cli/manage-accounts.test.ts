@@ -9,6 +9,7 @@ import { builtinStrategies } from '../../src/accounts/strategies.js'
 import { field, startSimulator, type Simulator } from '../../src/simulator/index.js'
 import { assertNoSecret, emptyFolder, runCommand, startCommand, type Ended } from '../kit/command.js'
 import { codeOf, inOrder, startPool, type TestPool } from '../kit/pool.js'
+import { enterCode, loginPages } from '../kit/simulator/login.js'
 
 interface Stage {
   readonly sim: Simulator
@@ -265,14 +266,14 @@ test('a running gateway takes a new account at once, and lets a removed one go',
 })
 
 test('a new login brings back an account whose login has ended', async (t) => {
-  const pool = await startPool(t, { codex: [{ id: 'alice' }], onDisk: true })
+  const pool = await startPool(t, { codex: [{ id: 'alice' }], onDisk: true, upstreams: loginPages() })
   const alice = pool.sim.account('alice')
   alice.revoke()
   await pool.ask('s1')
   assert.equal((await pool.account('alice')).state, 'needs-login')
   const options = { cwd: pool.dir, env: environmentOf(pool) }
   const command = startCommand(t, ['login', 'codex', '--device'], options)
-  await pool.sim.enterCode(await command.printed(/[A-Z]{4}-[A-Z]{4}/), { account: 'alice' })
+  await enterCode(pool.sim, await command.printed(/[A-Z]{4}-[A-Z]{4}/), { account: 'alice' })
   assert.match(await succeeded(command.ended), /has a new login: .*alice\.json\nThe running gateway knows\./)
   assert.equal(await pool.servedBy('s1'), 'alice')
 })

@@ -15,6 +15,7 @@ import {
   type SimulatorOptions,
 } from '../../src/simulator/index.js'
 import { assertNoSecret, emptyFolder, startCommand, type RunningCommand } from '../kit/command.js'
+import { enterCode, loginPages, visit } from '../kit/simulator/login.js'
 
 const CODE = /^ {2}([A-Z]{4}-[A-Z]{4})$/m
 const PAGE = /^ {2}(http\S+\/oauth\/authorize\S+)$/m
@@ -30,7 +31,7 @@ async function stage(
   t: TestContext,
   options: SimulatorOptions = { codex: [{ id: 'alice' }] },
 ): Promise<Stage> {
-  const sim = await startSimulator(options)
+  const sim = await startSimulator({ ...options, upstreams: loginPages() })
   t.after(() => sim.close())
   const folder = await emptyFolder(t)
   return {
@@ -63,7 +64,7 @@ test('without a browser here, login codex gives a code, and the account joins th
   const code = await command.printed(CODE)
   await command.printed(/\/codex\/device/)
   await pending
-  await sim.enterCode(code, { account: 'alice' })
+  await enterCode(sim, code, { account: 'alice' })
   const { status, output } = await command.ended
   assert.equal(status, 0, output)
   assert.match(output, /alice@example\.com \(codex, chatgpt, plus\) joined the pool: .*alice\.json/)
@@ -80,7 +81,7 @@ test('without a browser here, login codex gives a code, and the account joins th
 test('a device code that is refused in the browser ends the login, and nothing is written', async (t) => {
   const { sim, folder, login } = await stage(t)
   const command = login('--device')
-  await sim.enterCode(await command.printed(CODE), { account: 'alice', decision: 'refuse' })
+  await enterCode(sim, await command.printed(CODE), { account: 'alice', decision: 'refuse' })
   const { status, output } = await command.ended
   assert.equal(status, 1)
   assert.match(output, /the login was refused in the browser/)
@@ -119,7 +120,7 @@ test('trouble at the issuer while a code is waited for does not end the login', 
   sim.fail({ path: '/deviceauth/token', with: 'reset' })
   sim.fail({ path: '/deviceauth/token', with: { status: 503 } })
   const command = login('--device')
-  await sim.enterCode(await command.printed(CODE), { account: 'alice' })
+  await enterCode(sim, await command.printed(CODE), { account: 'alice' })
   const { status, output } = await command.ended
   assert.equal(status, 0, output)
   assert.match(output, /does not answer \(.*\); trying again/)
@@ -141,11 +142,11 @@ test('with --browser the browser comes back to port 1455', async (t) => {
   const probe = createServer()
   if (!(await listens(probe, 1455))) return t.skip('another program has port 1455')
   await new Promise((closed) => probe.close(closed))
-  const { sim, login, auth } = await stage(t)
+  const { login, auth } = await stage(t)
   const command = login('--browser')
   const url = new URL(await command.printed(PAGE))
   assert.equal(url.searchParams.get('redirect_uri'), 'http://127.0.0.1:1455/auth/callback')
-  const page = await fetch(await sim.visit(url.href, { account: 'alice' }))
+  const page = await fetch(await visit(url.href, { account: 'alice' }))
   assert.equal(page.status, 200)
   const { status, output } = await command.ended
   assert.equal(status, 0, output)
@@ -155,9 +156,9 @@ test('with --browser the browser comes back to port 1455', async (t) => {
 
 test('where port 1455 is taken, the address that the browser ends on is pasted', async (t) => {
   await takePort(t, 1455)
-  const { sim, login, auth } = await stage(t)
+  const { login, auth } = await stage(t)
   const command = login('--browser')
-  const address = await sim.visit(await command.printed(PAGE), { account: 'alice' })
+  const address = await visit(await command.printed(PAGE), { account: 'alice' })
   await command.printed(/Another program has port 1455/)
   command.type(address)
   const { status, output } = await command.ended
@@ -169,7 +170,7 @@ test('an address of another login, or none at all, is asked for again', async (t
   await takePort(t, 1455)
   const { sim, login } = await stage(t)
   const command = login('--browser')
-  const address = await sim.visit(await command.printed(PAGE), { account: 'alice' })
+  const address = await visit(await command.printed(PAGE), { account: 'alice' })
   const foreign = new URL(address)
   foreign.searchParams.set('state', 'the-state-of-another-login')
   for (const wrong of ['y', foreign.href, 'http://127.0.0.1:1455/auth/callback']) command.type(wrong)
@@ -182,9 +183,9 @@ test('an address of another login, or none at all, is asked for again', async (t
 
 test('a login that is refused in the browser says so', async (t) => {
   await takePort(t, 1455)
-  const { sim, folder, login } = await stage(t)
+  const { folder, login } = await stage(t)
   const command = login('--browser')
-  command.type(await sim.visit(await command.printed(PAGE), { account: 'alice', decision: 'refuse' }))
+  command.type(await visit(await command.printed(PAGE), { account: 'alice', decision: 'refuse' }))
   const { status, output } = await command.ended
   assert.equal(status, 1)
   assert.match(output, /the login was refused: access_denied/)
@@ -205,7 +206,7 @@ test('a code that somebody else has spent is refused by the issuer, and nothing 
   const { sim, login } = await stage(t)
   const command = login('--browser')
   const url = await command.printed(PAGE)
-  const address = await sim.visit(url, { account: 'alice' })
+  const address = await visit(url, { account: 'alice' })
   const code = new URL(address).searchParams.get('code') ?? ''
   const stolen = { grant_type: 'authorization_code', client_id: 'app_EMoamEEZ73f0CkXaXp7hrann', code }
   const thief = await fetch(`${sim.url}/oauth/token`, { method: 'POST', body: new URLSearchParams(stolen) })
@@ -229,7 +230,7 @@ for (const [what, body] of Object.entries(incomplete))
       with: { status: 200, headers: { 'content-type': 'application/json' }, body },
     })
     const command = login('--device')
-    await sim.enterCode(await command.printed(CODE), { account: 'alice' })
+    await enterCode(sim, await command.printed(CODE), { account: 'alice' })
     const { status, output } = await command.ended
     assert.equal(status, 1)
     assert.match(output, new RegExp(`the issuer gave ${what}`))
@@ -243,10 +244,10 @@ test('a second login of the same user renews the file; another workspace is anot
     { id: 'bob', accountId: 'acct-alice-at-work', plan: 'team' },
   ]
   await takePort(t, 1455)
-  const { sim, folder, login, auth } = await stage(t, { codex })
+  const { folder, login, auth } = await stage(t, { codex })
   const as = async (account: string, ...args: string[]) => {
     const command = login('--browser', ...args)
-    command.type(await sim.visit(await command.printed(PAGE), { account }))
+    command.type(await visit(await command.printed(PAGE), { account }))
     const { status, output } = await command.ended
     assert.equal(status, 0, output)
     return output

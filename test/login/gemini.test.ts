@@ -8,6 +8,7 @@ import { createProvider } from '../../providers/index.js'
 import { browserFlow } from '../../src/login/browser-flow.js'
 import { field, startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/index.js'
 import { assertNoSecret, emptyFolder, startCommand, type RunningCommand } from '../kit/command.js'
+import { loginPages, visit } from '../kit/simulator/login.js'
 
 const PAGE = /^ {2}(http\S+\/o\/oauth2\/v2\/auth\S+)$/m
 const CLIENT = { id: 'the-client-id', secret: 'the-client-secret' }
@@ -19,7 +20,8 @@ interface Stage {
 }
 
 async function stage(t: TestContext, options: SimulatorOptions = {}): Promise<Stage> {
-  const sim = await startSimulator({ gemini: [{ id: 'g1' }], geminiClient: CLIENT, ...options })
+  const all = { gemini: [{ id: 'g1' }], geminiClient: CLIENT, ...options }
+  const sim = await startSimulator({ ...all, upstreams: loginPages(all.geminiClient) })
   t.after(() => sim.close())
   const folder = await emptyFolder(t)
   const client = { GEMINI_OAUTH_CLIENT_ID: CLIENT.id, GEMINI_OAUTH_CLIENT_SECRET: CLIENT.secret }
@@ -35,7 +37,7 @@ test('login gemini waits for the browser on a port of its own, and the account j
   const { sim, folder, login } = await stage(t)
   const command = login()
   const url = await command.printed(PAGE)
-  const callback = await sim.visit(url, { account: 'g1' })
+  const callback = await visit(url, { account: 'g1' })
   const page = await fetch(callback)
   assert.equal(page.status, 200)
   const { status, output } = await command.ended
@@ -57,9 +59,9 @@ test('login gemini waits for the browser on a port of its own, and the account j
 })
 
 test('the page for the browser has no script, tells nothing secret, and is not kept', async (t) => {
-  const { sim, login } = await stage(t)
+  const { login } = await stage(t)
   const command = login()
-  const callback = await sim.visit(await command.printed(PAGE), { account: 'g1' })
+  const callback = await visit(await command.printed(PAGE), { account: 'g1' })
   const page = await fetch(callback)
   const text = await page.text()
   assert.doesNotMatch(text, /<script|http|ac_sim/)
@@ -73,7 +75,7 @@ test('the page for the browser has no script, tells nothing secret, and is not k
 test('callbacks that are not of this login change nothing', async (t) => {
   const { sim, login } = await stage(t)
   const command = login()
-  const callback = await sim.visit(await command.printed(PAGE), { account: 'g1' })
+  const callback = await visit(await command.printed(PAGE), { account: 'g1' })
   const altered = (change: (url: URL) => void): string => {
     const url = new URL(callback)
     change(url)
@@ -96,11 +98,9 @@ test('callbacks that are not of this login change nothing', async (t) => {
 })
 
 test('a login that is refused in the browser says so, and nothing is written', async (t) => {
-  const { sim, folder, login } = await stage(t)
+  const { folder, login } = await stage(t)
   const command = login()
-  const page = await fetch(
-    await sim.visit(await command.printed(PAGE), { account: 'g1', decision: 'refuse' }),
-  )
+  const page = await fetch(await visit(await command.printed(PAGE), { account: 'g1', decision: 'refuse' }))
   assert.match(await page.text(), /was refused/)
   const { status, output } = await command.ended
   assert.equal(status, 1)
@@ -109,9 +109,9 @@ test('a login that is refused in the browser says so, and nothing is written', a
 })
 
 test('with the browser elsewhere, the address is pasted', async (t) => {
-  const { sim, folder, login } = await stage(t)
+  const { folder, login } = await stage(t)
   const command = login('--name', 'work')
-  const callback = await sim.visit(await command.printed(PAGE), { account: 'g1' })
+  const callback = await visit(await command.printed(PAGE), { account: 'g1' })
   await command.printed(/on another machine/)
   command.type(`  ${callback}  `)
   const { status, output } = await command.ended
@@ -122,15 +122,15 @@ test('with the browser elsewhere, the address is pasted', async (t) => {
 test('with nobody at the terminal it waits for the browser all the same', async (t) => {
   const { sim, folder } = await stage(t, { geminiClient: undefined })
   const command = startCommand(t, ['login', 'gemini'], { cwd: folder, env: sim.environment, alone: true })
-  await fetch(await sim.visit(await command.printed(PAGE), { account: 'g1' }))
+  await fetch(await visit(await command.printed(PAGE), { account: 'g1' }))
   assert.equal((await command.ended).status, 0)
 })
 
 test('a code that has expired at the issuer makes no account', async (t) => {
   let now = Date.now()
-  const { sim, folder, login } = await stage(t, { now: () => now })
+  const { folder, login } = await stage(t, { now: () => now })
   const command = login()
-  const callback = await sim.visit(await command.printed(PAGE), { account: 'g1' })
+  const callback = await visit(await command.printed(PAGE), { account: 'g1' })
   now += 10 * 60_000
   await fetch(callback)
   const { status, output } = await command.ended
@@ -143,7 +143,7 @@ test('a token endpoint that breaks off is named, and nothing is written', async 
   const { sim, folder, login } = await stage(t)
   sim.fail({ path: '/token', with: 'lost' })
   const command = login()
-  await fetch(await sim.visit(await command.printed(PAGE), { account: 'g1' }))
+  await fetch(await visit(await command.printed(PAGE), { account: 'g1' }))
   const { status, output } = await command.ended
   assert.equal(status, 1)
   assert.match(output, /cannot be reached/)
@@ -193,7 +193,7 @@ test("a provider of one's own says how to log in, and its logins work the same w
   const file = join(folder, 'codex-pool.config.mjs')
   await writeFile(file, configuration(`tokenUrl: '${sim.url}/token',`))
   const command = startCommand(t, ['login', 'mine'], { cwd: folder, env: {} })
-  await fetch(await sim.visit(await command.printed(PAGE), { account: 'g1' }))
+  await fetch(await visit(await command.printed(PAGE), { account: 'g1' }))
   const { status, output } = await command.ended
   assert.equal(status, 0, output)
   assert.deepEqual(await readdir(join(folder, 'pool')), ['mine_me.json'])

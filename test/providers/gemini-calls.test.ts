@@ -4,6 +4,7 @@ import { CredentialRejected, type Credential, type Provider } from '../../config
 import { gemini } from '../../providers/gemini.js'
 import { discover } from '../../providers/gemini/discover.js'
 import { startSimulator, type Simulator } from '../../src/simulator/index.js'
+import { onboarding, type Standing } from '../kit/simulator/onboarding.js'
 import { account, calls, request, withUpstream } from '../kit/provider.js'
 
 const at = (url: string) => ({
@@ -24,15 +25,28 @@ const creds: Credential = {
 
 type Accounts = NonNullable<NonNullable<Parameters<typeof startSimulator>[0]>['gemini']>
 
-async function withSimulator(accounts: Accounts, run: (sim: Simulator) => Promise<void>): Promise<void> {
+async function withSimulator(
+  accounts: Accounts,
+  run: (sim: Simulator) => Promise<void>,
+  standings = new Map<string, Standing>(),
+): Promise<void> {
   const geminiClient = { id: 'client-id', secret: 'client-secret' }
-  const sim = await startSimulator({ gemini: accounts, geminiClient })
+  const sim = await startSimulator({ gemini: accounts, geminiClient, upstreams: onboarding(standings) })
   try {
     await run(sim)
     assert.deepEqual(sim.violations, [])
   } finally {
     await sim.close()
   }
+}
+
+/** With one account that may not generate yet. */
+function withAlice(
+  standing: Standing,
+  run: (sim: Simulator, standings: Map<string, Standing>) => Promise<void>,
+): Promise<void> {
+  const standings = new Map([['alice', standing]])
+  return withSimulator([{ id: 'alice' }], (sim) => run(sim, standings), standings)
 }
 
 const holding = (sim: Simulator, more: object = {}) =>
@@ -83,14 +97,14 @@ test('the project of an account that is set up is found', () =>
   }))
 
 test('an account that is not set up yet is set up, and waited for', () =>
-  withSimulator([{ id: 'alice', tier: 'free-tier', onboarded: false }], async (sim) => {
+  withAlice('free-tier', async (sim, standings) => {
     const facts = await discover(at(sim.url), 1)(holding(sim), calls())
     assert.equal(facts.project, 'project-alice')
-    assert.equal(sim.geminiAccount('alice').onboarded, true)
+    assert.equal(standings.size, 0)
   }))
 
 test('a licence’s project comes from the file', () =>
-  withSimulator([{ id: 'alice', onboarded: false }], async (sim) => {
+  withAlice('standard-tier', async (sim) => {
     const found = discover(at(sim.url), 1)
     await assert.rejects(found(holding(sim), calls()), { code: 'project_required', message: /"project_id"/ })
     assert.equal(
@@ -100,7 +114,7 @@ test('a licence’s project comes from the file', () =>
   }))
 
 test('an account of the retired tier is told apart, with Google’s words and the way out', () =>
-  withSimulator([{ id: 'alice', tier: 'retired' }], async (sim) => {
+  withAlice('retired', async (sim) => {
     await assert.rejects(providerAt(sim.url).discover(holding(sim), calls()), (error) => {
       assert.ok(error instanceof CredentialRejected)
       assert.equal(error.code, 'ineligible_tier')
@@ -114,7 +128,7 @@ test('an account of the retired tier is told apart, with Google’s words and th
   }))
 
 test('an account that must be verified first is told so with the link', () =>
-  withSimulator([{ id: 'alice', tier: 'unverified' }], async (sim) => {
+  withAlice('unverified', async (sim) => {
     const expected = { code: 'validation_required', message: /https:\/\/accounts\.google\.com\// }
     await assert.rejects(providerAt(sim.url).discover(holding(sim), calls()), expected)
   }))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { field, geminiFaults, list, text } from '../../src/simulator/index.js'
+import { onboarding } from '../kit/simulator/onboarding.js'
 import { apiKeyMode, gemini, generations, tokenMode } from './gemini.js'
 import { said } from './run.js'
 import { scenario, type Stage } from './stage.js'
@@ -92,7 +93,7 @@ scenario('with every account exhausted gemini ends at once and says so', three, 
   assert.match(stderr, /Every account of the pool has used up its quota/)
 })
 
-const retired = { gemini: [{ id: 'dora', tier: 'retired' as const }] }
+const retired = { gemini: [{ id: 'dora' }], upstreams: onboarding(new Map([['dora', 'retired']])) }
 
 scenario('a person whose account Google has retired is told so, and the way out', retired, async (stage) => {
   const me = await gemini(stage, tokenMode(stage.url))

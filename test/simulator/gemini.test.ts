@@ -13,6 +13,7 @@ import {
   startSimulator,
   text,
 } from '../../src/simulator/index.js'
+import { onboarding, type Standing } from '../kit/simulator/onboarding.js'
 
 const MODEL = 'gemini-2.5-pro'
 const prompt = { role: 'user', parts: [{ text: 'hi' }] }
@@ -131,9 +132,10 @@ test('the token endpoint asks for the OAuth client that was configured', () =>
     },
   ))
 
-test('an account without a project gets one by onboarding, after a poll', () =>
-  withSimulator(
-    { gemini: [{ id: 'ann', tier: 'free-tier', onboarded: false }, { id: 'ben' }] },
+test('an account that is not onboarded gets its project after a poll, and generates then', async () => {
+  const standings = new Map<string, Standing>([['ann', 'free-tier']])
+  await withSimulator(
+    { gemini: [{ id: 'ann' }, { id: 'ben' }], upstreams: onboarding(standings) },
     async (sim) => {
       const loaded: unknown = await (await call(sim, 'ann', 'loadCodeAssist', {})).json()
       assert.equal(field(loaded, 'currentTier'), undefined)
@@ -153,15 +155,19 @@ test('an account without a project gets one by onboarding, after a poll', () =>
       assert.equal(field(done, 'response', 'cloudaicompanionProject', 'id'), 'project-ann')
       assert.equal((await stream(sim, 'ann')).status, 200)
     },
-  ))
+  )
+})
 
 test('a retired account is told so at loadCodeAssist and may not generate', () =>
-  withSimulator({ gemini: [{ id: 'ann', tier: 'retired' }] }, async (sim) => {
-    const loaded: unknown = await (await call(sim, 'ann', 'loadCodeAssist', {})).json()
-    assert.equal(field(loaded, 'currentTier'), undefined)
-    assert.equal(field(loaded, 'ineligibleTiers', 0, 'reasonCode'), 'UNSUPPORTED_CLIENT')
-    assert.equal((await stream(sim, 'ann')).status, 403)
-  }))
+  withSimulator(
+    { gemini: [{ id: 'ann' }], upstreams: onboarding(new Map([['ann', 'retired']])) },
+    async (sim) => {
+      const loaded: unknown = await (await call(sim, 'ann', 'loadCodeAssist', {})).json()
+      assert.equal(field(loaded, 'currentTier'), undefined)
+      assert.equal(field(loaded, 'ineligibleTiers', 0, 'reasonCode'), 'UNSUPPORTED_CLIENT')
+      assert.equal((await stream(sim, 'ann')).status, 403)
+    },
+  ))
 
 test('each model has a quota of its own, which use empties and its reset fills', async () => {
   let now = 1_800_000_000_000

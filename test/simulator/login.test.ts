@@ -2,12 +2,18 @@ import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { test, type TestContext } from 'node:test'
 import { field, startSimulator, text, type Simulator } from '../../src/simulator/index.js'
+import { enterCode, loginPages, visit } from '../kit/simulator/login.js'
 
 const CLIENT = 'app_EMoamEEZ73f0CkXaXp7hrann'
 const CALLBACK = 'http://127.0.0.1:1455/auth/callback'
 
 async function simulate(t: TestContext, now: () => number = Date.now): Promise<Simulator> {
-  const sim = await startSimulator({ codex: [{ id: 'alice' }], gemini: [{ id: 'g1' }], now })
+  const sim = await startSimulator({
+    codex: [{ id: 'alice' }],
+    gemini: [{ id: 'g1' }],
+    now,
+    upstreams: loginPages(),
+  })
   t.after(() => sim.close())
   return sim
 }
@@ -34,8 +40,8 @@ function asking(sim: Simulator, change: Record<string, string> = {}): Asking {
   return { url, verifier }
 }
 
-async function codeOf(sim: Simulator, { url }: Asking): Promise<string> {
-  return new URL(await sim.visit(url.href, { account: 'alice' })).searchParams.get('code') ?? ''
+async function codeOf({ url }: Asking): Promise<string> {
+  return new URL(await visit(url.href, { account: 'alice' })).searchParams.get('code') ?? ''
 }
 
 function redeem(sim: Simulator, parameters: Record<string, string>): Promise<Response> {
@@ -60,7 +66,7 @@ const bad: Record<string, Record<string, string>> = {
 for (const [what, change] of Object.entries(bad))
   test(`the authorization page refuses ${what}, and sends nobody back`, async (t) => {
     const sim = await simulate(t)
-    await assert.rejects(sim.visit(asking(sim, change).url.href, { account: 'alice' }), /answered 400/)
+    await assert.rejects(visit(asking(sim, change).url.href, { account: 'alice' }), /answered 400/)
     assert.equal((await fetch(asking(sim, change).url)).status, 400)
   })
 
@@ -73,7 +79,7 @@ test('the authorization page can be used in a browser', async (t) => {
 test('a code works once, for who has the verifier', async (t) => {
   const sim = await simulate(t)
   const asked = asking(sim)
-  const code = await codeOf(sim, asked)
+  const code = await codeOf(asked)
   const granted = await redeem(sim, { code, code_verifier: asked.verifier })
   assert.equal(granted.status, 200)
   const tokens: unknown = await granted.json()
@@ -92,12 +98,12 @@ test('a code is worth nothing with another verifier, callback or client, or late
   ]
   for (const change of wrong) {
     const asked = asking(sim)
-    const code = await codeOf(sim, asked)
+    const code = await codeOf(asked)
     assert.equal((await redeem(sim, { code, code_verifier: asked.verifier, ...change })).status, 400)
     assert.equal((await redeem(sim, { code, code_verifier: asked.verifier })).status, 400, 'it is spent')
   }
   const late = asking(sim)
-  const code = await codeOf(sim, late)
+  const code = await codeOf(late)
   now += 10 * 60_000
   assert.equal((await redeem(sim, { code, code_verifier: late.verifier })).status, 400)
 })
@@ -132,7 +138,7 @@ test('a device code is pending until it is entered, and then works once', async 
   const { userCode, poll } = await device(sim)
   const pending = await poll()
   assert.deepEqual([pending.status, pending.code], [403, 'authorization_pending'])
-  await sim.enterCode(userCode, { account: 'alice' })
+  await enterCode(sim, userCode, { account: 'alice' })
   now += 1_000
   const { status, body } = await poll()
   assert.equal(status, 200)
@@ -152,12 +158,12 @@ test('a device code that is refused, expired or unknown is told as such', async 
   let now = Date.now()
   const sim = await simulate(t, () => now)
   const refused = await device(sim)
-  await sim.enterCode(refused.userCode, { account: 'alice', decision: 'refuse' })
+  await enterCode(sim, refused.userCode, { account: 'alice', decision: 'refuse' })
   assert.equal((await refused.poll()).code, 'access_denied')
   const expired = await device(sim)
   now += 15 * 60_000
   assert.equal((await expired.poll()).code, 'expired_token')
-  await assert.rejects(sim.enterCode('AAAA-AAAA', { account: 'alice' }), /answered 400/)
+  await assert.rejects(enterCode(sim, 'AAAA-AAAA', { account: 'alice' }), /answered 400/)
 })
 
 test('who polls faster than told is noticed', async (t) => {
@@ -175,13 +181,10 @@ test("Google's page sends back to any port of 127.0.0.1, and to no name", async 
     const { url } = asking(sim, { redirect_uri, scope, access_type: 'offline' })
     return url.href.replace('/oauth/authorize', '/o/oauth2/v2/auth')
   }
-  const back = new URL(await sim.visit(google('http://127.0.0.1:4711/cb'), { account: 'g1' }))
+  const back = new URL(await visit(google('http://127.0.0.1:4711/cb'), { account: 'g1' }))
   assert.deepEqual(
     [back.host, back.searchParams.get('iss')],
     ['127.0.0.1:4711', 'https://accounts.google.com'],
   )
-  await assert.rejects(
-    sim.visit(google('http://localhost:4711/cb'), { account: 'g1' }),
-    /redirect_uri_mismatch/,
-  )
+  await assert.rejects(visit(google('http://localhost:4711/cb'), { account: 'g1' }), /redirect_uri_mismatch/)
 })

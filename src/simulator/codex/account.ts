@@ -1,8 +1,11 @@
-import { randomBytes } from 'node:crypto'
-import { type CodexTokens, TokenFamily, type TokenState } from './family.js'
-import { mintTokens } from './tokens.js'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { jwt } from '../json.js'
+import { PromptCache } from '../prompt-cache.js'
 import type { CodexCredits, CodexWindow, CodexWindows, WindowName } from './quota.js'
 import { openWindow, openWindows, roll } from './quota.js'
+
+/** The client id of the Codex CLI, public in its source. */
+export const CODEX_CLIENT_ID = 'app_EMoamEEZ73f0CkXaXp7hrann'
 
 export interface CodexAccountOptions {
   /** Name in tests and of the credential file, without `.json`. */
@@ -25,6 +28,12 @@ export interface CodexAccountOptions {
   accessTokenLifetimeMs?: number
 }
 
+export interface CodexTokens {
+  readonly id_token: string
+  readonly access_token: string
+  readonly refresh_token: string
+}
+
 /** An `auth.json` of the Codex CLI. */
 export interface AuthJson {
   auth_mode: 'chatgpt'
@@ -33,7 +42,7 @@ export interface AuthJson {
   last_refresh: string
 }
 
-/** A ChatGPT account. What it says about itself may be changed at any time. */
+/** A ChatGPT account. Its fields may be changed at any time. */
 export class CodexAccount {
   readonly id: string
   readonly accountId: string
@@ -48,12 +57,10 @@ export class CodexAccount {
   refreshes = 0
   /** Times that a spent refresh token was presented. */
   reuses = 0
-  /** Input tokens of the last request of each conversation: what the prompt cache would still hold. */
-  readonly cache = new Map<string, number>()
+  readonly cache = new PromptCache()
   readonly #now: () => number
   readonly #families: TokenFamily[] = []
-  readonly #accessTokens = new Map<string, TokenState>()
-  #family: TokenFamily
+  readonly #personalTokens = new Map<string, TokenState>()
 
   constructor(options: CodexAccountOptions, now: () => number) {
     this.#now = now
@@ -66,7 +73,7 @@ export class CodexAccount {
     this.credits = { hasCredits: false, unlimited: false, balance: '0', ...options.credits }
     this.windows = openWindows(options.primary, options.secondary, now())
     this.accessTokenLifetimeMs = options.accessTokenLifetimeMs ?? 864_000_000
-    this.#family = this.#newFamily()
+    this.login()
   }
 
   get accessToken(): string {
@@ -78,8 +85,8 @@ export class CodexAccount {
   }
 
   /**
-   * What `codex login` would have left now. `expired` and `expiresInMs` put another access token in, with that `exp`;
-   * the refresh token is the current one, so two files of one account are two copies of one login.
+   * The file that `codex login` would have left now. `expired` and `expiresInMs` put another access token in, with that
+   * `exp`; the refresh token is the current one, so two files of one account are two copies of one login.
    */
   authJson(options: { expired?: boolean; expiresInMs?: number } = {}): AuthJson {
     const expiresInMs = options.expired ? -60_000 : options.expiresInMs
@@ -89,10 +96,10 @@ export class CodexAccount {
     return { auth_mode: 'chatgpt', OPENAI_API_KEY: null, tokens, last_refresh }
   }
 
-  /** What `codex login --with-access-token` leaves, with a new personal access token. */
+  /** The file of `codex login --with-access-token`, with a new personal access token. */
   accessTokenJson(): { OPENAI_API_KEY: null; personal_access_token: string } {
     const token = `at-sim-${this.id}-${randomBytes(12).toString('base64url')}`
-    this.#accessTokens.set(token, 'valid')
+    this.#personalTokens.set(token, 'valid')
     return { OPENAI_API_KEY: null, personal_access_token: token }
   }
 
@@ -101,15 +108,16 @@ export class CodexAccount {
     this.#family.expireAccess()
   }
 
-  /** Ends the login for good: no token of it works any more, the refresh token neither. Personal ones end too. */
+  /** Ends the login for good: every token of it is refused, the refresh token too. Personal tokens end too. */
   revoke(): void {
     this.#family.revoke()
-    for (const token of this.#accessTokens.keys()) this.#accessTokens.set(token, 'revoked')
+    for (const token of this.#personalTokens.keys()) this.#personalTokens.set(token, 'revoked')
   }
 
   /** A new login; `authJson()` gives its tokens. Older logins live on unless they were revoked. */
   login(): void {
-    this.#family = this.#newFamily()
+    const mint = (expiresAt: number) => mintTokens(this, expiresAt, this.#now())
+    this.#families.push(new TokenFamily(mint, this.#now() + this.accessTokenLifetimeMs))
   }
 
   /** Fills a window. `resetsAt` in ms since 1970; without it the reset stays where it was. */
@@ -124,13 +132,13 @@ export class CodexAccount {
     this.windows[name] = openWindow(name, { ...this.windows[name], ...change }, this.#now())
   }
 
-  /** What one of this account's access tokens is worth; `undefined` for a token of somebody else. */
+  /** The state of one of this account's access tokens; `undefined` for a token of another account. */
   stateOf(accessToken: string): TokenState | undefined {
     for (const family of this.#families) {
       const state = family.stateOf(accessToken, this.#now())
       if (state) return state
     }
-    return this.#accessTokens.get(accessToken)
+    return this.#personalTokens.get(accessToken)
   }
 
   /** The login that a refresh token belongs to. */
@@ -138,10 +146,96 @@ export class CodexAccount {
     return this.#families.find((family) => family.owns(refreshToken))
   }
 
-  #newFamily(): TokenFamily {
-    const expiresAt = this.#now() + this.accessTokenLifetimeMs
-    const family = new TokenFamily((expiresAt) => mintTokens(this, expiresAt, this.#now()), expiresAt)
-    this.#families.push(family)
-    return family
+  get #family(): TokenFamily {
+    return this.#families.at(-1)!
+  }
+}
+
+export type TokenState = 'valid' | 'expired' | 'revoked'
+
+/**
+ * All tokens that descend from one login. A refresh token works once. A spent one that is presented again has been
+ * copied, so every token of the family is revoked, the access tokens too.
+ */
+export class TokenFamily {
+  readonly #mint: (expiresAt: number) => CodexTokens
+  readonly #access = new Map<string, number>()
+  readonly #spent = new Set<string>()
+  #revoked = false
+  #tokens: CodexTokens
+
+  /** Times in ms since 1970. */
+  constructor(mint: (expiresAt: number) => CodexTokens, expiresAt: number) {
+    this.#mint = mint
+    this.#tokens = this.#issue(expiresAt)
+  }
+
+  get tokens(): CodexTokens {
+    return this.#tokens
+  }
+
+  /** `undefined` for a token of another family. */
+  stateOf(accessToken: string, now: number): TokenState | undefined {
+    const expiresAt = this.#access.get(accessToken)
+    if (expiresAt === undefined) return undefined
+    if (this.#revoked) return 'revoked'
+    return now >= expiresAt ? 'expired' : 'valid'
+  }
+
+  /** Whether a refresh token, spent or not, is of this family. */
+  owns(refreshToken: string): boolean {
+    return this.#tokens.refresh_token === refreshToken || this.#spent.has(refreshToken)
+  }
+
+  refresh(refreshToken: string, expiresAt: number): CodexTokens | 'reused' | 'revoked' {
+    if (this.#spent.has(refreshToken)) {
+      this.#revoked = true
+      return 'reused'
+    }
+    if (this.#revoked) return 'revoked'
+    this.#spent.add(refreshToken)
+    this.#tokens = this.#issue(expiresAt)
+    return this.#tokens
+  }
+
+  /** One more access token beside the current one; the refresh token stays. */
+  mintAccess(expiresAt: number): string {
+    return this.#issue(expiresAt).access_token
+  }
+
+  /** Every access token of the family ends at once, whatever its `exp` says. */
+  expireAccess(): void {
+    for (const token of this.#access.keys()) this.#access.set(token, 0)
+  }
+
+  revoke(): void {
+    this.#revoked = true
+  }
+
+  #issue(expiresAt: number): CodexTokens {
+    const tokens = this.#mint(expiresAt)
+    this.#access.set(tokens.access_token, expiresAt)
+    return tokens
+  }
+}
+
+/** New tokens with the claims that the Codex CLI reads. Times in ms since 1970. */
+function mintTokens(account: CodexAccount, expiresAt: number, now: number): CodexTokens {
+  const claims = {
+    iss: 'https://auth.openai.com',
+    sub: account.userId,
+    iat: Math.floor(now / 1000),
+    exp: Math.floor(expiresAt / 1000),
+    jti: randomUUID(),
+    'https://api.openai.com/auth': {
+      chatgpt_account_id: account.accountId,
+      chatgpt_plan_type: account.plan,
+      chatgpt_user_id: account.userId,
+    },
+  }
+  return {
+    id_token: jwt({ ...claims, aud: [CODEX_CLIENT_ID], email: account.email, email_verified: true }),
+    access_token: jwt({ ...claims, aud: ['https://api.openai.com/v1'], client_id: CODEX_CLIENT_ID }),
+    refresh_token: `rt_sim_${account.id}_${randomBytes(12).toString('base64url')}`,
   }
 }

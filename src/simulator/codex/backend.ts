@@ -1,75 +1,122 @@
-import { type Answer, json, notFound } from '../answer.js'
-import type { SimRequest } from '../request.js'
-import type { Dialogue, Upstream, World } from '../upstream.js'
+import { bearer, type SimRequest } from '../request.js'
+import { type Answer, type Dialogue, json, notFound, type Upstream, type World } from '../upstream.js'
 import type { CodexAccount } from './account.js'
 import { expired, foreignAccount, missingToken, unknownToken } from './errors.js'
-import { models } from './models.js'
-import { createResponses } from './responses.js'
-import { createResponsesSocket } from './responses-socket.js'
-import { TurnStates } from './turn-state.js'
-import { wham } from './wham.js'
+import { usageReport } from './quota.js'
+import { MODELS_ETAG, responses, responsesSocket } from './responses.js'
 
 const ROOT = '/backend-api/'
 const CODEX = '/backend-api/codex/'
 
 /** `https://chatgpt.com/backend-api`: the models under `codex/`, everything about the account beside it. */
 export function createBackend(accounts: readonly CodexAccount[], world: World): Upstream[] {
-  const holder = (request: SimRequest) =>
-    accounts.find((account) => account.stateOf(bearer(request)) !== undefined)
-  const serve = <T>(request: SimRequest, give: Give<T>): Answer | T => {
+  const holder = (request: SimRequest) => accounts.find((it) => it.stateOf(bearer(request)) !== undefined)
+  const serve = <T>(request: SimRequest, give: (account: CodexAccount) => T): Answer | T => {
     const account = holder(request)
-    return refusal(request, account) ?? (account ? give(request, account) : unknownToken)
+    return account
+      ? (refusal(request, account) ?? give(account))
+      : bearer(request)
+        ? unknownToken
+        : missingToken
   }
-  const turnStates = new TurnStates(world)
-  const responses = createResponses(turnStates, world)
-  const socket = createResponsesSocket(turnStates, world)
   const account = (request: SimRequest) => holder(request)?.id
   return [
     {
       kind: 'codex',
-      owns: (path) => path.startsWith(CODEX),
+      owns: ({ path }) => path.startsWith(CODEX),
       account,
-      answer: (request) => serve(request, codexPaths(responses)),
+      answer: (request) => serve(request, (account) => codexPath(request, account, world)),
       upgrade: (request) =>
-        request.path === `${CODEX}responses` ? serve<Answer | Dialogue>(request, socket) : notFound,
+        request.path === `${CODEX}responses`
+          ? serve<Answer | Dialogue>(request, (account) => responsesSocket(request, account, world))
+          : notFound,
     },
     {
       kind: 'wham',
-      owns: (path) => path.startsWith(ROOT),
+      owns: ({ path }) => path.startsWith(ROOT),
       account,
-      answer: (request) => serve(request, (_, account) => wham(request, account, world)),
+      answer: (request) => serve(request, (account) => accountPath(request, account, world)),
+    },
+    {
+      kind: 'wham',
+      owns: ({ path }) => path === '/api/accounts/v1/user-auth-credential/whoami',
+      account,
+      answer: (request) => whoami(holder(request), bearer(request)),
     },
   ]
 }
 
-type Give<T> = (request: SimRequest, account: CodexAccount) => T
-
-/** Why a caller is not let in. A token opens its own account and no other. */
-function refusal(request: SimRequest, account: CodexAccount | undefined): Answer | undefined {
-  if (!bearer(request)) return missingToken
-  const state = account?.stateOf(bearer(request))
-  if (!account || state === undefined) return unknownToken
-  if (state === 'expired') return expired
-  if (state === 'revoked') return unknownToken
+/** Refuses a token that has ended, and one that is used for another account than its own. */
+function refusal(request: SimRequest, account: CodexAccount): Answer | undefined {
+  const state = account.stateOf(bearer(request))
+  if (state !== 'valid') return state === 'expired' ? expired : unknownToken
   return request.headers['chatgpt-account-id'] === account.accountId ? undefined : foreignAccount
 }
 
-function bearer(request: SimRequest): string {
-  return /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? ''
+function codexPath(request: SimRequest, account: CodexAccount, world: World): Answer {
+  const call = `${request.method} ${request.path.slice(CODEX.length)}`
+  if (call === 'POST responses') return responses(request, account, world)
+  // With an empty list, the Codex CLI takes the catalogue that it brings along.
+  if (call === 'GET models')
+    return json(200, { models: (account.models ?? []).map(model) }, { etag: MODELS_ETAG })
+  if (call === 'POST alpha/search') return json(200, { output: 'No results: this is a simulator.' })
+  return notFound
 }
 
-function codexPaths(responses: Give<Answer>): Give<Answer> {
-  return function serve(request, account) {
-    const route = `${request.method} ${request.path.slice(CODEX.length)}`
-    if (route === 'POST responses') return responses(request, account)
-    if (route === 'GET models') return models(account.models)
-    if (route === 'POST alpha/search') return json(200, { output: 'No results: this is a simulator.' })
-    if (route === 'POST images/generations') return json(200, { created: 0, data: [{ b64_json: PIXEL }] })
-    if (route === 'POST analytics-events/events') return json(200, { status: 'ok' })
-    return notFound
+/** The fields without which the Codex CLI throws the whole list away. */
+function model(slug: string, index: number) {
+  return {
+    slug,
+    display_name: slug,
+    description: 'A simulated model.',
+    default_reasoning_level: 'medium',
+    supported_reasoning_levels: [{ effort: 'medium', description: 'Balanced' }],
+    shell_type: 'unified_exec',
+    visibility: 'list',
+    supported_in_api: true,
+    priority: index + 1,
+    support_verbosity: true,
+    default_verbosity: 'low',
+    apply_patch_tool_type: 'freeform',
+    truncation_policy: { mode: 'tokens', limit: 10_000 },
+    context_window: 272_000,
+    experimental_supported_tools: [],
+    base_instructions: 'You are a simulated coding agent.',
   }
 }
 
-/** A PNG of one transparent pixel. */
-const PIXEL =
-  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
+/** The paths about an account and its person. */
+function accountPath(request: SimRequest, account: CodexAccount, world: World): Answer {
+  const page = PAGES[`${request.method} ${request.path.slice(ROOT.length)}`]
+  return page ? json(200, page(account, world)) : notFound
+}
+
+const PAGES: Record<string, (account: CodexAccount, world: World) => unknown> = {
+  'GET wham/usage': (account, world) => usageReport(account, world.now()),
+  'GET wham/settings/user': () => ({ git_branch_prefix: 'codex/', enable_memory: false }),
+  'GET wham/rate-limit-reset-credits': () => ({ credits: [], total: 0 }),
+  'POST wham/rate-limit-reset-credits/consume': (account) => resetWindows(account),
+  'GET wham/security-setup': () => ({ required: false }),
+  'GET wham/tasks/list': () => ({ items: [], cursor: null }),
+  'POST wham/tasks': ({ id }) => ({ task: { id: `task_sim_${id}`, title: 'Simulated task' } }),
+  'GET ps/plugins/installed': () => ({ plugins: [], pagination: { limit: 200, next_page_token: null } }),
+  'GET ps/plugins/suggested/codex': () => ({ enabled: false, plugins: [] }),
+}
+
+function resetWindows({ windows: { primary, secondary } }: CodexAccount) {
+  primary.usedPercent = 0
+  if (secondary) secondary.usedPercent = 0
+  return { code: 'reset', windows_reset: 2 }
+}
+
+/** The owner of a personal access token. */
+function whoami(account: CodexAccount | undefined, token: string): Answer {
+  if (account?.stateOf(token) !== 'valid') return unknownToken
+  return json(200, {
+    email: account.email,
+    chatgpt_user_id: account.userId,
+    chatgpt_account_id: account.accountId,
+    chatgpt_plan_type: account.plan,
+    chatgpt_account_is_fedramp: false,
+  })
+}

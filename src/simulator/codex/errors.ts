@@ -1,4 +1,4 @@
-import { type Answer, json } from '../answer.js'
+import { type Answer, json } from '../upstream.js'
 
 const unauthorized = (code: string, message: string): Answer =>
   json(401, { error: { message, type: null, code, param: null }, status: 401 })

@@ -1,15 +1,11 @@
-import { type Answer, eventStream, json, notFound } from '../answer.js'
 import { field, text } from '../json.js'
+import { PromptCache } from '../prompt-cache.js'
 import type { SimRequest } from '../request.js'
-import type { Dialogue, Upstream, World } from '../upstream.js'
-import { askedOf } from './asked.js'
-import { ResponsesDialogue } from './dialogue.js'
+import { type Answer, eventStream, json, notFound, type Upstream, type World } from '../upstream.js'
 import { invalidRequest } from './errors.js'
-import { responseEvents, sseFrame } from './events.js'
-import { type Item, outputItems } from './output.js'
-import { prewarm } from './responses-socket.js'
-import type { Turn } from './turn.js'
-import { usageOf } from './usage.js'
+import { type Item, sseFrame } from './output.js'
+import { ResponsesDialogue } from './responses.js'
+import { generate, type Payer, prewarm, type Turn } from './turn.js'
 
 const ROOT = '/openai/v1/'
 
@@ -21,45 +17,45 @@ export interface OpenAiKeyOptions {
 }
 
 /** An OpenAI API key. */
-export interface OpenAiKey {
-  readonly id: string
+export interface OpenAiKey extends Payer {
   readonly key: string
-  /** Set to true, it is refused as unknown. */
+  /** With true, the key is refused as unknown. */
   revoked: boolean
-  readonly cache: Map<string, number>
   /** An `auth.json` that holds the key. */
   authJson(): { auth_mode: 'apikey'; OPENAI_API_KEY: string }
 }
 
 export function openAiKey({ id, key = `sk-sim-${id}` }: OpenAiKeyOptions): OpenAiKey {
   const authJson = () => ({ auth_mode: 'apikey' as const, OPENAI_API_KEY: key })
-  return { id, key, revoked: false, cache: new Map(), authJson }
+  return { id, key, revoked: false, cache: new PromptCache(), authJson }
 }
 
 /** `https://api.openai.com/v1`, as far as Codex uses it. */
 export function createOpenAi(keys: readonly OpenAiKey[], world: World): Upstream {
   const holder = (request: SimRequest) =>
     keys.find(({ key }) => request.headers.authorization === `Bearer ${key}`)
-  const open = (request: SimRequest) => {
+  const serve = <T>(request: SimRequest, give: (key: OpenAiKey) => T): Answer | T => {
     const key = holder(request)
-    return key?.revoked ? undefined : key
+    return key && !key.revoked ? give(key) : invalidKey
   }
   return {
     kind: 'openai',
-    owns: (path) => path.startsWith(ROOT),
+    owns: ({ path }) => path.startsWith(ROOT),
     account: (request) => holder(request)?.id,
-    answer(request) {
-      const key = open(request)
-      if (!key) return invalidKey
-      const route = `${request.method} ${request.path.slice(ROOT.length)}`
-      if (route === 'GET models') return json(200, { object: 'list', data: [] })
-      return route === 'POST responses' ? responses(request, key, world) : notFound
-    },
-    upgrade(request) {
-      const key = open(request)
-      if (!key) return invalidKey
-      return request.path === `${ROOT}responses` ? socket(request, key, world) : notFound
-    },
+    answer: (request) =>
+      serve(request, (key) => {
+        const call = `${request.method} ${request.path.slice(ROOT.length)}`
+        if (call === 'GET models') return json(200, { object: 'list', data: [] })
+        return call === 'POST responses' ? responses(request, key, world) : notFound
+      }),
+    upgrade: (request) =>
+      serve(request, (key) => {
+        if (request.path !== `${ROOT}responses`) return notFound
+        return new ResponsesDialogue({ 'openai-processing-ms': '1' }, (body) => {
+          const turn = { request, body, length: JSON.stringify(body).length }
+          return field(body, 'generate') === false ? prewarm(turn, key, world) : takeTurn(turn, key, world)
+        })
+      }),
   }
 }
 
@@ -67,26 +63,15 @@ export function createOpenAi(keys: readonly OpenAiKey[], world: World): Upstream
 function responses(request: SimRequest, key: OpenAiKey, world: World): Answer {
   const body = request.json
   const taken = takeTurn({ request, body, length: request.body.length }, key, world)
-  if ('status' in taken) return taken
+  if (!Array.isArray(taken)) return taken
   const headers = { 'openai-processing-ms': '1', 'x-ratelimit-remaining-requests': '999' }
   if (field(body, 'stream') !== true) return json(200, field(taken.at(-1), 'response'), headers)
   return eventStream({ events: taken, frame: sseFrame }, headers)
 }
 
-function socket(request: SimRequest, key: OpenAiKey, world: World): Dialogue {
-  return new ResponsesDialogue({ 'openai-processing-ms': '1' }, (body) => {
-    const turn = { request, body, length: JSON.stringify(body).length }
-    return field(body, 'generate') === false ? prewarm(turn, key, world) : takeTurn(turn, key, world)
-  })
-}
-
-function takeTurn(turn: Turn, key: OpenAiKey, world: World): Answer | readonly Item[] {
-  const model = text(turn.body, 'model')
-  if (model === undefined)
-    return invalidRequest('missing_required_parameter', "Missing required parameter: 'model'.")
-  const reply = world.reply(turn.request, askedOf(turn.body, key.id))
-  const items = outputItems(reply, key.id)
-  return responseEvents({ model, items, usage: usageOf(turn, reply, key.cache), now: world.now() })
+function takeTurn(turn: Turn, key: OpenAiKey, world: World): Answer | Item[] {
+  if (text(turn.body, 'model') !== undefined) return generate(turn, key, world)
+  return invalidRequest('missing_required_parameter', "Missing required parameter: 'model'.")
 }
 
 const invalidKey = json(401, {

@@ -5,7 +5,7 @@ export interface CodexWindow {
   windowMinutes: number
   /** ms since 1970; when it passes, the window starts again at 0. */
   resetsAt: number
-  /** What one model request uses up. */
+  /** Quota that one model request uses up; percent. */
   percentPerRequest: number
 }
 
@@ -41,26 +41,121 @@ export function openWindows(
   }
 }
 
+const windowsOf = ({ primary, secondary }: CodexWindows): CodexWindow[] =>
+  secondary ? [primary, secondary] : [primary]
+
 /** Starts windows again whose time has passed. */
 export function roll(windows: CodexWindows, now: number): void {
-  for (const window of [windows.primary, windows.secondary]) {
-    if (!window || now < window.resetsAt) continue
+  for (const window of windowsOf(windows)) {
+    if (now < window.resetsAt) continue
     window.usedPercent = 0
     window.resetsAt = now + window.windowMinutes * 60_000
   }
 }
 
 export function spend(windows: CodexWindows): void {
-  for (const window of [windows.primary, windows.secondary]) {
-    if (window) window.usedPercent = Math.min(100, window.usedPercent + window.percentPerRequest)
+  for (const window of windowsOf(windows))
+    window.usedPercent = Math.min(100, window.usedPercent + window.percentPerRequest)
+}
+
+/** The full window with the latest reset, if a window is full. */
+export function fullWindow(windows: CodexWindows): CodexWindow | undefined {
+  return windowsOf(windows)
+    .filter(({ usedPercent }) => usedPercent >= 100)
+    .toSorted((a, b) => b.resetsAt - a.resetsAt)[0]
+}
+
+const seconds = (ms: number): number => Math.ceil(ms / 1000)
+
+/** The parts of an account that its quota reports show. */
+interface Reported {
+  readonly windows: CodexWindows
+  readonly credits: CodexCredits
+  readonly plan: string
+}
+
+interface Person {
+  readonly userId: string
+  readonly accountId: string
+  readonly email: string
+}
+
+/** The `x-codex-*` headers of a response, with the capital `True` and `False` that the real one sends. */
+export function quotaHeaders({ windows, credits, plan }: Reported, now: number): Record<string, string> {
+  return {
+    'x-codex-active-limit': 'codex',
+    'x-codex-plan-type': plan,
+    ...windowHeaders('primary', windows.primary, now),
+    ...windowHeaders('secondary', windows.secondary, now),
+    'x-codex-primary-over-secondary-limit-percent': '0',
+    'x-codex-credits-has-credits': credits.hasCredits ? 'True' : 'False',
+    'x-codex-credits-unlimited': credits.unlimited ? 'True' : 'False',
+    'x-codex-credits-balance': credits.balance,
   }
 }
 
-/** The full window that is full for longest, if one is. */
-export function fullWindow(windows: CodexWindows): CodexWindow | undefined {
-  const full = [windows.primary, windows.secondary].filter((window) => window && window.usedPercent >= 100)
-  return full.reduce(
-    (late, window) => (late && window && late.resetsAt > window.resetsAt ? late : window),
-    undefined,
-  )
+/** A window that the plan does not have is sent as 0, 0 and an empty reset time. */
+function windowHeaders(name: WindowName, window: CodexWindow | undefined, now: number) {
+  return {
+    [`x-codex-${name}-used-percent`]: String(Math.floor(window?.usedPercent ?? 0)),
+    [`x-codex-${name}-window-minutes`]: String(window?.windowMinutes ?? 0),
+    [`x-codex-${name}-reset-after-seconds`]: String(window ? seconds(window.resetsAt - now) : 0),
+    [`x-codex-${name}-reset-at`]: window ? String(seconds(window.resetsAt)) : '',
+  }
 }
+
+/** The body of `GET /wham/usage`. */
+export function usageReport(account: Reported & Person, now: number): object {
+  const { windows, credits, plan } = account
+  roll(windows, now)
+  const full = fullWindow(windows) !== undefined
+  const shown = (window: CodexWindow | undefined) =>
+    window ? { ...usedOf(window, now), limit_window_seconds: window.windowMinutes * 60 } : null
+  return {
+    user_id: account.userId,
+    account_id: account.accountId,
+    email: account.email,
+    plan_type: plan,
+    rate_limit: {
+      allowed: !full,
+      limit_reached: full,
+      primary_window: shown(windows.primary),
+      secondary_window: shown(windows.secondary),
+    },
+    code_review_rate_limit: null,
+    additional_rate_limits: null,
+    credits: { ...creditsOf(credits), approx_local_messages: [0, 0], approx_cloud_messages: [0, 0] },
+  }
+}
+
+/** The frame that reports over a WebSocket what the headers report over HTTP. */
+export function quotaFrame({ windows, credits, plan }: Reported, now: number) {
+  const full = fullWindow(windows) !== undefined
+  const shown = (window: CodexWindow | undefined) =>
+    window ? { ...usedOf(window, now), window_minutes: window.windowMinutes } : null
+  return {
+    type: 'codex.rate_limits',
+    plan_type: plan,
+    rate_limits: {
+      allowed: !full,
+      limit_reached: full,
+      primary: shown(windows.primary),
+      secondary: shown(windows.secondary),
+    },
+    code_review_rate_limits: null,
+    additional_rate_limits: null,
+    credits: creditsOf(credits),
+  }
+}
+
+const usedOf = ({ usedPercent, resetsAt }: CodexWindow, now: number) => ({
+  used_percent: Math.floor(usedPercent),
+  reset_after_seconds: seconds(resetsAt - now),
+  reset_at: seconds(resetsAt),
+})
+
+const creditsOf = ({ hasCredits, unlimited, balance }: CodexCredits) => ({
+  has_credits: hasCredits,
+  unlimited,
+  balance,
+})

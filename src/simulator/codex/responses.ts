@@ -1,28 +1,41 @@
-import { type Answer, eventStream } from '../answer.js'
-import { field } from '../json.js'
+import { randomBytes } from 'node:crypto'
+import type { OutgoingHttpHeaders } from 'node:http'
+import { field, list, text } from '../json.js'
 import type { SimRequest } from '../request.js'
-import type { World } from '../upstream.js'
+import { type Answer, type Dialogue, eventStream, type World } from '../upstream.js'
 import type { CodexAccount } from './account.js'
-import { badRequest } from './errors.js'
-import { sseFrame } from './events.js'
-import { MODELS_ETAG } from './models.js'
-import { roll } from './quota.js'
-import { quotaHeaders } from './quota-report.js'
-import { badTurn, modelOf, takeTurn } from './turn.js'
-import { TURN_STATE, type TurnStates } from './turn-state.js'
+import { badRequest, invalidRequest, previousNotFound } from './errors.js'
+import { type Item, sseFrame } from './output.js'
+import { quotaFrame, quotaHeaders, roll } from './quota.js'
+import { badTurn, modelOf, prewarm, takeTurn } from './turn.js'
+
+/** Also sent as `x-models-etag`: a different value would make the client ask again after every response. */
+export const MODELS_ETAG = '"simulator-1"'
+
+/** A header over HTTP, a field of `client_metadata` over a WebSocket. */
+const TURN_STATE = 'x-codex-turn-state'
 
 /** `POST /codex/responses`, with the checks in the order of the real one. */
-export function createResponses(turnStates: TurnStates, world: World) {
-  return function responses(request: SimRequest, account: CodexAccount): Answer {
-    roll(account.windows, world.now())
-    turnStates.check(request, request.headers[TURN_STATE], account.id)
-    const refused = badBody(request, account)
-    if (refused) return refused
-    const body = request.json
-    const taken = takeTurn({ request, body, length: request.body.length }, account, world)
-    if ('status' in taken) return taken
-    return eventStream({ events: taken, frame: sseFrame }, headersOf(body, account, turnStates, world))
-  }
+export function responses(request: SimRequest, account: CodexAccount, world: World): Answer {
+  roll(account.windows, world.now())
+  checkTurnState(request, request.headers[TURN_STATE], account, world)
+  const body = request.json
+  const refused = badBody(request, account)
+  if (refused) return refused
+  const taken = takeTurn({ request, body, length: request.body.length }, account, world)
+  if (!Array.isArray(taken)) return taken
+  return eventStream(
+    { events: taken, frame: sseFrame },
+    {
+      ...quotaHeaders(account, world.now()),
+      'cache-control': 'no-cache',
+      'openai-model': modelOf(body),
+      'openai-processing-ms': '1',
+      'x-models-etag': MODELS_ETAG,
+      [TURN_STATE]: newTurnState(account),
+      'set-cookie': cookieOf(account),
+    },
+  )
 }
 
 /** A body that this runtime cannot decode is taken on trust. */
@@ -34,18 +47,79 @@ function badBody(request: SimRequest, account: CodexAccount): Answer | undefined
   return badTurn(body, account)
 }
 
-function headersOf(body: unknown, account: CodexAccount, turnStates: TurnStates, world: World) {
-  return {
-    ...quotaHeaders(account.windows, account.credits, account.plan, world.now()),
-    'cache-control': 'no-cache',
-    'openai-model': modelOf(body),
-    'openai-processing-ms': '1',
-    'x-models-etag': MODELS_ETAG,
-    [TURN_STATE]: turnStates.issue(account.id),
-    'set-cookie': cookieOf(account),
-  }
+/** `GET /codex/responses` as a WebSocket. */
+export function responsesSocket(request: SimRequest, account: CodexAccount, world: World): Answer | Dialogue {
+  if (!String(request.headers['openai-beta']).startsWith('responses_websockets='))
+    return badRequest('WebSockets need the header OpenAI-Beta: responses_websockets=DATE')
+  const headers = { 'x-models-etag': MODELS_ETAG, 'set-cookie': cookieOf(account) }
+  return new ResponsesDialogue(headers, (body) => {
+    roll(account.windows, world.now())
+    checkTurnState(request, field(body, 'client_metadata', TURN_STATE), account, world)
+    const turn = { request, body, length: JSON.stringify(body).length }
+    const refused = badTurn(body, account)
+    if (refused) return refused
+    if (field(body, 'generate') === false) return prewarm(turn, account, world)
+    const taken = takeTurn(turn, account, world)
+    if (!Array.isArray(taken)) return taken
+    // Over HTTP these are headers.
+    const metadata = { 'openai-model': modelOf(body), [TURN_STATE]: newTurnState(account) }
+    return [quotaFrame(account, world.now()), { type: 'response.metadata', headers: metadata }, ...taken]
+  })
 }
 
-/** What the network in front sets on every answer, and must get back from nobody but the account's own requests. */
-export const cookieOf = ({ id }: CodexAccount): string =>
+/** A value that names its account, so that an echo to another account can be told. Clients take it as opaque. */
+const newTurnState = ({ id }: CodexAccount): string => `ts-${id}-${randomBytes(9).toString('base64url')}`
+
+/** An echo of another account's value means that the gateway moved a turn together with the state of its account. */
+function checkTurnState(request: SimRequest, echoed: unknown, { id }: CodexAccount, world: World): void {
+  if (typeof echoed !== 'string') return
+  const [, owner = 'nobody'] = /^ts-(.+)-[\w-]{12}$/.exec(echoed) ?? []
+  if (owner !== id) world.violation(request, `${TURN_STATE} of ${owner} sent for ${id}`)
+}
+
+/** The cookie of the network in front. It belongs to the account's own requests. */
+const cookieOf = ({ id }: CodexAccount): string =>
   `__cf_bm=sim-${id}; path=/; HttpOnly; Secure; SameSite=None`
+
+/** The Responses API over one WebSocket, where a turn may be built on an earlier response of this WebSocket. */
+export class ResponsesDialogue implements Dialogue {
+  readonly headers: OutgoingHttpHeaders
+  readonly #take: (body: object) => Answer | readonly Item[]
+  /** The whole conversation up to a response, by the id of that response. */
+  readonly #past = new Map<string, readonly unknown[]>()
+
+  /** @param take answers one `response.create`, whose `input` is whole here */
+  constructor(headers: OutgoingHttpHeaders, take: (body: object) => Answer | readonly Item[]) {
+    this.headers = headers
+    this.#take = take
+  }
+
+  receive(frame: unknown): readonly object[] {
+    const taken = this.#answer(frame)
+    return 'status' in taken ? [this.refuse(frame, taken)] : taken
+  }
+
+  /** A turn that fails takes the response that it was built on with it. */
+  refuse(frame: unknown, { status, body, headers = {} }: Answer): object {
+    this.#past.delete(text(frame, 'previous_response_id') ?? '')
+    const message = text(body, 'detail') ?? `status ${status}`
+    const error = field(body, 'error') ?? { type: 'invalid_request_error', code: null, message, param: null }
+    return { type: 'error', status, error, headers }
+  }
+
+  #answer(frame: unknown): Answer | readonly Item[] {
+    if (text(frame, 'type') !== 'response.create') {
+      return invalidRequest('unknown_event', 'The only event that is known here is response.create.')
+    }
+    const previous = text(frame, 'previous_response_id')
+    const past = previous === undefined ? [] : this.#past.get(previous)
+    if (!past) return previousNotFound(previous ?? '')
+    const input = [...past, ...list(frame, 'input')]
+    const taken = this.#take({ ...(frame as object), input })
+    if ('status' in taken) return taken
+    const response = taken.at(-1)
+    const id = text(response, 'response', 'id')
+    if (id !== undefined) this.#past.set(id, [...input, ...list(response, 'response', 'output')])
+    return taken
+  }
+}

@@ -1,22 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { jwt } from '../jwt.js'
-import { type GeminiBucket, openBuckets } from './quota.js'
-
-/**
- * What an account is to Code Assist. `retired`: Google refuses this client for it; `unverified`: the person has to
- * confirm who they are in a browser first.
- */
-export type GeminiTier = 'free-tier' | 'legacy-tier' | 'standard-tier' | 'retired' | 'unverified'
+import { jwt } from '../json.js'
+import { PromptCache } from '../prompt-cache.js'
 
 export interface GeminiAccountOptions {
   /** Name in tests; its credential file is `gemini_ID.json`. */
   id: string
-  /** @default 'standard-tier' */
-  tier?: GeminiTier
   /** The only project that its token opens. @default `project-ID` */
   project?: string
-  /** `false`: it has no project before `onboardUser`. @default true */
-  onboarded?: boolean
   /** @default `ID@example.com` */
   email?: string
   /** Models that it may use, each with a quota of its own. @default {@link MODELS} */
@@ -36,42 +26,66 @@ export interface OAuthCreds {
   expiry_date: number
 }
 
+/** The quota of one model. All fields may be changed at any time. */
+export interface GeminiBucket {
+  /** 1 to 0. */
+  remainingFraction: number
+  /** ms since 1970; when it passes, the bucket is full again. */
+  resetsAt: number
+  /** Fraction that one request uses up. */
+  fractionPerRequest: number
+}
+
+/** The models that the Gemini CLI asks for, and some that it only lists. */
+export const MODELS: readonly string[] = [
+  'gemini-2.5-pro',
+  'gemini-2.5-flash',
+  'gemini-2.5-flash-lite',
+  'gemini-3-flash',
+  'gemini-3-flash-preview',
+  'gemini-3-pro-preview',
+  'gemini-3.1-pro-preview',
+  'gemini-3.1-pro-preview-customtools',
+  'gemini-3.1-flash-lite',
+  'gemini-3.5-flash',
+  'gemini-3.5-flash-lite',
+  'gemini-3.8-flash',
+]
+
 export const SCOPE =
   'https://www.googleapis.com/auth/cloud-platform https://www.googleapis.com/auth/userinfo.email openid'
 
-/** A Google account at Code Assist. What it says about itself may be changed at any time. */
+const DAY_MS = 86_400_000
+
+/** A Google account at Code Assist. Its fields may be changed at any time. */
 export class GeminiAccount {
   readonly id: string
-  readonly project: string
   readonly email: string
-  tier: GeminiTier
-  onboarded: boolean
+  project: string
   accessTokenLifetimeMs: number
   /** By model. */
   readonly buckets: Map<string, GeminiBucket>
   /** Refreshes that worked. */
   refreshes = 0
-  /** Whether it lets Google learn from its prompts. */
+  /** Whether Google may learn from its prompts. */
   dataCollection = true
-  /** Tokens of the last prompt of each conversation: what the implicit cache would still hold. */
-  readonly cache = new Map<string, number>()
+  readonly cache = new PromptCache()
   readonly #now: () => number
+  /** When each access token ends; ms since 1970. */
   readonly #access = new Map<string, number>()
   #revoked = false
-  #accessToken: string
-  #refreshToken: string
+  #accessToken = ''
+  #refreshToken = ''
 
   constructor(options: GeminiAccountOptions, now: () => number) {
     this.#now = now
     this.id = options.id
     this.project = options.project ?? `project-${options.id}`
     this.email = options.email ?? `${options.id}@example.com`
-    this.tier = options.tier ?? 'standard-tier'
-    this.onboarded = options.onboarded ?? true
     this.accessTokenLifetimeMs = options.accessTokenLifetimeMs ?? 3_599_000
-    this.buckets = openBuckets(options.models, now())
-    this.#refreshToken = this.#random('1//sim')
-    this.#accessToken = this.mintAccess()
+    const bucket = () => ({ remainingFraction: 1, resetsAt: now() + DAY_MS, fractionPerRequest: 0.01 })
+    this.buckets = new Map((options.models ?? MODELS).map((model) => [model, bucket()]))
+    this.login()
   }
 
   get accessToken(): string {
@@ -83,7 +97,7 @@ export class GeminiAccount {
     return this.#refreshToken
   }
 
-  /** What the Gemini CLI would have stored. `expired` and `expiresInMs` put another access token in. */
+  /** The file that the Gemini CLI would have stored. `expired` and `expiresInMs` put another access token in. */
   oauthCreds(options: { expired?: boolean; expiresInMs?: number } = {}): OAuthCreds {
     const expiresInMs = options.expired ? -60_000 : options.expiresInMs
     const access_token = expiresInMs === undefined ? this.#accessToken : this.mintAccess(expiresInMs)
@@ -119,16 +133,16 @@ export class GeminiAccount {
     }
   }
 
-  /** What a token is worth; `undefined` for a token of somebody else. */
+  /** The state of a token; `undefined` for a token of another account. */
   stateOf(accessToken: string): 'valid' | 'expired' | undefined {
     const expiresAt = this.#access.get(accessToken)
     if (expiresAt === undefined) return undefined
     return this.#revoked || this.#now() >= expiresAt ? 'expired' : 'valid'
   }
 
-  /** A new access token, or `undefined` for a refresh token that does not work. */
-  refresh(refreshToken: string): string | undefined {
-    if (this.#revoked || refreshToken !== this.#refreshToken) return undefined
+  /** A new access token; `undefined` once the login has ended. */
+  refresh(): string | undefined {
+    if (this.#revoked) return undefined
     this.refreshes += 1
     this.#accessToken = this.mintAccess()
     return this.#accessToken
@@ -141,8 +155,20 @@ export class GeminiAccount {
     return token
   }
 
-  idToken(): string {
-    return jwt({ iss: 'https://accounts.google.com', sub: this.id, email: this.email, email_verified: true })
+  /** `aud` is the OAuth client, if one asked for it. */
+  idToken(aud?: string): string {
+    const person = { sub: this.id, email: this.email, email_verified: true }
+    return jwt({ iss: 'https://accounts.google.com', aud, ...person })
+  }
+
+  /** The quota of a model now; `undefined` for a model that the account may not use. */
+  bucket(model: string): GeminiBucket | undefined {
+    const bucket = this.buckets.get(model)
+    if (bucket && this.#now() >= bucket.resetsAt) {
+      bucket.remainingFraction = 1
+      bucket.resetsAt = this.#now() + DAY_MS
+    }
+    return bucket
   }
 
   #random(prefix: string): string {

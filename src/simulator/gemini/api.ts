@@ -1,10 +1,10 @@
-import { type Answer, eventStream, json } from '../answer.js'
 import { field } from '../json.js'
+import { PromptCache } from '../prompt-cache.js'
 import type { SimRequest } from '../request.js'
-import type { Upstream, World } from '../upstream.js'
+import { type Answer, eventStream, json, type Upstream, type World } from '../upstream.js'
+import { MODELS } from './account.js'
 import { asList, errorInfo, googleError, notFoundEntity } from './errors.js'
-import { generate, type Generator, promptTokens, sseFrame, whole } from './generation.js'
-import { MODELS } from './quota.js'
+import { generate, type Generation, promptTokens, sseFrame, whole } from './generation.js'
 
 export interface GeminiKeyOptions {
   /** Name in tests; its credential file is `gemini_ID.json`. */
@@ -14,16 +14,16 @@ export interface GeminiKeyOptions {
 }
 
 /** A Gemini API key. */
-export interface GeminiKey extends Generator {
+export type GeminiKey = Generation['by'] & {
   readonly key: string
-  /** Set to true, it is refused as not valid. */
+  /** With true, the key is refused as not valid. */
   revoked: boolean
   /** The content of its credential file. */
   credential(): { api_key: string }
 }
 
 export function geminiKey({ id, key = `gemini-sim-${id}` }: GeminiKeyOptions): GeminiKey {
-  return { id, key, revoked: false, cache: new Map(), credential: () => ({ api_key: key }) }
+  return { id, key, revoked: false, cache: new PromptCache(), credential: () => ({ api_key: key }) }
 }
 
 const ROOT = '/v1beta/'
@@ -34,34 +34,27 @@ export function createGeminiApi(keys: readonly GeminiKey[], world: World): Upstr
   const holder = (request: SimRequest) => keys.find(({ key }) => request.headers['x-goog-api-key'] === key)
   return {
     kind: 'gemini-api',
-    owns: (path) => path.startsWith(ROOT),
+    owns: ({ path }) => path.startsWith(ROOT),
     account: (request) => holder(request)?.id,
     answer(request) {
-      const key = holder(request)
-      if (!key || key.revoked) return invalidKey
-      const route = `${request.method} ${request.path.slice(ROOT.length)}`
-      if (route === 'GET models') return json(200, { models: MODELS.map(modelEntry) })
-      const [, model, method] = GENERATION.exec(route) ?? []
-      return model === undefined ? notFoundEntity : generation(request, key, model, method, world)
+      const by = holder(request)
+      if (!by || by.revoked) return invalidKey
+      const call = `${request.method} ${request.path.slice(ROOT.length)}`
+      if (call === 'GET models') return json(200, { models: MODELS.map(modelEntry) })
+      const [, model, method] = GENERATION.exec(call) ?? []
+      if (model === undefined) return notFoundEntity
+      return generation({ request, body: request.json, model, by, world }, method)
     },
   }
 }
 
-function generation(
-  request: SimRequest,
-  key: GeminiKey,
-  model: string,
-  method: string | undefined,
-  world: World,
-): Answer {
+function generation(asked: Generation, method: string | undefined): Answer {
+  const { request, body, model } = asked
   const streams = method === 'streamGenerateContent'
   if (!MODELS.includes(model)) return streams ? asList(notFoundEntity) : notFoundEntity
-  if (method === 'countTokens') {
-    return json(200, {
-      totalTokens: promptTokens(field(request.json, 'generateContentRequest') ?? request.json),
-    })
-  }
-  const events = generate(request, request.json, model, key, world)
+  if (method === 'countTokens')
+    return json(200, { totalTokens: promptTokens(field(body, 'generateContentRequest') ?? body) })
+  const events = generate(asked)
   if (!streams) return json(200, whole(events))
   return request.query.get('alt') === 'sse' ? eventStream({ events, frame: sseFrame }) : json(200, events)
 }

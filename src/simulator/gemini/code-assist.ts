@@ -1,44 +1,40 @@
-import { type Answer, json } from '../answer.js'
 import { field, list, text } from '../json.js'
-import type { SimRequest } from '../request.js'
-import type { Upstream, World } from '../upstream.js'
+import { bearer, type SimRequest } from '../request.js'
+import { type Answer, eventStream, json, type Upstream, type World } from '../upstream.js'
 import type { GeminiAccount } from './account.js'
-import { createCodeAssistModels } from './code-assist-models.js'
-import { asList, foreignProject, noLicense, notFoundEntity, unauthenticated } from './errors.js'
-import { promptTokens } from './generation.js'
-import { quotaBuckets, rollBuckets } from './quota.js'
-import { loadCodeAssist, onboardUser, pollOperation } from './setup.js'
-import { TraceIds } from './trace-ids.js'
+import {
+  asList,
+  foreignProject,
+  invalidArgument,
+  notFoundEntity,
+  quotaExhausted,
+  unauthenticated,
+} from './errors.js'
+import { generate, hasForeignThought, promptTokens, sseFrame, whole } from './generation.js'
 
 const METHOD = '/v1internal:'
-const OPERATION = '/v1internal/'
-
-type Method = (request: SimRequest, account: GeminiAccount) => Answer
 
 /** `https://cloudcode-pa.googleapis.com`: a token opens its own account with its own project and no other. */
 export function createCodeAssist(accounts: readonly GeminiAccount[], world: World): Upstream {
   const holder = (request: SimRequest) =>
     accounts.find((account) => account.stateOf(bearer(request)) !== undefined)
-  const methods = methodsOf(world)
-  const serve = (request: SimRequest, account: GeminiAccount | undefined): Answer => {
+  const serve = (request: SimRequest): Answer => {
+    const account = holder(request)
     if (!account) return unauthenticated('ACCESS_TOKEN_TYPE_UNSUPPORTED')
     if (account.stateOf(bearer(request)) === 'expired') return unauthenticated('ACCESS_TOKEN_EXPIRED')
-    return foreign(request, account) ?? methods(request, account)
+    const method = METHODS[`${request.method} ${request.path.slice(METHOD.length)}`]
+    return foreign(request, account) ?? method?.(request, account, world) ?? notFoundEntity
   }
   return {
     kind: 'gemini',
-    owns: (path) => path.startsWith(METHOD) || path.startsWith(OPERATION),
+    owns: ({ path }) => path.startsWith(METHOD),
     account: (request) => holder(request)?.id,
     answer(request) {
-      const answer = serve(request, holder(request))
+      const answer = serve(request)
       const streams = request.path.endsWith(':streamGenerateContent')
       return streams && answer.status !== 200 ? asList(answer) : answer
     },
   }
-}
-
-function bearer(request: SimRequest): string {
-  return /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? ''
 }
 
 /** Every place in which a body may name a project. */
@@ -51,58 +47,87 @@ function foreign({ json: body }: SimRequest, account: GeminiAccount): Answer | u
   return named === undefined ? undefined : foreignProject(named)
 }
 
-function methodsOf(world: World): Method {
-  const traces = new TraceIds(world)
-  const { generateContent, streamGenerateContent } = createCodeAssistModels(traces, world)
-  const methods: Record<string, Method> = {
-    'POST loadCodeAssist': (_request, account) => loadCodeAssist(account),
-    'POST onboardUser': (request, account) => onboardUser(account, request.json),
-    'POST retrieveUserQuota': (_request, account) => userQuota(account, world.now()),
-    'POST listExperiments': () => json(200, { experimentIds: [], flags: [] }),
-    'POST fetchAdminControls': () => json(200, { adminControlsApplicable: false }),
-    'POST countTokens': ({ json: body }) => json(200, { totalTokens: promptTokens(field(body, 'request')) }),
-    'POST recordCodeAssistMetrics': (request, account) => metrics(request, account, traces),
-    'GET getCodeAssistGlobalUserSetting': (_request, account) => userSetting(account),
-    'POST setCodeAssistGlobalUserSetting': (request, account) => setUserSetting(request, account),
-    'POST generateContent': licensed(generateContent),
-    'POST streamGenerateContent': licensed(streamGenerateContent),
-  }
-  return (request, account) => {
-    if (request.path.startsWith(OPERATION))
-      return pollOperation(account, request.path.slice(OPERATION.length))
-    const method = methods[`${request.method} ${request.path.slice(METHOD.length)}`]
-    return method ? method(request, account) : notFoundEntity
-  }
+const METHODS: Record<string, (request: SimRequest, account: GeminiAccount, world: World) => Answer> = {
+  'POST loadCodeAssist': (_request, account) => loadCodeAssist(account),
+  'POST retrieveUserQuota': (_request, account) => json(200, { buckets: quotaBuckets(account) }),
+  'POST listExperiments': () => json(200, { experimentIds: [], flags: [] }),
+  'POST fetchAdminControls': () => json(200, { adminControlsApplicable: false }),
+  'POST countTokens': ({ json: body }) => json(200, { totalTokens: promptTokens(field(body, 'request')) }),
+  'POST recordCodeAssistMetrics': recordMetrics,
+  'GET getCodeAssistGlobalUserSetting': (_request, account) => userSetting(account),
+  'POST setCodeAssistGlobalUserSetting': ({ json: body }, account) => {
+    account.dataCollection = field(body, 'freeTierDataCollectionOptin') === true
+    return userSetting(account)
+  },
+  'POST generateContent': (request, account, world) => {
+    const events = eventsOf(request, account, world)
+    if (!Array.isArray(events)) return events
+    return json(200, { response: whole(events), traceId: newTraceId(account) })
+  },
+  'POST streamGenerateContent': (request, account, world) => {
+    const events = eventsOf(request, account, world)
+    if (!Array.isArray(events)) return events
+    const traceId = newTraceId(account)
+    const wrapped = events.map((response) => ({ response, traceId }))
+    if (request.query.get('alt') !== 'sse') return json(200, wrapped)
+    return eventStream({ events: wrapped, frame: sseFrame }, { 'x-cloudaicompanion-trace-id': traceId })
+  },
 }
 
-/** What only accounts in good standing may do. */
-function licensed(method: Method): Method {
-  return (request, account) => {
-    const barred = account.tier === 'retired' || account.tier === 'unverified' || !account.onboarded
-    return barred ? noLicense : method(request, account)
+function loadCodeAssist({ project: cloudaicompanionProject }: GeminiAccount): Answer {
+  const currentTier = {
+    id: 'standard-tier',
+    name: 'Gemini Code Assist',
+    userDefinedCloudaicompanionProject: true,
   }
+  const allowedTiers = [{ ...currentTier, isDefault: true }]
+  return json(200, { currentTier, allowedTiers, cloudaicompanionProject, gcpManaged: false })
 }
 
-function userQuota(account: GeminiAccount, now: number): Answer {
-  rollBuckets(account.buckets, now)
-  return json(200, { buckets: quotaBuckets(account.buckets) })
+const quotaBuckets = (account: GeminiAccount) =>
+  [...account.buckets.keys()].map((modelId) => {
+    const { remainingFraction, resetsAt } = account.bucket(modelId)!
+    return {
+      resetTime: new Date(resetsAt).toISOString(),
+      tokenType: 'REQUESTS',
+      modelId,
+      remainingFraction,
+    }
+  })
+
+function userSetting({ project, dataCollection }: GeminiAccount): Answer {
+  return json(200, { cloudaicompanionProject: project, freeTierDataCollectionOptin: dataCollection })
 }
+
+let traces = 0
+
+/** An id that names its account, so that metrics of another account can be told. Clients take it as opaque. */
+const newTraceId = ({ id }: GeminiAccount): string => Buffer.from(`${(traces += 1)} ${id}`).toString('hex')
 
 /** The client names the stream that it judges by the trace id that came with it. */
-function metrics(request: SimRequest, account: GeminiAccount, traces: TraceIds): Answer {
+function recordMetrics(request: SimRequest, { id }: GeminiAccount, world: World): Answer {
   for (const metric of list(request.json, 'metrics')) {
-    traces.check(request, text(metric, 'conversationOffered', 'traceId'), account.id)
-    traces.check(request, text(metric, 'conversationInteraction', 'traceId'), account.id)
+    const named =
+      text(metric, 'conversationOffered', 'traceId') ?? text(metric, 'conversationInteraction', 'traceId')
+    if (named === undefined) continue
+    const [, owner = 'nobody'] = /^\d+ (.+)$/.exec(Buffer.from(named, 'hex').toString()) ?? []
+    if (owner !== id) world.violation(request, `traceId of ${owner} sent for ${id}`)
   }
   return json(200, {})
 }
 
-function userSetting(account: GeminiAccount): Answer {
-  const { project, dataCollection } = account
-  return json(200, { cloudaicompanionProject: project, freeTierDataCollectionOptin: dataCollection })
-}
-
-function setUserSetting(request: SimRequest, account: GeminiAccount): Answer {
-  account.dataCollection = field(request.json, 'freeTierDataCollectionOptin') === true
-  return userSetting(account)
+/** The events of a generation, without the wrapper of Code Assist, or a refusal. */
+function eventsOf(request: SimRequest, account: GeminiAccount, world: World): object[] | Answer {
+  const model = text(request.json, 'model')
+  const inner = field(request.json, 'request')
+  if (model === undefined || inner === undefined)
+    return invalidArgument('Request contains an invalid argument.')
+  if (text(request.json, 'project') === undefined) return invalidArgument('Project is required.')
+  const bucket = account.bucket(model)
+  if (!bucket) return notFoundEntity
+  if (bucket.remainingFraction <= 0) return quotaExhausted(model, bucket.resetsAt - world.now(), world.now())
+  if (world.strictHistory && hasForeignThought(inner, account.id))
+    return invalidArgument('Corrupted thought signature.')
+  bucket.remainingFraction = Math.max(0, bucket.remainingFraction - bucket.fractionPerRequest)
+  return generate({ request, body: inner, model, by: account, world })
 }

@@ -1,4 +1,4 @@
-import { type Answer, json } from '../answer.js'
+import { type Answer, json } from '../upstream.js'
 
 const RPC = 'type.googleapis.com/google.rpc'
 
@@ -56,15 +56,6 @@ export function foreignProject(project: string): Answer {
   ]
   return googleError({ code: 403, status: 'PERMISSION_DENIED', message, details })
 }
-
-export const noLicense = googleError({
-  code: 403,
-  status: 'PERMISSION_DENIED',
-  message:
-    'You do not have a valid license of this product. Please contact your administrator to request a license. If you ' +
-    'are not an enterprise user and believe you are receiving this message as an error, please try using the latest ' +
-    'version and logging in again. (#3501)',
-})
 
 export const invalidArgument = (message: string): Answer =>
   googleError({ code: 400, status: 'INVALID_ARGUMENT', message })

@@ -1,5 +1,5 @@
-import type { Answer } from '../answer.js'
 import type { WireFault } from '../fault.js'
+import type { Answer } from '../upstream.js'
 import {
   asList,
   CODE_ASSIST,

@@ -1,32 +1,28 @@
 import { field, list, text } from '../json.js'
-import type { Reply } from '../reply.js'
+import { type PromptCache, countTokens } from '../prompt-cache.js'
+import { pieces, type Reply, type ReplyItem } from '../reply.js'
 import type { SimRequest } from '../request.js'
 import type { World } from '../upstream.js'
-import { askedOf } from './asked.js'
-import { isForeignSignature, partsOf } from './parts.js'
 
-/** Who generates: a Code Assist account or an API key. */
-export interface Generator {
-  readonly id: string
-  /** Tokens of the last prompt of each conversation. */
-  readonly cache: Map<string, number>
+export interface Generation {
+  readonly request: SimRequest
+  /** A `generateContent` body, without the wrapper of Code Assist. */
+  readonly body: unknown
+  readonly model: string
+  /** The Code Assist account or the API key that generates. */
+  readonly by: { readonly id: string; readonly cache: PromptCache }
+  readonly world: World
 }
 
-let responses = 0
+let ids = 0
 
 /** The events of a whole generation, bare: `{ candidates, usageMetadata, modelVersion, responseId }`. */
-export function generate(
-  request: SimRequest,
-  body: unknown,
-  model: string,
-  by: Generator,
-  world: World,
-): object[] {
-  const reply = world.reply(request, askedOf(body, model, by.id))
-  const parts = partsOf(reply, by.id)
-  const usage = usageOf(body, reply, parts.length, by.cache)
-  responses += 1
-  const common = { modelVersion: model, responseId: `sim-${responses}` }
+export function generate({ request, body, model, by, world }: Generation): object[] {
+  const reply = world.reply({ request, model, account: by.id, ...askedOf(body) })
+  const parts = reply.items.flatMap((item) => partsOf(item, by.id))
+  const usage = usageOf(reply, parts.length, promptTokens(body), cachedTokens(body, model, by.cache))
+  ids += 1
+  const common = { modelVersion: model, responseId: `sim-${ids}` }
   const events = parts.map((part, index) => ({
     candidates: [{ content: { role: 'model', parts: [part] }, index: 0 }],
     usageMetadata: usage(index + 1),
@@ -44,21 +40,59 @@ export function whole(events: readonly object[]): object {
   return { ...events.at(-1), candidates: [candidate] }
 }
 
+/** Reads a `generateContent` body as a script wants it. */
+function askedOf(body: unknown) {
+  const contents = list(body, 'contents')
+  const last = contents.findLastIndex((it) => text(it, 'role') !== 'model' && promptOf(it) !== '')
+  const outputs = contents
+    .slice(last + 1)
+    .flatMap((content) => list(content, 'parts'))
+    .map((part) => field(part, 'functionResponse', 'response'))
+    .filter((response) => response !== undefined)
+  const wantsJson = text(body, 'generationConfig', 'responseMimeType') === 'application/json'
+  return {
+    prompt: promptOf(contents[last]),
+    // The Gemini CLI puts the text of a tool under `output`.
+    toolOutputs: outputs.map((response) => text(response, 'output') ?? JSON.stringify(response)),
+    schema: wantsJson
+      ? (field(body, 'generationConfig', 'responseJsonSchema') ??
+        field(body, 'generationConfig', 'responseSchema'))
+      : undefined,
+  }
+}
+
+function promptOf(content: unknown): string {
+  const parts = list(content, 'parts')
+  return parts.map((part) => text(part, 'text') ?? '').join('')
+}
+
+/** An item of a reply in parts of a candidate's content, one for each event. */
+function partsOf(item: ReplyItem, owner: string): object[] {
+  if ('text' in item) return pieces(item.text).map((text) => ({ text }))
+  if ('reasoning' in item) return [{ text: item.reasoning, thought: true }]
+  if ('custom' in item) throw new Error('Gemini has no free-form tools: reply with { call, arguments }')
+  ids += 1
+  const functionCall = { id: `call-sim-${ids}`, name: item.call, args: item.arguments }
+  const thoughtSignature = Buffer.from(`sig ${owner} ${ids}`).toString('base64')
+  return [{ functionCall, thoughtSignature }]
+}
+
+/** Gateways replace a signature that another account cannot read with this. Google takes it from every account. */
+const SKIP = 'skip_thought_signature_validator'
+
 /** Whether the history holds a thought signature of another account. */
 export function hasForeignThought(body: unknown, owner: string): boolean {
   const parts = list(body, 'contents').flatMap((content) => list(content, 'parts'))
   return parts.some((part) => {
-    const signature = text(part, 'thoughtSignature')
-    return signature !== undefined && isForeignSignature(signature, owner)
+    const signature = text(part, 'thoughtSignature') ?? SKIP
+    return signature !== SKIP && !Buffer.from(signature, 'base64').toString().startsWith(`sig ${owner} `)
   })
 }
 
 /** `usageMetadata` is cumulative: each event counts everything up to itself. */
-function usageOf(body: unknown, { usage = {} }: Reply, events: number, cache: Map<string, number>) {
-  const prompt = usage.input ?? promptTokens(body)
-  const session = text(body, 'session_id')
-  const cached = usage.cached ?? Math.min(prompt, cache.get(session ?? '') ?? 0)
-  if (session !== undefined) cache.set(session, prompt)
+function usageOf({ usage = {} }: Reply, events: number, estimated: number, known: number) {
+  const prompt = usage.input ?? estimated
+  const cached = usage.cached ?? Math.min(prompt, known)
   const output = usage.output ?? events
   const thoughts = usage.reasoning ?? 0
   return (upTo: number) => {
@@ -73,10 +107,12 @@ function usageOf(body: unknown, { usage = {} }: Reply, events: number, cache: Ma
   }
 }
 
-/** Four characters make a token, as on the Codex side. */
-export function promptTokens(body: unknown): number {
-  return Math.ceil(JSON.stringify(field(body, 'contents') ?? '').length / 4)
+function cachedTokens(body: unknown, model: string, cache: PromptCache): number {
+  const prompt = [field(body, 'systemInstruction'), field(body, 'tools'), ...list(body, 'contents')]
+  return cache.read(model, prompt)
 }
+
+export const promptTokens = (body: unknown): number => countTokens(field(body, 'contents'))
 
 /** The space after `data:` and the empty line at the end are both needed: the client drops events without them. */
 export function sseFrame(event: object): string {
