@@ -1,4 +1,4 @@
-import { jwt } from '../../../src/simulator/jwt.js'
+import { jwt } from '../../../src/simulator/json.js'
 
 const inAnHour = Math.floor(Date.now() / 1000) + 3_600
 
