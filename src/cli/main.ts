@@ -2,20 +2,16 @@
 import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
 import { listChoices } from '../../config/index.js'
-import { showAccounts } from './accounts.js'
-import { add, type AddOptions } from './add.js'
+import type { AddOptions } from './add.js'
 import { check } from './check.js'
 import { showClients } from './clients.js'
-import { demo } from './demo.js'
-import { setDisabled } from './enable.js'
 import { exitWith } from './output.js'
 import { explain } from './explain.js'
-import { login, type LoginOptions } from './login.js'
-import { remove } from './enable.js'
-import { serve } from './serve.js'
+import type { LoginOptions } from './login.js'
 import { setups } from './setup.js'
 import type { CommonOptions } from './pool-folder.js'
 
+// Commands that need a gateway or the network load them when they run: a third of a second that the others do without.
 const { version } = createRequire(import.meta.url)('codex-pool/package.json') as { version: string }
 
 const program = new Command('codex-pool')
@@ -37,14 +33,18 @@ program.helpCommand(true).action(
     const [unknown] = program.args
     if (unknown !== undefined)
       program.error(`error: unknown command "${unknown}". There are: ${commands(unknown)}`)
-    await (options.demo ? demo(options) : serve(options))
+    if (options.demo) await (await import('./demo.js')).demo(options)
+    else await (await import('./serve.js')).serve(options)
   }),
 )
 program
   .command('check')
   .description('validate the configuration and print it with every default')
   .action(guarded(check))
-program.command('accounts').description('show the accounts and their state').action(guarded(showAccounts))
+program
+  .command('accounts')
+  .description('show the accounts and their state')
+  .action(guarded(async (options) => (await import('./accounts.js')).showAccounts(options)))
 program
   .command('login <provider>')
   .description('log in and add the account to the pool, or renew its login (codex, gemini)')
@@ -56,25 +56,40 @@ program
   )
   .option('--browser', 'with a browser on this machine, or a pasted address')
   .option('--name <name>', "name of the account's file (default: from the e-mail address)")
-  .action((provider: string, own: LoginOptions) => login(program.opts(), provider, own).catch(exitWith))
+  .action(async (provider: string, own: LoginOptions) => {
+    const { login } = await import('./login.js')
+    await login(program.opts(), provider, own).catch(exitWith)
+  })
 program
   .command('add <file>')
   .description('copy a credential file into the pool (auth.json, oauth_creds.json, an API key)')
   .option('--force <id>', 'replace the login of this account, which is of the same user and workspace')
   .option('--name <name>', "name of the account's file (default: from the e-mail address)")
-  .action((file: string, own: AddOptions) => add(program.opts(), file, own).catch(exitWith))
+  .action(async (file: string, own: AddOptions) => {
+    const { add } = await import('./add.js')
+    await add(program.opts(), file, own).catch(exitWith)
+  })
 program
   .command('remove <id>')
   .description("delete an account's credential file from the pool")
-  .action((id: string) => remove(program.opts(), id).catch(exitWith))
+  .action(async (id: string) => {
+    const { remove } = await import('./enable.js')
+    await remove(program.opts(), id).catch(exitWith)
+  })
 program
   .command('disable <id>')
   .description('send no requests to an account until it is enabled; its login is kept fresh')
-  .action((id: string) => setDisabled(program.opts(), id, true).catch(exitWith))
+  .action(async (id: string) => {
+    const { setDisabled } = await import('./enable.js')
+    await setDisabled(program.opts(), id, true).catch(exitWith)
+  })
 program
   .command('enable <id>')
   .description('use a disabled account again')
-  .action((id: string) => setDisabled(program.opts(), id, false).catch(exitWith))
+  .action(async (id: string) => {
+    const { setDisabled } = await import('./enable.js')
+    await setDisabled(program.opts(), id, false).catch(exitWith)
+  })
 program
   .command('clients')
   .description('print the lines that point Codex CLI and Gemini CLI here')
