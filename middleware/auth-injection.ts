@@ -4,10 +4,10 @@ import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/pool/pool.js'
 import { Pins } from '../src/accounts/pins.js'
 import type { Network } from '../src/network.js'
-import type { Body, Exchange } from './exchange.js'
-import { GatewayFailure } from './gateway-failure.js'
+import type { Exchange } from './exchange.js'
+import { GatewayFailure } from './failure.js'
+import type { AttemptPlan, Body } from './forward.js'
 import { forwardable } from './headers.js'
-import type { AttemptPlan } from './forward.js'
 
 /** A request made ready for one account, or why this account cannot take it. */
 export type Injected =
@@ -20,7 +20,7 @@ const closed = new GatewayFailure(503, 'closed', 'this gateway has been closed',
 /** Makes a request the account's own: a fresh token, its headers, its address, its body. */
 export function authInjection(pool: Pool, network: Network): InjectAuth {
   return async function authInjection(exchange, account) {
-    // A request that lost its upstream to `close` would go on to the next account, over a connection that nobody ends.
+    // A request whose upstream `close` has ended would open a connection to the next account, and keep it open.
     if (network.closed) throw closed
     const token = await pool.tokens.ready(account)
     if (token.kind === 'needs-login')
@@ -32,28 +32,28 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
     const authorized = await authorize(exchange, account)
     if (network.closed) throw closed
     if (typeof authorized === 'string') {
-      pool.needsLogin(account, authorized)
+      await pool.applyVerdict(account, { kind: 'needs-login', reason: authorized })
       return { unfit: 'needs-login', reason: authorized }
     }
     const target = targetOf(exchange, account)
-    const { body, rewritten } = bodyFor(exchange, account)
+    const { body, rewritten } = await exchange.readingBody(() => bodyFor(exchange, account))
     const headers: IncomingHttpHeaders = {
       ...headersFor(exchange, account, pool.issued),
       ...authorized,
       ...lengthOf(exchange, body),
     }
     for (const [name, value] of Object.entries(headers)) if (value === undefined) delete headers[name]
-    // It is written anew, and not compressed again.
+    // A rewritten body is not compressed again.
     if (rewritten) delete headers['content-encoding']
-    // A request that must not be sent twice gets a connection of its own: on a kept-alive one that the upstream has
-    // closed meanwhile it would be lost, and nobody could say whether it had arrived.
+    // A request that must not be sent twice gets a connection of its own. On a kept-alive one that the upstream has
+    // closed it would be lost, and it would be unknown whether it had arrived.
     const reuse = exchange.replayable && !exchange.upgrades
     const agent = network.agent(account.key, target, exchange.route.proxy, reuse)
     return { plan: { method: exchange.method, target, headers, body, agent } }
   }
 }
 
-/** The account's headers; a string is what is wrong with them. */
+/** The account's headers; a string says what is wrong with them. */
 async function authorize(exchange: Exchange, account: Account): Promise<IncomingHttpHeaders | string> {
   const { credential, facts } = account
   const headers: IncomingHttpHeaders = {}
@@ -64,7 +64,7 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
     return withoutValuesOf(credential, `authorize failed: ${messageOf(error)}`)
   }
   for (const [name, value] of Object.entries(given)) {
-    // Named without a value: the client's own must not go out all the same.
+    // A name without a value: the client's own header must not go out.
     if (value === undefined) {
       headers[name.toLowerCase()] = undefined
       continue
@@ -76,13 +76,13 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
 }
 
 function headersFor(exchange: Exchange, account: Account, issued: Pins): IncomingHttpHeaders {
-  const headers = forwardable(exchange.headers)
+  const headers = forwardable(exchange.headers, exchange.snapshot.identityHeaders)
   for (const name of exchange.provider.boundHeaders ?? []) {
     const value = headers[name]
     if (typeof value === 'string' && issued.get(boundKey(exchange, name, value)) !== account.key)
       delete headers[name]
   }
-  // Events are read on the way through.
+  // Events are read while they pass.
   if (exchange.method === 'POST' && exchange.replayable) headers['accept-encoding'] = 'identity'
   return headers
 }
@@ -100,7 +100,7 @@ function targetOf(exchange: Exchange, account: Account): URL {
   return new URL(path.startsWith('/') || path.startsWith('?') ? base + path : `${base}/${path}`)
 }
 
-/** The body as this account gets it; the very bytes that came, unless something in it must be the account's own. */
+/** The body as this account gets it: the very bytes that came, unless the provider rewrites it. */
 function bodyFor(exchange: Exchange, account: Account): { body: Body; rewritten: boolean } {
   const { provider, body } = exchange
   if (body.kind !== 'buffered' || (!provider.rewriteBody && exchange.repaired === undefined))
@@ -117,13 +117,13 @@ function written(json: unknown): Buffer {
   try {
     return Buffer.from(JSON.stringify(json))
   } catch {
-    // Reading has no such bound.
+    // JSON.stringify overflows the stack on nesting that JSON.parse accepts.
     throw new GatewayFailure(400, 'bad_json', 'the request body is nested too deeply')
   }
 }
 
 function lengthOf(exchange: Exchange, body: Body): IncomingHttpHeaders {
-  // Never chunked if it can be helped: the proxy closes the connection after a chunked request.
+  // Chunked only if the length is unknown: http-proxy closes the connection after a chunked request.
   if (body.kind === 'buffered') return { 'content-length': String(body.bytes.length) }
   const declared = exchange.headers['content-length']
   return body.kind === 'streaming' && declared !== undefined ? { 'content-length': declared } : {}

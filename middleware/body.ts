@@ -2,9 +2,9 @@ import type { IncomingMessage } from 'node:http'
 import { Transform, type Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
 import { exchangeOf } from './exchange.js'
-import { GatewayFailure } from './gateway-failure.js'
+import { GatewayFailure } from './failure.js'
 
-/** Bytes of kept bodies in the whole process. */
+/** Counts the bytes of kept bodies in the whole process. */
 export class ReplayBudget {
   #used = 0
 
@@ -19,13 +19,9 @@ export class ReplayBudget {
   give(bytes: number): void {
     this.#used -= bytes
   }
-
-  get used(): number {
-    return this.#used
-  }
 }
 
-/** Keeps the body for a second try, or as much of it as may be kept. */
+/** Keeps the body so that it can be sent again, up to the limits of the config. */
 export function body(budget: ReplayBudget): RequestHandler {
   return async function body(request, response, next) {
     const exchange = exchangeOf(request)
@@ -67,10 +63,10 @@ export function body(budget: ReplayBudget): RequestHandler {
 const tooLarge = (limit: number): GatewayFailure =>
   new GatewayFailure(413, 'body_too_large', `a request body may have at most ${limit} bytes (maxBodyBytes)`)
 
-/** What a body parser in front of us has already taken from the stream. */
+/** The body that a parser of the host app has already taken from the stream. */
 function takeParsed(request: IncomingMessage & { body?: unknown }): Buffer | undefined {
   if (!request.readableEnded || request.body === undefined) return undefined
-  // The parser has decoded it.
+  // The parser has decoded the body.
   delete request.headers['content-encoding']
   if (Buffer.isBuffer(request.body)) return request.body
   return Buffer.from(typeof request.body === 'string' ? request.body : JSON.stringify(request.body))
@@ -83,7 +79,7 @@ interface Read {
   readonly complete: boolean
 }
 
-/** Reads until the end, the limit, or the end of the budget; what is left stays in the stream, paused. */
+/** Reads until the end, the limit, or the end of the budget; the remainder stays in the stream, paused. */
 function readUpTo(request: IncomingMessage, limit: number, take: (bytes: number) => boolean): Promise<Read> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
@@ -104,7 +100,7 @@ function readUpTo(request: IncomingMessage, limit: number, take: (bytes: number)
   })
 }
 
-/** Breaks a chunked upload off that goes beyond the limit: nobody has declared its length. */
+/** Breaks off an upload that goes beyond the limit: the length of a chunked one is not known before. */
 function limited(
   request: IncomingMessage,
   begun: number,
@@ -121,7 +117,7 @@ function limited(
       done(failure)
     },
   })
-  // The attempt that sends it hears of it, if there is one by then.
+  // Without a listener the error would end the process; an attempt that sends the body has one of its own.
   rest.on('error', () => {})
   return request.pipe(rest)
 }

@@ -1,77 +1,93 @@
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import zlib from 'node:zlib'
 import { Decompress } from 'fzstd'
-import { GatewayFailure } from './gateway-failure.js'
+import { GatewayFailure } from './failure.js'
 
-/** No prompt is larger; what is, was made to fill our memory. */
+/** Bytes. No prompt is larger; a body that decodes to more was made to fill our memory. */
 const LARGEST_TEXT = 128 * 1024 * 1024
 /** Source code and JSON shrink to a tenth, repeated text to a hundredth. */
 const LARGEST_RATIO = 1_000
-/** Below this nobody is hurt by any ratio. */
+/** Bytes. A small body may have any ratio. */
 const HARMLESS = 1024 * 1024
 
+type Decoder = (bytes: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>
+
+/** Those of Node run on its thread pool: a parallel request does not wait for them. */
+const DECODERS: Partial<Record<string, Decoder>> = {
+  gzip: promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip),
+  'x-gzip': promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gunzip),
+  br: promisify<Buffer, zlib.BrotliOptions, Buffer>(zlib.brotliDecompress),
+  deflate: promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflate),
+  zstd: (bytes, { maxOutputLength }) => unzstd(bytes, maxOutputLength),
+  identity: (bytes) => Promise.resolve(bytes),
+}
+
+/** Whether bytes of this `content-encoding` are what they say without being decoded. */
+export const isPlain = (encoding: string | undefined): boolean =>
+  encoding === undefined || encoding.trim().toLowerCase() === 'identity'
+
 /**
- * Decodes a request body, to look inside. `undefined` for an encoding that we do not know.
- * @throws GatewayFailure 400 for a body that is not what it says, 413 for one that grows beyond all measure
+ * Decodes a body, to look inside. `undefined` for an unknown encoding.
+ * @throws GatewayFailure 400 for a body that is not what its encoding says, 413 for one that decodes to too much
  */
-export function decodeBody(bytes: Buffer, encoding: string): Buffer | undefined {
+export async function decode(bytes: Buffer, encoding: string | undefined): Promise<Buffer | undefined> {
+  const name = encoding?.trim().toLowerCase() ?? 'identity'
+  const decoder = Object.hasOwn(DECODERS, name) ? DECODERS[name] : undefined
   const limit = Math.min(LARGEST_TEXT, Math.max(bytes.length * LARGEST_RATIO, HARMLESS))
-  const options = { maxOutputLength: limit }
   try {
-    switch (encoding.trim().toLowerCase()) {
-      case 'zstd':
-        return fromZstd(bytes, limit)
-      case 'gzip':
-      case 'x-gzip':
-        return gunzipSync(bytes, options)
-      case 'br':
-        return brotliDecompressSync(bytes, options)
-      case 'deflate':
-        return inflateSync(bytes, options)
-      case 'identity':
-        return bytes
-    }
+    return await decoder?.(bytes, { maxOutputLength: limit })
   } catch (error) {
     if (error instanceof GatewayFailure) throw error
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw bomb(limit)
-    throw new GatewayFailure(400, 'bad_content_encoding', `the request body is not valid ${encoding}`)
+    throw new GatewayFailure(400, 'bad_content_encoding', `the body is not valid ${name}`)
   }
-  return undefined
 }
 
-function fromZstd(bytes: Buffer, limit: number): Buffer {
+/** Same, as text: empty if it cannot be decoded. */
+export async function decodeText(bytes: Buffer, encoding: string | undefined): Promise<string> {
+  const decoded = await decode(bytes, encoding).catch(() => undefined)
+  return decoded?.toString('utf8') ?? ''
+}
+
+/** Bytes of zstd that are decoded before the clock is looked at. */
+const SLICE = 4 * 1024
+/** ms of decoding after which other requests have their turn. */
+const TURN_MS = 5
+
+/** Node has a decoder of its own only from 22.15 on, and this one runs on the main thread: so it works in slices. */
+async function unzstd(bytes: Buffer, limit: number): Promise<Buffer> {
   if (zstdWindow(bytes) > LARGEST_TEXT) throw bomb(LARGEST_TEXT)
   const chunks: Uint8Array[] = []
   let size = 0
-  unzstd(bytes, (chunk) => {
+  const decoder = new Decompress((chunk) => {
     size += chunk.length
     if (size > limit) throw bomb(limit)
     chunks.push(chunk)
   })
+  let turn = performance.now()
+  for (let at = 0; at < bytes.length; at += SLICE) {
+    decoder.push(bytes.subarray(at, at + SLICE), at + SLICE >= bytes.length)
+    if (performance.now() - turn < TURN_MS) continue
+    await nextTurn()
+    turn = performance.now()
+  }
   return Buffer.concat(chunks)
 }
 
 const bomb = (limit: number): GatewayFailure =>
   new GatewayFailure(413, 'body_too_large', `the request body decompresses to more than ${limit} bytes`)
 
-/**
- * Decodes zstd, piece by piece so that a bomb is noticed before it has grown; Node has a decoder of its own only from
- * 22.15 on. `take` may throw to end it.
- * @throws for a body that is no zstd
- */
-export function unzstd(bytes: Buffer, take: (chunk: Uint8Array) => void): void {
-  new Decompress(take).push(bytes, true)
-}
-
 const FRAME = 0xfd2fb528
 const SKIPPABLE = 0x184d2a50
 const RLE = 1
 
 /**
- * The most that a frame wants to have in memory at once; bytes (RFC 8878 §3.1.1). The decoder would make room for 2 GB on
- * the word of 20 bytes.
+ * The largest window of all frames; bytes (RFC 8878 §3.1.1). Without this check a body of 20 bytes makes the decoder
+ * allocate 2 GB.
  * @throws for a body that is no zstd
  */
-export function zstdWindow(bytes: Buffer): number {
+function zstdWindow(bytes: Buffer): number {
   let largest = 0
   for (let at = 0; at < bytes.length;) {
     const magic = bytes.readUInt32LE(at)
@@ -100,7 +116,7 @@ function headerAt(bytes: Buffer, at: number): { window: number; end: number; che
     const base = 2 ** (10 + (descriptor >> 3))
     return { window: base + (base / 8) * (descriptor & 7), end, checksum }
   }
-  // More than 4 GB by its upper half is too much whatever the lower one says.
+  // A size beyond 4 GB is too much whatever its lower half is.
   const upper = size === 8 ? bytes.readUInt32LE(sizeAt + 4) * 2 ** 32 : 0
   return { window: upper + bytes.readUIntLE(sizeAt, Math.min(size, 4)), end, checksum }
 }

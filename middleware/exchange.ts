@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
+import { covers } from '../config/index.js'
 import type { Middleware, RetryPolicy } from '../config/config.js'
 import type { Answer, ClientRequest, Conversation, Provider, Usage } from '../config/provider.js'
 import type { Strategy } from '../config/strategy.js'
 import type { Account } from '../src/accounts/account.js'
-import { decodeBody } from './decode.js'
-import { GatewayFailure } from './gateway-failure.js'
+import { decode, isPlain } from './decode.js'
+import { GatewayFailure } from './failure.js'
+import type { Body, HeldAnswer } from './forward.js'
 import { admitted } from './guard.js'
-import { matchRoute } from './route.js'
 
 /** A route with everything that it names looked up. */
 export interface Route {
@@ -29,17 +29,11 @@ export interface Route {
 export interface Snapshot {
   readonly routes: readonly Route[]
   readonly use: readonly Middleware[]
+  /** Request headers that say who the client is; lower-case names. An upstream must not see them. */
+  readonly identityHeaders: ReadonlySet<string>
   readonly maxReplayBytes: number
   readonly maxBodyBytes: number
 }
-
-/** A request's body as the attempts see it. */
-export type Body =
-  | { readonly kind: 'none' }
-  /** Whole in memory: can be sent again. */
-  | { readonly kind: 'buffered'; readonly bytes: Buffer }
-  /** Too large to keep: `begun` has been read, `rest` still arrives. Can be sent once. */
-  | { readonly kind: 'streaming'; readonly begun: Buffer[]; readonly rest: Readable }
 
 /** One request of a client, from its arrival to the end of its answer. */
 export class Exchange implements ClientRequest {
@@ -53,7 +47,7 @@ export class Exchange implements ClientRequest {
   /** Whether it asks for a WebSocket. */
   upgrades = false
   body: Body = { kind: 'none' }
-  /** The body has turned out too large after it had been sent in part. */
+  /** Set when the body turns out to be too large after a part of it has been sent. */
   overflow: GatewayFailure | undefined
   model: string | undefined
   conversation: Conversation | undefined
@@ -63,14 +57,16 @@ export class Exchange implements ClientRequest {
   pinKeys: readonly string[] = []
   readonly picks: PickRecord[] = []
   readonly attempts: AttemptRecord[] = []
-  /** The JSON body without what the account refused in it; see the verdict `repair`. */
+  /** The JSON body without what the upstream could not read in it; see the verdict `repair`. */
   repaired: unknown
   outcome: Outcome | Pooled | undefined
   /** The account whose answer the client gets. */
   servedBy: Account | undefined
   firstByteAt: number | undefined
   usage: Usage | undefined
-  #json: ReturnType<typeof read> | undefined
+  /** The body without its `content-encoding`, once `readingBody` has decoded it. */
+  #decoded: { readonly bytes: Buffer | undefined } | undefined
+  #json: Parsed | undefined
 
   constructor(
     request: Pick<IncomingMessage, 'method' | 'headers' | 'socket'>,
@@ -95,13 +91,34 @@ export class Exchange implements ClientRequest {
     return this.route.provider
   }
 
+  /** `undefined` for a compressed body that has not been decoded yet: see {@link readingBody}. */
   json(): unknown {
     if (this.body.kind !== 'buffered') return undefined
-    this.#json ??= read(decodeBody(this.body.bytes, this.headers['content-encoding'] ?? 'identity'))
-    return this.#json.value
+    if (this.#json === undefined && this.#isDecoded(this.body.bytes)) this.#json = parse(this.#decoded?.bytes)
+    this.#jsonWanted = true
+    return this.#json?.value
   }
 
-  /** Why somebody has looked into the body in vain. */
+  #jsonWanted = false
+
+  #isDecoded(bytes: Buffer): boolean {
+    if (isPlain(this.headers['content-encoding'])) this.#decoded ??= { bytes }
+    return this.#decoded !== undefined
+  }
+
+  /**
+   * Runs functions of the provider that may call `json()`. If they do and the body is compressed, it is decoded, which
+   * must not block other requests, and `look` runs once more.
+   * @throws GatewayFailure for a body that cannot be decoded
+   */
+  async readingBody<T>(look: () => T): Promise<T> {
+    const seen = look()
+    if (!this.#jsonWanted || this.body.kind !== 'buffered' || this.#decoded) return seen
+    this.#decoded = { bytes: await decode(this.body.bytes, this.headers['content-encoding']) }
+    return look()
+  }
+
+  /** Why `json()` gave nothing, if it was called. */
   get unreadable(): 'unknown_encoding' | 'not_json' | undefined {
     return this.#json?.unreadable
   }
@@ -113,16 +130,18 @@ export class Exchange implements ClientRequest {
   }
 }
 
-/** Generation calls of the APIs that people put behind a provider of their own. */
+/** Generation calls of the APIs that custom providers usually stand for. */
 const GENERATION =
   /\/(responses|chat\/completions|completions|messages|embeddings)$|:(streamG|g)enerateContent$/
 
 const pathOf = (url: string): string => split(url)[0]
 
-function read(bytes: Buffer | undefined): {
-  value?: unknown
-  unreadable?: 'unknown_encoding' | 'not_json'
-} {
+interface Parsed {
+  readonly value?: unknown
+  readonly unreadable?: 'unknown_encoding' | 'not_json'
+}
+
+function parse(bytes: Buffer | undefined): Parsed {
   if (!bytes) return { unreadable: 'unknown_encoding' }
   try {
     return { value: JSON.parse(bytes.toString('utf8')) }
@@ -145,10 +164,10 @@ export function exchangeOf(request: object): Exchange {
   return found
 }
 
-/** Matches the route and ties everything that follows to the client's presence. */
+/** Matches the route; everything that follows is aborted when the client leaves. */
 export function exchange(snapshot: () => Snapshot): RequestHandler {
   return function exchange(request, response, next) {
-    // It left while middleware of the host app was at work; `close` will not come again.
+    // The client left while middleware of the host app was at work: `close` has been emitted already.
     if (response.destroyed) return
     const gone = new AbortController()
     response.once('close', () => {
@@ -162,7 +181,7 @@ export function exchange(snapshot: () => Snapshot): RequestHandler {
   }
 }
 
-/** The exchange that a request begins, or why it begins none. `signal` aborts when the client leaves. */
+/** The exchange of a request, or why the request is refused. `signal` aborts when the client leaves. */
 export function openExchange(
   request: IncomingMessage,
   snapshot: Snapshot,
@@ -177,7 +196,7 @@ export function openExchange(
   return new Exchange(request, url, admitted(request).client, route, snapshot, signal)
 }
 
-/** `/v1/../x` would be resolved on the way and leave the upstream's base, past every rule about paths. */
+/** An upstream would resolve `/v1/../x` to a path outside its base, which no rule about paths has checked. */
 const DOT_SEGMENT = /(^|[/\\]|%2f|%5c)(\.|%2e){1,2}($|[/\\]|%2f|%5c)/i
 
 /** An API key of the client's in the query must not reach the upstream. */
@@ -190,7 +209,7 @@ function withoutKey(url: string): string {
   return kept.length > 0 ? `${path}?${kept.join('&')}` : path
 }
 
-/** Google's APIs know all of these. */
+/** All of these carry a key in Google's APIs. */
 const KEY_NAMES = /^(\$?key|access_token)$/i
 
 function unescaped(text: string): string {
@@ -206,10 +225,33 @@ function split(url: string): [path: string, query: string | undefined] {
   return at < 0 ? [url, undefined] : [url.slice(0, at), url.slice(at + 1)]
 }
 
-/** Nothing serves this path. */
+/** The first route whose prefix covers `path`. */
+function matchRoute(routes: readonly Route[], path: string): Route | undefined {
+  return routes.find((route) => covers(route.path, path))
+}
+
+/** The answer where no route matches. */
 export function noRoute(routes: readonly { readonly path: string }[]): GatewayFailure {
   const declared = routes.map(({ path }) => path).join(', ')
   return new GatewayFailure(404, 'no_route', `no route matches this path. Declared: ${declared}`)
+}
+
+/** Whether a route covers this URL, with or without an access key in front. */
+export function isOurs(routes: readonly { readonly path: string }[], url: string): boolean {
+  const path = pathOf(url)
+    .replace(/^\/+/, '/')
+    .replace(/^\/k\/[^/]+\/+/, '/')
+  return routes.some((route) => covers(route.path, path))
+}
+
+/**
+ * For a gateway that another app has mounted at its root: a request that no route covers is the app's own, and goes
+ * back to the app before the guard could refuse it.
+ */
+export function scope(routes: () => readonly Route[]): RequestHandler {
+  return function scope(request, _response, next) {
+    next(request.baseUrl === '' && !isOurs(routes(), request.url) ? 'router' : undefined)
+  }
 }
 
 /** How the search for an account ended. */
@@ -218,35 +260,21 @@ export type Outcome =
       readonly kind: 'upstream'
       readonly answer: HeldAnswer
       readonly account: Account
+      /** The one that the account had when it was asked. */
+      readonly credential: object
       readonly release: () => void
     }
   | { readonly kind: 'own'; readonly answer: Answer }
   /** The client left. */
   | { readonly kind: 'left' }
 
-/** No search was needed: the answer is made of what many accounts said. */
+/** The answer is made of the answers of many accounts. */
 export interface Pooled {
   readonly kind: 'pooled'
   readonly answer: Answer
 }
 
-/** An upstream's answer of which nothing has reached the client yet. */
-export interface HeldAnswer {
-  readonly status: number
-  readonly response: IncomingMessage
-  /** What has been read of the body so far. */
-  readonly begun: readonly Buffer[]
-  /** Whether the body has ended with it. */
-  readonly ended: boolean
-  /** Gives the answer up; the upstream's connection is closed if it is not at its end. */
-  readonly discard: () => void
-  /** Tells the forwarder that the answer went through to its end. */
-  readonly done: () => void
-  /** Calls back if the upstream breaks off. */
-  readonly onBroken: (listener: () => void) => void
-}
-
-/** What happened with one account; kept for `/metrics` and the log. */
+/** One attempt, for `/metrics`, the log and `explain`. */
 export interface AttemptRecord {
   readonly account: string
   readonly status?: number | undefined
@@ -258,7 +286,7 @@ export interface AttemptRecord {
   readonly sent: boolean
 }
 
-/** One choice of an account: who was asked next, who decided that, and why not the others. */
+/** One choice of an account: which one, by which rule, and why not the others. */
 export interface PickRecord {
   readonly account: string | undefined
   /** `owner`, `conversation`, or the strategy's name. */

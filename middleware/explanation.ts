@@ -1,7 +1,6 @@
-import type { Exchange } from './exchange.js'
-import type { AttemptRecord, PickRecord } from './exchange.js'
+import type { AttemptRecord, Exchange, PickRecord } from './exchange.js'
 
-/** Why a request went where it went. Times are ISO 8601. No secret, no text of a prompt. */
+/** Which accounts a request was sent to, and why. Times are ISO 8601. No secret, no text of a prompt. */
 export interface Explanation {
   readonly id: string
   readonly state: 'running' | 'answered' | 'client-left'
@@ -20,10 +19,10 @@ export interface Explanation {
   readonly durationMs?: number | undefined
 }
 
-/** Finished requests that are remembered. */
+/** Finished requests that are kept. */
 const REMEMBERED = 2_000
 
-/** The requests that run now and the last ones that ended, by id. */
+/** Running requests and the last ones that ended, by id. */
 export class Explanations {
   #running = new Map<string, Exchange>()
   #ended = new Map<string, Explanation>()

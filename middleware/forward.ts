@@ -1,12 +1,35 @@
 import { EventEmitter } from 'node:events'
 import type { Agent, ClientRequest, IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { createProxyMiddleware, type Plugin, type RequestHandler } from 'http-proxy-middleware'
-import type { Body, HeldAnswer } from './exchange.js'
 
-/** What came of sending one request to one upstream. */
+/** A request's body as the attempts see it. */
+export type Body =
+  | { readonly kind: 'none' }
+  /** Whole in memory: can be sent again. */
+  | { readonly kind: 'buffered'; readonly bytes: Buffer }
+  /** Too large to keep: `begun` has been read, `rest` still arrives. Can be sent once. */
+  | { readonly kind: 'streaming'; readonly begun: Buffer[]; readonly rest: Readable }
+
+/** An upstream's answer of which nothing has reached the client yet. */
+export interface HeldAnswer {
+  readonly status: number
+  readonly response: IncomingMessage
+  /** The part of the body that has been read. */
+  readonly begun: readonly Buffer[]
+  /** Whether `begun` is the whole body. */
+  readonly ended: boolean
+  /** Drops the answer; the upstream's connection is closed if the body has not ended. */
+  readonly discard: () => void
+  /** Tells the forwarder that the whole answer has been passed on. */
+  readonly done: () => void
+  /** Calls back if the upstream breaks off. */
+  readonly onBroken: (listener: () => void) => void
+}
+
+/** The outcome of sending one request to one upstream. */
 export type Forwarded =
   | { readonly kind: 'answered'; readonly answer: HeldAnswer }
   | {
@@ -15,7 +38,7 @@ export type Forwarded =
       readonly reason: string
       /** Whether the upstream may have received the request. */
       readonly sent: boolean
-      /** Broken on a kept-alive socket before a byte of the answer: most likely closed by the upstream before. */
+      /** The kept-alive socket broke before a byte of the answer: the upstream had most likely closed it already. */
       readonly stale: boolean
     }
 
@@ -31,17 +54,17 @@ export type Forward = (
   signal: AbortSignal,
 ) => Promise<Forwarded>
 
-/** An attempt ends with its client, or, where many accounts are asked at once, when it takes too long. */
+/** An attempt is aborted when its client leaves, or, where many accounts are asked at once, when it takes too long. */
 export function whyAborted(signal: AbortSignal): 'given_up' | 'client_left' {
   return (signal.reason as Error).name === 'TimeoutError' ? 'given_up' : 'client_left'
 }
 
-/** One attempt in flight: the stand-ins and whoever waits for them. */
+/** One attempt in flight: its stand-ins, its timer and the promise of its outcome. */
 class Attempt {
   readonly request: AttemptRequest
   readonly response = new AttemptResponse()
   connected = false
-  #settle: (forwarded: Forwarded) => void = () => {}
+  #resolve: (forwarded: Forwarded) => void = () => {}
   #timer: NodeJS.Timeout | undefined
   #settled = false
 
@@ -53,7 +76,7 @@ class Attempt {
     private readonly timeouts: ForwardTimeouts,
   ) {
     this.request = new AttemptRequest(plan, client)
-    this.result = new Promise((resolve) => (this.#settle = resolve))
+    this.result = new Promise((resolve) => (this.#resolve = resolve))
     this.#limit(timeouts.connectTimeoutMs, 'connect_timeout')
   }
 
@@ -98,11 +121,11 @@ class Attempt {
   #finish(forwarded: Forwarded): void {
     clearTimeout(this.#timer)
     this.#settled = true
-    this.#settle(forwarded)
+    this.#resolve(forwarded)
   }
 }
 
-/** `secureConnecting` is missing in Node's types; a TLS socket in a tunnel is connected long before it is secure. */
+/** A TLS socket in a tunnel is connected long before it is secure. `secureConnecting` is missing in Node's types. */
 function connecting(socket: Socket, secure: boolean): boolean {
   return secure
     ? (socket as TLSSocket & { secureConnecting?: boolean }).secureConnecting !== false
@@ -126,7 +149,7 @@ function held(response: IncomingMessage, standIn: AttemptResponse): HeldAnswer {
 
 /**
  * Sends requests upstream through one http-proxy-middleware, one call per attempt. Headers are set in the stand-in,
- * never in `on.proxyReq`: that event does not come for every request, and the client's own would then go out.
+ * never in `on.proxyReq`: that event is not emitted for every request, and the client's own headers would then go out.
  */
 export function forward(): Forward {
   const attempts = new WeakMap<object, Attempt>()
@@ -144,7 +167,7 @@ export function forward(): Forward {
     },
     changeOrigin: true,
     selfHandleResponse: true,
-    // Their own error plugin would write host and path, and so a key in a query, into an answer.
+    // The library's error plugin writes host and path, and so a key in a query, into an answer.
     ejectPlugins: true,
     plugins: [events],
   })
@@ -166,7 +189,7 @@ export function forward(): Forward {
   }
 }
 
-/** What one attempt sends. */
+/** The request of one attempt. */
 export interface AttemptPlan {
   readonly method: string
   readonly target: URL
@@ -229,7 +252,7 @@ export class AttemptResponse extends EventEmitter {
   writableEnded = false
   destroyed = false
 
-  /** Called by the proxy when the upstream breaks off, and by us to give the attempt up: ends the upstream request. */
+  /** Called by the proxy when the upstream breaks off, and by us to drop the attempt: ends the upstream request. */
   destroy(): this {
     if (this.destroyed) return this
     this.destroyed = true
@@ -237,7 +260,7 @@ export class AttemptResponse extends EventEmitter {
     return this
   }
 
-  /** The answer went through to its end: lets the proxy's promise settle, and ends nothing. */
+  /** The whole answer has been passed on: lets the proxy's promise settle, and closes no connection. */
   done(): void {
     if (this.destroyed) return
     this.destroyed = true

@@ -3,12 +3,12 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../config/config.js'
-import { GatewayFailure } from './gateway-failure.js'
+import { GatewayFailure } from './failure.js'
 
 type Access = ResolvedConfig['access']
 type Rules = Exclude<Access, 'host-app'>
 
-/** Who came in. */
+/** The client of a request that has passed the guard. */
 export interface Admitted {
   /** Hash of the access key, or `local`. */
   readonly client: string
@@ -25,14 +25,14 @@ const tooManyHeaders = new GatewayFailure(
   `a request may have at most ${MOST_HEADERS} headers`,
 )
 
-const guests = new WeakMap<object, Admitted>()
+const clients = new WeakMap<object, Admitted>()
 
-/** Who a request that has passed the guard is from. */
+/** The client of a request. */
 export function admitted(request: object): Admitted {
-  return guests.get(request) ?? { client: 'local', keyName: undefined }
+  return clients.get(request) ?? { client: 'local', keyName: undefined }
 }
 
-/** Lets in whom `access` allows, before anything of the request is read. */
+/** Refuses requests that `access` does not allow, before anything of the request is read. */
 export function guard(access: () => Access): RequestHandler {
   return function guard(request, _response, next) {
     const failure = refusal(request, access())
@@ -41,14 +41,14 @@ export function guard(access: () => Access): RequestHandler {
   }
 }
 
-/** Checks a request and takes the access key out of it. Returns why it must not come in. */
+/** Checks a request and takes the access key out of it. Returns why it is refused. */
 export function refusal(request: IncomingMessage, access: Access): GatewayFailure | undefined {
   if (request.rawHeaders.length > MOST_HEADERS * 2) return tooManyHeaders
   if (access === 'host-app') return undefined
   return foreignHost(request, access) ?? foreignOrigin(request, access) ?? missingKey(request, access)
 }
 
-/** A page in the user's browser can reach loopback under a name of its own (DNS rebinding); it cannot choose the Host. */
+/** A page in the user's browser can reach loopback under a name of its own (DNS rebinding), but cannot choose the Host. */
 export function foreignHost(request: IncomingMessage, access: Rules): GatewayFailure | undefined {
   const host = hostName(request.headers.host)
   if (host === undefined || host === 'localhost' || isIP(host) || access.hosts.includes(host))
@@ -97,11 +97,11 @@ function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | u
     const how = 'put it in the path, /k/KEY/…, or in the header x-codex-pool-key'
     return new GatewayFailure(403, 'key_required', `a valid access key is needed: ${how}`)
   }
-  guests.set(request, { client: hash(entry[1]).toString('base64url').slice(0, 12), keyName: entry[0] })
+  clients.set(request, { client: hash(entry[1]).toString('base64url').slice(0, 12), keyName: entry[0] })
   return undefined
 }
 
-/** Removes the key from the request: it is ours, and goes no further. */
+/** Removes the access key from the request, so that it reaches no upstream. */
 function takeKey(request: IncomingMessage): string | undefined {
   const header = request.headers['x-codex-pool-key']
   delete request.headers['x-codex-pool-key']

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** They belong to one connection (RFC 9110 §7.6.1); `host` and `content-length` are set anew for each attempt. */
-export const HOP_BY_HOP: ReadonlySet<string> = new Set([
+/** They belong to one connection (RFC 9110 §7.6.1). */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'proxy-connection',
@@ -13,19 +13,13 @@ export const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'expect',
 ])
 
-/** Who the client is, and where it sits: no business of an upstream that sees another account. */
+/** They say who the client is or where it runs, to an upstream that sees another account. Providers name more. */
 const IDENTITY: ReadonlySet<string> = new Set([
   'authorization',
   'proxy-authorization',
   'cookie',
   'api-key',
   'x-api-key',
-  'chatgpt-account-id',
-  'openai-organization',
-  'openai-project',
-  'x-goog-api-key',
-  'x-goog-user-project',
-  'x-gemini-api-privileged-user-id',
   'forwarded',
   'via',
   'x-real-ip',
@@ -35,13 +29,17 @@ const IDENTITY: ReadonlySet<string> = new Set([
 
 const PRIVATE_PREFIX = /^(x-forwarded-|x-codex-pool-|sec-fetch-)/
 
-/** The client's headers as far as an upstream may see them. */
-export function forwardable(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+/** The client's headers that an upstream may see. `identity`: those of them that say who the client is. */
+export function forwardable(
+  headers: IncomingHttpHeaders,
+  identity: ReadonlySet<string>,
+): IncomingHttpHeaders {
   const named = headers.connection?.toLowerCase().split(/\s*,\s*/) ?? []
   const kept: IncomingHttpHeaders = {}
   for (const [name, value] of Object.entries(headers)) {
-    if (HOP_BY_HOP.has(name) || IDENTITY.has(name) || PRIVATE_PREFIX.test(name) || named.includes(name))
-      continue
+    if (HOP_BY_HOP.has(name) || named.includes(name) || PRIVATE_PREFIX.test(name)) continue
+    if (IDENTITY.has(name) || identity.has(name)) continue
+    // Set anew for each attempt.
     if (name === 'host' || name === 'content-length') continue
     kept[name] = value
   }
@@ -62,7 +60,7 @@ export function deliverable(
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!.toLowerCase()
     if (name === 'set-cookie' || hidden.includes(name)) continue
-    // `Trailer` stays: it announces what we pass on behind the body.
+    // `Trailer` stays: it announces the trailers that are passed on after the body.
     if (HOP_BY_HOP.has(name) && name !== 'trailer') continue
     const value = Object.hasOwn(replaced, name) ? replaced[name] : raw[i + 1]!
     if (value !== undefined) kept.push(raw[i]!, value)

@@ -20,7 +20,7 @@ export function hostMiddleware(): RequestHandler {
   }
 }
 
-/** A gateway with a port of its own has no Express app in front, which would have given `response.json` and the like. */
+/** A gateway on its own port has no Express app in front, which would have added `response.json` and the like. */
 function expressed(request: Request, response: Response, app: Express): void {
   if ('app' in request) return
   Object.setPrototypeOf(request, app.request)

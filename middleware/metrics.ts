@@ -7,7 +7,7 @@ import { exchangeOf, type Exchange } from './exchange.js'
 import type { Explanations } from './explanation.js'
 
 /** Shown for a request whose client left before it was answered; nginx's number for it. */
-const CLIENT_LEFT = 499
+export const CLIENT_LEFT = 499
 
 export interface MetricsOptions {
   readonly metrics: Metrics
@@ -25,18 +25,15 @@ export function metrics({ metrics: counters, ledger, events, explanations }: Met
       const status = response.headersSent ? response.statusCode : CLIENT_LEFT
       explanations.end(exchange, response.headersSent ? response.statusCode : undefined)
       count(counters, exchange, status)
-      if (exchange.attempts.length > 0 && !isPooled(exchange)) ledger.record(recordOf(exchange, status))
-      const { id, method, path, servedBy, attempts } = exchange
-      const durationMs = Date.now() - exchange.startedAt
-      events.emit('request', {
-        id,
-        method,
-        path,
-        status,
-        account: servedBy?.key,
-        attempts: attempts.length,
-        durationMs,
-      })
+      const { id, method, path, servedBy, attempts, startedAt } = exchange
+      const last = attempts.at(-1)
+      if (last && !isPooled(exchange)) {
+        const account = servedBy?.id ?? idOf(last.account)
+        ledger.record(requestRecord(exchange, { ...exchange, account, status, attempts: attempts.length }))
+      }
+      const durationMs = Date.now() - startedAt
+      const account = servedBy?.key
+      events.emit('request', { id, method, path, status, account, attempts: attempts.length, durationMs })
     })
     next()
   }
@@ -55,11 +52,10 @@ function count(metrics: Metrics, exchange: Exchange, status: number): void {
   metrics.attempts.observe({ route: prefix }, attempts.length)
   const replays = attempts.slice(0, -1).filter(({ sent }) => sent).length
   if (replays > 0) metrics.replays.inc(replays)
-  if (!servedBy || !usage) return
-  recordTokens(metrics, servedBy.id, usage)
+  if (servedBy && usage) recordTokens(metrics, servedBy.id, usage)
 }
 
-/** Many were asked, and none of them in another's place. */
+/** Many accounts were asked, and none of them in place of another. */
 const isPooled = ({ outcome }: Exchange): boolean => outcome?.kind === 'pooled'
 
 export function recordTokens(metrics: Metrics, account: string, usage: Usage): void {
@@ -70,21 +66,34 @@ export function recordTokens(metrics: Metrics, account: string, usage: Usage): v
 
 const idOf = (key: string): string => key.slice(key.indexOf('/') + 1)
 
-function recordOf(exchange: Exchange, status: number): Parameters<Ledger['record']>[0] {
-  const { route, servedBy, attempts } = exchange
+/** One request, or one response on a WebSocket, as the ledger keeps it. */
+export function requestRecord(
+  { route, conversationKey, client }: Exchange,
+  told: {
+    readonly id: string
+    readonly account: string
+    readonly model: string | undefined
+    readonly status: number
+    readonly attempts: number
+    readonly startedAt: number
+    readonly firstByteAt: number | undefined
+    readonly usage: Usage | undefined
+  },
+): Parameters<Ledger['record']>[0] {
+  const { id, account, model, status, attempts, startedAt, firstByteAt, usage } = told
   return {
-    id: exchange.id,
-    at: exchange.startedAt,
+    id,
+    at: startedAt,
     provider: route.providerName,
-    account: servedBy?.id ?? idOf(attempts.at(-1)!.account),
+    account,
     route: route.path,
-    model: exchange.model,
-    conversation: exchange.conversationKey,
-    client: exchange.client,
+    model,
+    conversation: conversationKey,
+    client,
     status,
-    attempts: attempts.length,
-    durationMs: Date.now() - exchange.startedAt,
-    firstByteMs: exchange.firstByteAt === undefined ? undefined : exchange.firstByteAt - exchange.startedAt,
-    usage: exchange.usage,
+    attempts,
+    durationMs: Date.now() - startedAt,
+    firstByteMs: firstByteAt === undefined ? undefined : firstByteAt - startedAt,
+    usage,
   }
 }

@@ -2,12 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RequestHandler } from 'express'
 import type { Pool } from '../src/pool/pool.js'
 import { boundKey } from './auth-injection.js'
-import { exchangeOf, type Exchange } from './exchange.js'
+import { exchangeOf, type Exchange, type Outcome } from './exchange.js'
 import { sendJson } from './failure.js'
-import type { Outcome } from './exchange.js'
-import { keysOf } from './stickiness.js'
 import { deliverable } from './headers.js'
-import { usageTap, type Heard } from './usage-tap.js'
+import { keysOf } from './stickiness.js'
+import { type Heard, usageTap } from './usage-tap.js'
 
 /** Writes the chosen answer to the client: status and headers, then the body byte for byte. */
 export function respond(pool: Pool): RequestHandler {
@@ -16,7 +15,7 @@ export function respond(pool: Pool): RequestHandler {
     const { outcome } = exchange
     if (!outcome || outcome.kind === 'left') return void response.destroy()
     if (outcome.kind === 'upstream') return deliver(exchange, outcome, response, pool)
-    // A large body that nobody took would be read as the next request of this connection.
+    // An unread body would be read as the next request of this connection.
     if (!request.complete) response.setHeader('connection', 'close')
     sendJson(response, outcome.answer)
   }
@@ -41,24 +40,27 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
 
   const { provider } = exchange
   const silence = silenceLimit(exchange.route.retry.idleTimeoutMs, () => {
-    // A client that does not read holds the upstream back: that silence is its own.
+    // A client that does not read holds the upstream back: such a silence is not the upstream's.
     if (response.writableNeedDrain) silence.heard()
     else answer.discard()
   })
   const tap = usageTap(upstream.headers, provider)
   let finished = false
-  const finish = () => {
-    if (finished) return
+  // Asynchronous only for a compressed answer: then the client's end waits for it, or its tokens would not be counted.
+  const finish = (): Promise<void> | undefined => {
+    if (finished) return undefined
     finished = true
     silence.stop()
     outcome.release()
-    learnFromEnd(exchange, outcome, tap.end(), pool)
+    const heard = tap.end()
+    if (heard instanceof Promise) return heard.then((late) => readEnd(exchange, outcome, late, pool))
+    return readEnd(exchange, outcome, heard, pool)
   }
-  // Before the metrics' own listener, which reads what was used.
-  response.prependOnceListener('close', finish)
-  // The client must see a broken answer as broken, never as a clean end, or it would not recover.
+  // In front of the metrics' own listener, which reads the usage.
+  response.prependOnceListener('close', () => void finish())
+  // The client must see a broken answer as broken: after a clean end it would not recover.
   answer.onBroken(() => {
-    finish()
+    void finish()
     if (!response.writableFinished) response.destroy()
   })
 
@@ -67,20 +69,20 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
     exchange.firstByteAt ??= Date.now()
     response.write(chunk)
   }
-  const end = () => {
-    finish()
+  const end = async () => {
+    await finish()
     passTrailers(upstream, response)
     response.end()
     answer.done()
   }
-  if (answer.ended) return end()
+  if (answer.ended) return void end()
   if (answer.begun.length === 0) response.flushHeaders()
   upstream.on('data', (chunk: Buffer) => {
     exchange.firstByteAt ??= Date.now()
     silence.heard()
     tap.write(chunk)
   })
-  upstream.once('end', () => upstream.complete && end())
+  upstream.once('end', () => upstream.complete && void end())
   upstream.pipe(response, { end: false })
 }
 
@@ -95,8 +97,13 @@ function writeHead(exchange: Exchange, outcome: FromUpstream, response: ServerRe
   response.writeHead(answer.status, upstream.statusMessage, [...headers, ...own])
 }
 
-/** What the end of an answer tells: tokens used, further names of its conversation, and what went wrong too late. */
-function learnFromEnd(exchange: Exchange, { account }: FromUpstream, heard: Heard, pool: Pool): void {
+/** Reads the end of an answer: tokens used, further ids of its conversation, a failure that came too late to retry. */
+function readEnd(
+  exchange: Exchange,
+  { account, credential }: FromUpstream,
+  heard: Heard,
+  pool: Pool,
+): undefined {
   const { provider } = exchange
   if (heard.usage !== undefined) {
     exchange.usage ??= provider.usage?.(heard.usage)
@@ -104,7 +111,7 @@ function learnFromEnd(exchange: Exchange, { account }: FromUpstream, heard: Hear
     for (const key of keysOf(exchange, aliases)) pool.pins.set(key, account.key)
   }
   const verdict = heard.failure === undefined ? undefined : provider.classifyEvent?.(heard.failure, exchange)
-  if (typeof verdict === 'object') void pool.applyVerdict(account, verdict)
+  if (typeof verdict === 'object') void pool.applyVerdict(account, verdict, credential)
 }
 
 function rememberBoundHeaders(exchange: Exchange, { answer, account }: FromUpstream, pool: Pool): void {

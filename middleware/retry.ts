@@ -2,15 +2,14 @@ import type { RequestHandler } from 'express'
 import type { Pool } from '../src/pool/pool.js'
 import type { Attempted, AttemptOne } from './attempt.js'
 import { type Exchange, exchangeOf, type Outcome } from './exchange.js'
-import { Search } from './search.js'
-import type { Tries } from './tries.js'
+import { Search, type Tries } from './search.js'
 
 /** Tries accounts until one of them serves the request or none is left. Nothing reaches the client in here. */
 export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function retry(request, response, next) {
     const exchange = exchangeOf(request)
     exchange.outcome ??= await failover(exchange, pool, attempt)
-    // Middleware of the user's own has answered meanwhile, and nobody is left to take this answer.
+    // Middleware of the user's own has answered meanwhile, so this answer cannot be sent.
     if (exchange.outcome.kind === 'upstream' && response.headersSent) {
       exchange.outcome.release()
       exchange.outcome.answer.discard()
@@ -20,7 +19,7 @@ export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
   }
 }
 
-/** The loop; an upgrade goes through it as well. */
+/** The loop over the accounts, for requests and for WebSocket handshakes. */
 export async function failover(exchange: Exchange, pool: Pool, attempt: AttemptOne): Promise<Outcome> {
   const search = new Search(exchange, pool)
   let account = await search.next()
@@ -30,7 +29,7 @@ export async function failover(exchange: Exchange, pool: Pool, attempt: AttemptO
       release()
       throw error
     })
-    if (attempted.kind === 'answered') return search.commit(account, attempted.answer, release)
+    if (attempted.kind === 'answered') return search.commit(account, attempted, release)
     release()
     const decision = exchange.signal.aborted ? 'give-up' : decide(attempted, exchange, search.tries)
     if (decision === 'give-up') break
@@ -39,7 +38,7 @@ export async function failover(exchange: Exchange, pool: Pool, attempt: AttemptO
   return exchange.signal.aborted ? { kind: 'left' } : search.giveUp()
 }
 
-export type Decision =
+type Decision =
   /** The same account once more. */
   | 'again'
   /** Another account. */
@@ -48,17 +47,17 @@ export type Decision =
   | 'give-up'
 
 /**
- * The one place that decides what follows an attempt that brought no answer for the client. Never sent: anybody may be
- * tried. Sent: only what may be sent twice, unless the account refused it. Committed: nothing is retried, so it never
- * comes here.
+ * The one place that decides what follows an attempt without an answer for the client. Never sent: any account may be
+ * tried. Sent: another account only if this one refused the request or the request may be done twice. Committed: such
+ * a request never comes here, since nothing is retried after the first byte.
  */
-export function decide(attempted: Failed, exchange: Exchange, tries: Tries): Decision {
+function decide(attempted: Failed, exchange: Exchange, tries: Tries): Decision {
   const { attempts } = exchange.route.retry
   if (attempts === 1) return 'give-up'
-  // A body that was streamed through is gone.
+  // A body that was streamed through cannot be sent again.
   if (exchange.body.kind === 'streaming' && attempted.kind !== 'unfit') return 'give-up'
   switch (attempted.kind) {
-    case 'renewed':
+    case 'refreshed':
     case 'repaired':
     case 'stale':
       return 'again'
@@ -66,7 +65,7 @@ export function decide(attempted: Failed, exchange: Exchange, tries: Tries): Dec
     case 'turned-away':
       return 'next'
     case 'never-sent':
-      // Another account may live at another address; but a client is not kept waiting through a row of timeouts.
+      // Another account may have another address; but the client must not wait through a row of connect timeouts.
       return attempted.slow ? spend(tries, attempts) : 'next'
     case 'sent':
       return exchange.replayable ? spend(tries, attempts) : 'give-up'

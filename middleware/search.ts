@@ -1,17 +1,57 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Account } from '../src/accounts/account.js'
-import { available, choose, fit, StrategyFailed } from '../src/accounts/selection.js'
+import { available, choose, fit, StrategyFailed, usable } from '../src/accounts/selection.js'
 import type { Pool } from '../src/pool/pool.js'
-import type { Exchange, HeldAnswer, Outcome, PickRecord } from './exchange.js'
-import { finalAnswer } from './failure.js'
-import { GatewayFailure } from './gateway-failure.js'
-import { Tries } from './tries.js'
+import type { Exchange, Outcome, PickRecord } from './exchange.js'
+import { GatewayFailure } from './failure.js'
+import { finalAnswer, type Trouble } from './final-answer.js'
+import type { HeldAnswer } from './forward.js'
 import { homeOf, pin } from './stickiness.js'
 
-/** How often a request that may wait looks whether another one's probe has ended; ms. */
+/** Why an account may be asked a second time for one request; once for each reason. */
+export type Replay = 'refresh' | 'stale' | 'repair'
+
+/** What the attempts of one request have met so far. */
+export class Tries {
+  readonly accounts = new Set<Account>()
+  /** Those of them that are cooling or exhausted since. */
+  readonly cooled = new Set<Account>()
+  /** Tries that failed for no fault of an account. */
+  spent = 0
+  /** The last trouble of the upstream or the network. */
+  trouble: Trouble | undefined
+  /** Accounts for which the upstream was in trouble; if another account then serves, the trouble was their own. */
+  readonly troubled = new Set<Account>()
+  /** Accounts that cannot serve this model or path, and the last answer that said so. */
+  readonly refusing = new Set<Account>()
+  refusal: { readonly account: Account; readonly answer: HeldAnswer } | undefined
+  #replays = new Set<string>()
+
+  mayReplay(account: Account, reason: Replay): boolean {
+    const key = `${reason} ${account.key}`
+    if (this.#replays.has(key)) return false
+    this.#replays.add(key)
+    return true
+  }
+
+  /** Keeps the answer: if all accounts refuse, the client gets it. */
+  refuse(account: Account, answer: HeldAnswer): void {
+    this.refusing.add(account)
+    this.refusal?.answer.discard()
+    this.refusal = { account, answer }
+  }
+}
+
+/** An answer for the client, and the credential that got it. */
+interface Answered {
+  readonly answer: HeldAnswer
+  readonly credential: object
+}
+
+/** How often a waiting request looks whether another request's probe has ended; ms. */
 const PROBE_LOOK_MS = 200
 
-/** One request's search for an account: whom to ask next, and what is remembered of it. */
+/** One request's search for an account: which one to ask next, and how the search ends. */
 export class Search {
   readonly tries = new Tries()
   readonly #all: readonly Account[]
@@ -28,7 +68,7 @@ export class Search {
     this.#deadline = pool.now() + retry.waitForCooldownMs
   }
 
-  /** What changes an account is for its owner alone. */
+  /** A request that changes an account goes to its owner's account only. */
   #owned(fitting: Account[]): Account[] {
     const { conversation } = this.exchange
     if (!conversation?.ownerOnly) return fitting
@@ -45,11 +85,11 @@ export class Search {
   async next(): Promise<Account | undefined> {
     for (;;) {
       if (this.exchange.signal.aborted) return undefined
-      // One look at the clock: a rest that ended between two of them would be neither over nor waited for.
+      // Read the clock once: a cooldown that ends between two reads would be missed.
       const now = this.pool.now()
       const account = this.#pick(now)
       if (account) return account
-      if (this.#anyIsBack(now)) continue
+      if (this.#offerAgain(now)) continue
       const wait = this.#nextLook(now) - now
       if (wait <= 0 || now + wait > this.#deadline) return undefined
       await delay(wait, undefined, { signal: this.exchange.signal }).catch(() => {})
@@ -57,13 +97,13 @@ export class Search {
     }
   }
 
-  /** Another request's success may have ended a rest before this one began to wait for it. */
-  #anyIsBack(now: number): boolean {
+  /** Another request's success may have cleared a cooldown before this request begins to wait for its end. */
+  #offerAgain(now: number): boolean {
     const { exchange, tries } = this
     if (now >= this.#deadline) return false
-    const back = [...tries.rested].filter((account) => account.unavailable(exchange.model, now) === undefined)
+    const back = [...tries.cooled].filter((account) => account.unavailable(exchange.model, now) === undefined)
     for (const account of back) {
-      tries.rested.delete(account)
+      tries.cooled.delete(account)
       tries.accounts.delete(account)
     }
     return back.length > 0
@@ -76,7 +116,7 @@ export class Search {
     const { accounts: tried } = tries
     const choice = { chosen: account, all: this.#all, fitting: this.#fitting, offered, tried }
     const others = passedOver({ ...choice, model: exchange.model, now })
-    // Who waits looks again and again.
+    // A waiting request polls; only its last empty pick is kept.
     if (!account && exchange.picks.at(-1)?.account === undefined) exchange.picks.pop()
     exchange.picks.push({ account: account?.key, by, others })
     return account
@@ -102,11 +142,10 @@ export class Search {
     }
   }
 
-  /** When it is worth looking again: the nearest rest ends, or a probe may have; ms since 1970. */
+  /** When to look again: at the end of the nearest cooldown, or soon while a probe runs; ms since 1970. */
   #nextLook(now: number): number {
     const { model } = this.exchange
-    const waiting = this.#fitting.filter((account) => !account.disabled && !account.loginNeeded)
-    const looks = waiting.flatMap((account) =>
+    const looks = usable(this.#fitting).flatMap((account) =>
       account.unavailable(model, now) === 'probing'
         ? now + PROBE_LOOK_MS
         : (account.availableAt(now, model) ?? []),
@@ -119,26 +158,26 @@ export class Search {
     return account.lease(this.exchange.model, this.pool.now())
   }
 
-  commit(account: Account, answer: HeldAnswer, release: () => void): Outcome {
+  commit(account: Account, { answer, credential }: Answered, release: () => void): Outcome {
     const { exchange, pool } = this
     if (answer.status < 400) {
       pool.succeeded(account, exchange.model)
       pin(exchange, account, pool.pins)
-      // The upstream is well, so their trouble is their own: they rest, but softly.
+      // The upstream serves this account, so the trouble was of the accounts that met it.
       for (const troubled of this.tries.troubled)
-        if (troubled !== account) pool.rest(troubled, { kind: 'cooling', reason: 'upstream_errors' })
+        if (troubled !== account)
+          void pool.applyVerdict(troubled, { kind: 'cooling', reason: 'upstream_errors' })
     }
     this.tries.refusal?.answer.discard()
-    return { kind: 'upstream', answer, account, release }
+    return { kind: 'upstream', answer, account, credential, release }
   }
 
   giveUp(): Outcome {
-    const { refusal, refusing } = this.tries
-    const usable = this.#fitting.filter((account) => !account.disabled && !account.loginNeeded)
-    if (refusal && usable.every((account) => refusing.has(account)))
-      return { kind: 'upstream', ...refusal, release: () => {} }
+    const { refusal, refusing, trouble } = this.tries
+    if (refusal && usable(this.#fitting).every((account) => refusing.has(account)))
+      return { kind: 'upstream', ...refusal, credential: refusal.account.credential, release: () => {} }
     refusal?.answer.discard()
-    return { kind: 'own', answer: finalAnswer(this.exchange, this.#fitting, this.tries, this.pool.now()) }
+    return { kind: 'own', answer: finalAnswer(this.exchange, this.#fitting, trouble, this.pool.now()) }
   }
 }
 
@@ -147,8 +186,8 @@ function strategyFailure(error: StrategyFailed): GatewayFailure {
   return new GatewayFailure(500, 'strategy_failed', `${error.message}${cause}`)
 }
 
-/** What an account was chosen from. */
-export interface Choice {
+/** The accounts that a choice was made from. */
+interface Choice {
   readonly chosen: Account | undefined
   /** All of the route's provider. */
   readonly all: readonly Account[]
@@ -161,8 +200,8 @@ export interface Choice {
   readonly now: number
 }
 
-/** Why the others were not asked; for `explain`. */
-export function passedOver(choice: Choice): PickRecord['others'] {
+/** Why the other accounts were not asked; for `explain`. */
+function passedOver(choice: Choice): PickRecord['others'] {
   return choice.all
     .filter((account) => account !== choice.chosen)
     .map((account) => ({ account: account.key, why: whyNot(account, choice) }))

@@ -2,17 +2,20 @@ import type { RequestHandler } from 'express'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
 import { exchangeOf, type Exchange } from './exchange.js'
-import { GatewayFailure } from './gateway-failure.js'
+import { GatewayFailure } from './failure.js'
 
 /** Finds out which conversation and model a request belongs to. */
 export function stickiness(): RequestHandler {
-  return function stickiness(request, _response, next) {
-    identify(exchangeOf(request))
+  return async function stickiness(request, _response, next) {
+    const exchange = exchangeOf(request)
+    await exchange.readingBody(() => identify(exchange))
+    const failure = misread(exchange)
+    if (failure) throw failure
     next()
   }
 }
 
-/** A model's name is remembered with requests and cooldowns, and it is the client's to choose. */
+/** Characters. The client chooses the model's name, and requests and cooldowns keep it. */
 const LONGEST_MODEL = 200
 
 export function identify(exchange: Exchange): void {
@@ -27,21 +30,15 @@ export function identify(exchange: Exchange): void {
     exchange.conversationKey = keys[0]
     if (route.sticky) exchange.pinKeys = keys
   }
-  const failure = misread(exchange)
-  if (failure) throw failure
 }
 
-/** A body that had to be read and cannot be. What must be rewritten would go out as it is, another's names in it. */
+/** A body that had to be read and cannot be. If it must be rewritten, it would go out with names of another account. */
 function misread({ unreadable, provider, headers }: Exchange): GatewayFailure | undefined {
   const rewritten = provider.rewriteBody !== undefined
   if (unreadable === 'not_json' && (rewritten || /[/+]json\b/i.test(headers['content-type'] ?? '')))
     return new GatewayFailure(400, 'bad_json', 'the request body is not JSON')
   if (unreadable === 'unknown_encoding' && rewritten)
-    return new GatewayFailure(
-      415,
-      'unknown_encoding',
-      'the request body has an encoding that is not known here',
-    )
+    return new GatewayFailure(415, 'unknown_encoding', 'the content-encoding of the request body is unknown')
   return undefined
 }
 
@@ -56,9 +53,8 @@ export function keysOf({ route, client }: Exchange, names: readonly string[]): s
 }
 
 /**
- * The account that a request should stay with: its owner's, or the one that served its conversation last. Whoever
- * serves it next keeps it: after a move the cache is warm there, and the encrypted reasoning since then is readable
- * there alone.
+ * The account that a request should stay with: its owner's, or the one that served its conversation last. After a move
+ * the conversation stays with the new account: its cache is warm, and only it can read the reasoning encrypted since.
  */
 export function homeOf(
   exchange: Exchange,
@@ -74,7 +70,7 @@ export function homeOf(
   return home && { account: home, by: 'conversation' }
 }
 
-/** Remembers who serves the conversation. */
+/** Remembers the account that serves the conversation. */
 export function pin(exchange: Exchange, account: Account, pins: Pins): void {
   for (const key of exchange.pinKeys) pins.set(key, account.key)
 }

@@ -1,14 +1,15 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
 import type { Provider } from '../config/provider.js'
+import { decode, isPlain } from './decode.js'
 
-/** Listens to an answer on its way through and finds what tells the tokens that it used. */
+/** Listens to an answer on its way through and finds the parts that tell the tokens used and a late failure. */
 export interface UsageTap {
   write(chunk: Buffer): void
-  /** Call once, at the end of the answer: what the provider may want to read of it, as JSON. */
-  end(): Heard
+  /** Call once, at the end of the answer. A promise where the answer has to be decoded first. */
+  end(): Heard | Promise<Heard>
 }
 
+/** Parts of an answer for the provider to read, as JSON. */
 export interface Heard {
   /** Tells the tokens. */
   readonly usage?: unknown
@@ -16,28 +17,32 @@ export interface Heard {
   readonly failure?: unknown
 }
 
-const DEAF: UsageTap = { write: () => {}, end: () => ({}) }
+interface PlainTap extends UsageTap {
+  end(): Heard
+}
 
-/** In an event of every API that is spoken here; never in text, where the quotes would be escaped. */
+const DEAF: PlainTap = { write: () => {}, end: () => ({}) }
+
+/** An error in an event of any API that is spoken here. In a text that quotes one, the quotes are escaped. */
 const FAILURE = /"error"\s*:\s*\{/
 
-/** What is kept of an answer at most: one event, or a whole JSON answer. Longer ones are not counted. */
+/** Bytes that are kept of an answer: one event, or a whole JSON answer. Longer ones are not counted. */
 const LONGEST = 8 * 1024 * 1024
 
 export function usageTap(headers: IncomingHttpHeaders, provider: Provider): UsageTap {
   if (!provider.usage && !provider.aliases && !provider.classifyEvent) return DEAF
   const type = headers['content-type'] ?? ''
-  const marker = provider.usageMarker ?? '"usage'
-  const tap = type.startsWith('text/event-stream')
-    ? streamTap(Buffer.from(marker))
-    : type.startsWith('application/json')
-      ? jsonTap()
-      : DEAF
-  return tap === DEAF ? tap : decoding(tap, headers['content-encoding'])
+  const encoding = headers['content-encoding']
+  const marker = Buffer.from(provider.usageMarker ?? '"usage')
+  if (type.startsWith('text/event-stream')) return decoding(streamTap(marker), encoding)
+  return type.startsWith('application/json') ? decoding(jsonTap(), encoding) : DEAF
 }
 
-/** Keeps the last event that holds the marker; parses it at the end. */
-function streamTap(marker: Buffer): UsageTap {
+/**
+ * Keeps the last event that holds the marker; parses it at the end. A scan of bytes and no parser of events, since all
+ * output passes here: a chunk costs two searches, and no string is made of it.
+ */
+function streamTap(marker: Buffer): PlainTap {
   let line: Buffer[] = []
   let length = 0
   let last: Buffer | undefined
@@ -75,7 +80,26 @@ function streamTap(marker: Buffer): UsageTap {
   }
 }
 
-function jsonTap(): UsageTap {
+function jsonTap(): PlainTap {
+  const { write, bytes } = keeping()
+  return { write, end: () => ({ usage: parsed(bytes().toString('utf8')) }) }
+}
+
+/** The client gets a compressed answer as it is; a copy is decoded at its end. */
+function decoding(tap: PlainTap, encoding: string | undefined): UsageTap {
+  if (isPlain(encoding)) return tap
+  const { write, bytes } = keeping()
+  const end = async () => {
+    // An answer that was cut off, or is not what its encoding says, tells nothing.
+    const decoded = await decode(bytes(), encoding).catch(() => undefined)
+    if (decoded) tap.write(decoded)
+    return tap.end()
+  }
+  return { write, end }
+}
+
+/** Keeps an answer as a whole; nothing of one that is too long. */
+function keeping(): { write: (chunk: Buffer) => void; bytes: () => Buffer } {
   let chunks: Buffer[] = []
   let size = 0
   return {
@@ -84,64 +108,18 @@ function jsonTap(): UsageTap {
       if (size <= LONGEST) chunks.push(chunk)
       else chunks = []
     },
-    end() {
-      try {
-        return size <= LONGEST ? { usage: JSON.parse(Buffer.concat(chunks).toString('utf8')) } : {}
-      } catch {
-        return {}
-      }
-    },
-  }
-}
-
-/**
- * An answer that is compressed although we asked for none is kept and decoded at its end; the client gets it as it is.
- * In one piece, since a decoder that works aside would have its last events only after the request is over.
- */
-function decoding(tap: UsageTap, encoding: string | undefined): UsageTap {
-  const decode = DECODERS[encoding ?? '']
-  if (!decode) return encoding === undefined || encoding === 'identity' ? tap : DEAF
-  let kept: Buffer[] = []
-  let size = 0
-  return {
-    write(chunk) {
-      size += chunk.length
-      if (size <= LONGEST) kept.push(chunk)
-      else kept = []
-    },
-    end() {
-      try {
-        tap.write(decode(Buffer.concat(kept), { maxOutputLength: 4 * LONGEST }))
-      } catch {
-        // Cut off, too long, or not what it says.
-      }
-      return tap.end()
-    },
-  }
-}
-
-const DECODERS: Partial<Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Buffer>> = {
-  gzip: gunzipSync,
-  br: brotliDecompressSync,
-  deflate: inflateSync,
-}
-
-/** The complete events' JSON data in the beginning of a stream of server-sent events. Other data is passed over. */
-export function* eventsIn(bytes: Buffer): Generator<unknown> {
-  const text = bytes.toString('utf8')
-  // What follows the last empty line is not complete yet.
-  const complete = text.slice(0, Math.max(text.lastIndexOf('\n\n'), text.lastIndexOf('\r\n\r\n')) + 1)
-  for (const line of complete.split(/\r?\n/)) {
-    const event = dataOf(line)
-    if (event !== undefined) yield event
+    bytes: () => Buffer.concat(chunks),
   }
 }
 
 /** The JSON of a `data:` line. */
-export function dataOf(line: string): unknown {
-  if (!line.startsWith('data:')) return undefined
+function dataOf(line: string): unknown {
+  return line.startsWith('data:') ? parsed(line.slice(5)) : undefined
+}
+
+function parsed(text: string): unknown {
   try {
-    return JSON.parse(line.slice(5))
+    return JSON.parse(text)
   } catch {
     return undefined
   }

@@ -2,12 +2,11 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express from 'express'
-import { noRoute } from '../middleware/exchange.js'
-import { answerFailure, failureAnswer } from '../middleware/failure.js'
-import { GatewayFailure } from '../middleware/gateway-failure.js'
-import { isOurs } from '../middleware/route.js'
-import { sendAnswer } from '../middleware/websocket/upgrade.js'
-import { UPGRADE_NOT_SERVED } from '../middleware/websocket/upgrade.js'
+import { isOurs, noRoute } from '../middleware/exchange.js'
+import { failureAnswer, GatewayFailure } from '../middleware/failure.js'
+import { answerFailure } from '../middleware/final-answer.js'
+
+import { sendAnswer, UPGRADE_NOT_SERVED } from '../middleware/websocket/upgrade.js'
 import type { Gateway } from './gateway.js'
 
 export interface RunningServer {
@@ -17,12 +16,12 @@ export interface RunningServer {
   stop(graceMs: number): Promise<void>
 }
 
-/** Outlives the clients' own keep-alive, or they would now and then send into a connection that is just closing; ms. */
+/** ms. Longer than the clients' own keep-alive: else they sometimes send into a connection that is being closed. */
 const KEEP_ALIVE_MS = 120_000
 
 /** Serves a gateway on its own port. */
 export async function startServer(gateway: Gateway): Promise<RunningServer> {
-  // A router without an application around it: Express's own re-prototypes every request, which costs a third more.
+  // A router without an application: Express's application sets the prototypes of every request, which costs a third.
   const router = express.Router()
   router.use(gateway.admin, gateway.middleware)
   router.use((_request, _response, next) => next(noRoute(gateway.config.routes)))
@@ -33,12 +32,12 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
     requestTimeout: 0,
     maxHeaderSize: 64 * 1024,
   })
-  // What is too many the guard says, in words: some Node versions drop the rest unseen, others end the connection.
+  // The guard refuses too many headers in words: some Node versions drop the surplus unseen, others end the connection.
   server.maxHeadersCount = 0
   const running = new WeakMap<Duplex, ServerResponse>()
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     running.set(request.socket, response)
-    // A client keeps its connection as long as it likes, and would hold up a stop that waits for it.
+    // A client may keep its connection open after the answer, and a stop would wait for it.
     response.once('close', () => {
       if (!server.listening) setImmediate(() => server.closeIdleConnections())
     })
@@ -49,10 +48,10 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
     else refuse(socket, UPGRADE_NOT_SERVED)
   })
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuse(socket, NO_TUNNELS))
-  // What is no HTTP never reaches the chain.
+  // Bytes that are not HTTP never reach the chain.
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     const response = running.get(socket)
-    // In the middle of an answer, more bytes would be read as a part of it.
+    // In the middle of an answer, the client would read the refusal as a part of it.
     const answering = response?.headersSent && !response.writableFinished
     if (answering || error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
     else refuse(socket, error.code === 'HPE_HEADER_OVERFLOW' ? HEADERS_TOO_LARGE : MALFORMED)
@@ -72,7 +71,7 @@ function stop(server: http.Server, gateway: Gateway, graceMs: number): Promise<v
     gateway.drain()
     const deadline = setTimeout(() => {
       server.closeAllConnections()
-      // Upgraded connections are no longer the server's; the gateway ends them when it closes.
+      // The server no longer knows upgraded connections; the gateway ends them when it closes.
       resolve()
     }, graceMs)
     server.close(() => {
@@ -95,7 +94,7 @@ const NO_TUNNELS = new GatewayFailure(
   'this is no proxy for other servers: point the client here with its base URL, not with HTTPS_PROXY',
 )
 
-/** A gateway leaves alone what is not its own; here nobody else would answer. */
+/** Answers an upgrade that the gateway leaves alone: no other listener of this server would. */
 function refuse(socket: Duplex, failure: GatewayFailure): void {
   socket.on('error', () => socket.destroy())
   sendAnswer(socket, failureAnswer(failure, undefined))

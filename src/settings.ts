@@ -10,7 +10,7 @@ import {
 } from '../config/index.js'
 import type { Strategy } from '../config/strategy.js'
 import type { Snapshot } from '../middleware/exchange.js'
-import { createProvider } from '../providers/index.js'
+import { clientIdentityHeaders, createProvider } from '../providers/index.js'
 import { tolerant } from '../providers/tolerant.js'
 import { builtinStrategies } from './accounts/strategies.js'
 import type { PoolSettings } from './pool/pool.js'
@@ -66,6 +66,8 @@ export class CurrentSettings {
   }
 }
 
+const identityHeaders: ReadonlySet<string> = new Set(clientIdentityHeaders)
+
 /** Looks up every name in a config. It is valid, so every name is there. */
 export function settingsOf(
   config: ResolvedConfig,
@@ -90,7 +92,7 @@ export function settingsOf(
     websocket,
   }))
   const { use, maxReplayBytes, maxBodyBytes } = config
-  return { config, providers, routes, use, maxReplayBytes, maxBodyBytes }
+  return { config, providers, routes, use, identityHeaders, maxReplayBytes, maxBodyBytes }
 }
 
 /** Where a configuration comes from, so that it can be read again. */

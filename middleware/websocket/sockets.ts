@@ -2,8 +2,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocket, WebSocketServer } from 'ws'
-import type { HeldAnswer } from '../exchange.js'
-import type { AttemptPlan, Forwarded, ForwardTimeouts } from '../forward.js'
+import type { AttemptPlan, Forwarded, ForwardTimeouts, HeldAnswer } from '../forward.js'
 
 export type { WebSocket }
 
@@ -45,20 +44,20 @@ export function dial(
     })
     const leave = () => socket.terminate()
     signal.addEventListener('abort', leave, { once: true })
-    const settle = (forwarded: Forwarded) => {
+    const finish = (forwarded: Forwarded) => {
       signal.removeEventListener('abort', leave)
       resolve(forwarded)
     }
     socket.once('upgrade', (response) => {
       socket.once('open', () => {
-        // Until the client's end is open as well, nobody listens.
+        // A message before the client's socket is open would be lost.
         socket.pause()
         opened.set(response, socket)
-        settle({ kind: 'answered', answer: answerOf(response, () => socket.terminate()) })
+        finish({ kind: 'answered', answer: answerOf(response, () => socket.terminate()) })
       })
     })
     socket.once('unexpected-response', (request: ClientRequest, response) => {
-      settle({ kind: 'answered', answer: answerOf(response, () => request.destroy()) })
+      finish({ kind: 'answered', answer: answerOf(response, () => request.destroy()) })
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       const late = /handshake has timed out/.test(error.message)
@@ -67,7 +66,7 @@ export function dial(
           ? 'headers_timeout'
           : 'connect_timeout'
         : (error.code ?? error.message)
-      settle({ kind: 'failed', reason, sent: connected, stale: false })
+      finish({ kind: 'failed', reason, sent: connected, stale: false })
     })
   })
 }
@@ -95,7 +94,7 @@ function protocolsOf({ headers }: AttemptPlan): string[] {
   return typeof offered === 'string' ? offered.split(/\s*,\s*/) : []
 }
 
-/** Those of the handshake itself are written anew. */
+/** Headers of the handshake itself are written by `ws`. */
 function headersOf({ headers }: AttemptPlan): Record<string, string | string[]> {
   return Object.fromEntries(
     Object.entries(headers).filter(
@@ -150,7 +149,7 @@ export function accept(
   return new Promise((resolve) => server.handleUpgrade(request, socket, head, resolve))
 }
 
-/** A message on its way; what a watcher gives back is sent in its place. */
+/** Called with each message; its result is sent in the message's place, `undefined` sends nothing. */
 export type Watch = (data: Buffer, binary: boolean) => Buffer | string | undefined
 
 export interface Watches {
@@ -158,7 +157,7 @@ export interface Watches {
   readonly fromUpstream: Watch
 }
 
-/** Bytes that may wait for a slow reader before its peer is stopped. */
+/** Bytes that may wait for a slow reader before the sender is paused. */
 const HIGH_WATER = 1024 * 1024
 
 /** Passes messages, pings and the end between two open sockets, both ways. Resolves when both are closed. */
@@ -191,15 +190,15 @@ function pump(from: WebSocket, to: WebSocket, watch: Watch): void {
   from.once('close', (code, reason) => {
     if (code === 1005) to.close()
     else if (sendable(code)) to.close(code, reason)
-    // Cut off at once, a slow reader would lose what came before the break, perhaps the end of a response.
+    // Terminated at once, a slow reader would lose messages that came before the break.
     else if (to.bufferedAmount > 0) broken = true
     else to.terminate()
   })
-  // What broke is told by the close that follows.
+  // The `close` that follows an error is enough.
   from.on('error', () => {})
 }
 
-/** Whether a close frame may carry this code; an end without such a frame has one that may not (RFC 6455 §7.4). */
+/** Whether a close frame may carry this code; 1005 and 1006 stand for an end without one (RFC 6455 §7.4). */
 function sendable(code: number): boolean {
   return (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1006) || (code >= 3000 && code <= 4999)
 }

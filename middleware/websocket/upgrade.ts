@@ -7,19 +7,19 @@ import type { Network } from '../../src/network.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { attempt } from '../attempt.js'
 import { authInjection } from '../auth-injection.js'
-import { type Exchange, type HeldAnswer, openExchange, type Outcome, type Snapshot } from '../exchange.js'
-import { failureAnswer } from '../failure.js'
-import { GatewayFailure } from '../gateway-failure.js'
+import { type Exchange, openExchange, type Outcome, type Snapshot } from '../exchange.js'
+import { failureAnswer, failureOf, GatewayFailure } from '../failure.js'
+import type { FailureOptions } from '../final-answer.js'
+import type { HeldAnswer } from '../forward.js'
 import { refusal } from '../guard.js'
 import { deliverable } from '../headers.js'
-import type { MetricsOptions } from '../metrics.js'
+import { CLIENT_LEFT, type MetricsOptions } from '../metrics.js'
 import { failover } from '../retry.js'
 import { identify } from '../stickiness.js'
 import { accept, dial, isHandshake, relay, socketOf, type WebSocket } from './sockets.js'
-import { Turn } from './turn.js'
 import { SocketWatch } from './watch.js'
 
-export interface UpgradeParts extends MetricsOptions {
+export interface UpgradeParts extends MetricsOptions, FailureOptions {
   readonly pool: Pool
   readonly network: Network
   readonly snapshot: () => Snapshot
@@ -35,7 +35,7 @@ export const UPGRADE_NOT_SERVED = new GatewayFailure(
 
 /** The server restarts (RFC 6455's registry): the client connects again and sends everything again. */
 const SERVICE_RESTART = 1012
-/** A client that was told to come again closes by itself; after this we do. */
+/** A client that was told to connect again closes by itself; after this time we close. */
 const MOVED_MS = 2_000
 
 /** The life of one WebSocket: the same rules and the same search for an account as for a request, then a relay. */
@@ -56,10 +56,7 @@ export class WebSockets {
     exchange.upgrades = true
     this.parts.explanations.begin(exchange)
     const status = await this.#serve(exchange, request, socket, client.taken).catch((error: Error) => {
-      const failure =
-        error instanceof GatewayFailure
-          ? error
-          : new GatewayFailure(500, 'internal_error', 'the gateway failed')
+      const failure = failureOf(error, this.parts.onUnexpected)
       sendAnswer(socket, failureAnswer(failure, exchange))
       return failure.status
     })
@@ -79,12 +76,12 @@ export class WebSockets {
     if (!served || this.#draining) throw UPGRADE_NOT_SERVED
     identify(exchange)
     const outcome = await this.#search(exchange)
-    if (outcome.kind === 'left') return 499
+    if (outcome.kind === 'left') return CLIENT_LEFT
     if (outcome.kind === 'own') {
       sendAnswer(socket, outcome.answer)
       return outcome.answer.status
     }
-    // From here on each response takes a lease of its own: an idle socket is no load.
+    // From here on each response takes a lease of its own: an idle socket does not use the account.
     outcome.release()
     const upstream = socketOf(outcome.answer)
     if (!upstream) {
@@ -93,7 +90,7 @@ export class WebSockets {
     }
     if (!socket.readable || !socket.writable) {
       upstream.terminate()
-      return 499
+      return CLIENT_LEFT
     }
     exchange.servedBy = outcome.account
     const chosen = {
@@ -120,18 +117,16 @@ export class WebSockets {
 
   async #relay(
     exchange: Exchange,
-    { account }: Extract<Outcome, { kind: 'upstream' }>,
+    { account, credential }: Extract<Outcome, { kind: 'upstream' }>,
     client: WebSocket,
     upstream: WebSocket,
   ): Promise<void> {
-    let number = 0
-    const { pool } = this.parts
     let moved: NodeJS.Timeout | undefined
     const watch = new SocketWatch({
+      ...this.parts,
       exchange,
       account,
-      pool,
-      begin: (told) => new Turn({ ...this.parts, exchange, account, number: ++number }, told),
+      credential,
       ask: (message) => upstream.send(message),
       onMoved: () => {
         clearTimeout(moved)
@@ -139,7 +134,7 @@ export class WebSockets {
       },
     })
     this.#open.set(client, watch)
-    // It began before the drain and would not be seen by it.
+    // The drain began during the handshake and has not seen this socket.
     if (this.#draining) client.close(SERVICE_RESTART, 'restart')
     await relay(client, upstream, {
       fromClient: (data, binary) => watch.fromClient(data, binary),
@@ -154,26 +149,22 @@ export class WebSockets {
     this.#open.delete(client)
   }
 
-  /** Accepts nothing new; idle connections end now, the others after the response that runs on them. */
+  /** Accepts nothing new; idle connections end now, the others after their running response. */
   drain(): void {
     this.#draining = true
     for (const [client, watch] of this.#open) if (!watch.busy) client.close(SERVICE_RESTART, 'restart')
   }
 
-  /** Ends what is left. */
+  /** Ends all connections. */
   close(): void {
     this.#draining = true
     for (const client of this.#open.keys()) client.terminate()
   }
-
-  get size(): number {
-    return this.#open.size
-  }
 }
 
 /**
- * Reads on while an account is searched: after an upgrade nobody reads the client's socket, so a client that leaves
- * would not be noticed. `taken` gives back what came early, and stops.
+ * Reads the client's socket while an account is searched: after an upgrade Node does not, so a client that leaves would
+ * not be noticed. `taken` stops that and gives back the bytes that came early.
  */
 export function listenEarly(socket: Socket, head: Buffer): { gone: AbortSignal; taken: () => Buffer } {
   const gone = new AbortController()
@@ -200,7 +191,7 @@ export function sendAnswer(socket: Duplex, { status, headers = {}, body }: Answe
   write(socket, status, { ...headers, 'content-type': 'application/json' }, bytes)
 }
 
-/** Same, with an upstream's refusal of the request itself. */
+/** Same, with an upstream's refusal. */
 export function sendUpstreamAnswer(socket: Duplex, answer: HeldAnswer): void {
   const type = answer.response.headers['content-type']
   const encoding = answer.response.headers['content-encoding']

@@ -1,27 +1,68 @@
-import type { ClientRequest, SocketProtocol, Verdict } from '../../config/provider.js'
+import type { ClientRequest, SocketProtocol, Usage, Verdict } from '../../config/provider.js'
 import type { Account } from '../../src/accounts/account.js'
-import { available, fit } from '../../src/accounts/selection.js'
+import { available, exhaustionOf, fit } from '../../src/accounts/selection.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
 import type { Exchange } from '../exchange.js'
-import type { Turn } from './turn.js'
+import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
 
-export interface WatchParts {
+/** Two connected sockets that belong to one account. */
+export interface Connection {
   readonly exchange: Exchange
   readonly account: Account
+  /** The one that the upstream accepted at the handshake. */
+  readonly credential: object
   readonly pool: Pool
-  /** A response begins; its lease and its record are the caller's. */
-  readonly begin: (told: { model?: string | undefined; counts: boolean }) => Turn
+}
+
+/** One response on a WebSocket, from the client's request for it to its end. */
+class Turn {
+  output = false
+  refused: string | undefined
+  readonly model: string | undefined
+  readonly #startedAt = Date.now()
+  #firstByteAt: number | undefined
+  readonly #release: () => void
+
+  constructor(
+    private readonly on: Connection & MetricsOptions,
+    private readonly number: number,
+    private readonly told: { readonly model?: string | undefined; readonly counts: boolean },
+  ) {
+    this.model = told.model ?? on.exchange.model
+    this.#release = on.account.lease(this.model, on.pool.now())
+  }
+
+  firstByte(): void {
+    this.#firstByteAt ??= Date.now()
+  }
+
+  /** Releases the account and writes the record. A warm-up is no use of the account. */
+  end(usage: Usage | undefined): void {
+    this.#release()
+    if (!this.told.counts) return
+    const { exchange, account, metrics, ledger } = this.on
+    if (usage) recordTokens(metrics, account.id, usage)
+    const status = usage ? 200 : this.refused ? 429 : CLIENT_LEFT
+    const id = `${exchange.id}-${this.number}`
+    const times = { startedAt: this.#startedAt, firstByteAt: this.#firstByteAt }
+    const record = { id, account: account.id, model: this.model, status, attempts: 1, ...times, usage }
+    ledger.record(requestRecord(exchange, record))
+  }
+}
+
+export interface WatchParts extends Connection, MetricsOptions {
   /** Sends the upstream a message that the client has not sent. */
   readonly ask: (message: string) => void
-  /** The client has been told to come again: this connection has done its work. */
+  /** The client has been told to connect again: this connection is no longer needed. */
   readonly onMoved: () => void
 }
 
-/** Reads what passes on one WebSocket, and puts in the few words of our own. */
+/** Reads the messages of one WebSocket, and replaces the few that must not pass as they are. */
 export class SocketWatch {
   readonly #protocol: SocketProtocol | undefined
   #turn: Turn | undefined
+  #turns = 0
   /** The client's message that began the response, while it may have to be sent once more. */
   #asked: unknown
 
@@ -39,13 +80,13 @@ export class SocketWatch {
     const told = message === undefined ? undefined : this.#protocol!.begins(message)
     if (!told) return data
     this.#turn?.end(undefined)
-    this.#turn = this.parts.begin(told)
+    this.#turn = new Turn(this.parts, ++this.#turns, told)
     const own = this.#withoutForeign(message)
     this.#asked = own
     return own === message ? data : JSON.stringify(own)
   }
 
-  /** What another account issued stays here. */
+  /** A value that another account issued must not reach this one. */
   #withoutForeign(message: unknown): unknown {
     const { exchange, account, pool } = this.parts
     const foreign = Object.entries(this.#protocol!.bound?.(message) ?? {})
@@ -60,24 +101,24 @@ export class SocketWatch {
     if (!protocol || binary) return data
     const turn = this.#turn
     turn?.firstByte()
-    // Once output has begun most messages are deltas: their type alone is looked at.
+    // Once output has begun most messages are deltas: only their type is read.
     if ((!turn || turn.output) && !protocol.reads.has(typeOf(data))) return data
     const message = parsed(data)
     if (message === undefined) return data
-    this.#learn(protocol, message)
+    this.#note(protocol, message)
     const verdict = this.#judge(message)
     if (verdict?.kind === 'repair' && this.#askAgain(verdict.body)) return undefined
-    const { exchange, account, pool } = this.parts
-    const other =
-      verdict && replacementMessage(protocol, verdict, { exchange, account, pool, model: turn?.model })
+    const { account, pool } = this.parts
+    const other = verdict && replacementMessage(protocol, verdict, this.parts, turn?.model)
     if (protocol.ends(message)) this.#endTurn(message)
-    if (other?.comesAgain) this.parts.onMoved()
+    if (other?.reconnects) this.parts.onMoved()
     if (other) return JSON.stringify(other.message)
     const rewritten = protocol.withPoolQuota?.(message, pool.forAnswers(account.provider), pool.now())
     return rewritten === undefined || rewritten === message ? data : JSON.stringify(rewritten)
   }
 
-  #learn(protocol: SocketProtocol, message: unknown): void {
+  /** Keeps the quota and the bound values that a message tells. */
+  #note(protocol: SocketProtocol, message: unknown): void {
     const { exchange, account, pool } = this.parts
     const quota = protocol.quota?.(message)
     if (quota) pool.observe(account, quota, 'headers')
@@ -85,7 +126,7 @@ export class SocketWatch {
       pool.issued.set(boundKey(exchange, name, value), account.key)
   }
 
-  /** What a message says about the account, which is remembered. */
+  /** The verdict in a message; applied to the account. */
   #judge(message: unknown): Verdict | undefined {
     const verdict = this.parts.exchange.provider.classifyEvent?.(message, this.#asRequest())
     if (verdict === 'output') {
@@ -94,8 +135,8 @@ export class SocketWatch {
       return undefined
     }
     if (verdict === undefined || verdict.kind === 'pass' || verdict.kind === 'repair') return verdict
-    this.#remember(verdict)
-    this.#turn?.refuse(`${verdict.kind}: ${verdict.reason}`)
+    this.#apply(verdict)
+    if (this.#turn) this.#turn.refused = `${verdict.kind}: ${verdict.reason}`
     return verdict
   }
 
@@ -105,7 +146,7 @@ export class SocketWatch {
     return { method, url, path, prefix, headers, client, json: () => this.#asked }
   }
 
-  /** Without what only another account can read; once. */
+  /** Sends the request once more, without the parts that only another account can read. */
   #askAgain(repaired: unknown): boolean {
     if (this.#asked === undefined || this.parts.exchange.route.retry.attempts === 1) return false
     this.#asked = undefined
@@ -113,12 +154,12 @@ export class SocketWatch {
     return true
   }
 
-  #remember(verdict: Verdict): void {
-    const { account, pool } = this.parts
-    // The handshake's headers name the model of its time, and the client may have changed it since.
+  #apply(verdict: Verdict): void {
+    const { account, credential, pool } = this.parts
+    // The handshake's headers name the model of its time; the client may have changed it since.
     const model = this.#turn?.model
     const renamed = verdict.kind === 'refused' && verdict.model !== undefined && model !== undefined
-    void pool.applyVerdict(account, renamed ? { ...verdict, model } : verdict)
+    void pool.applyVerdict(account, renamed ? { ...verdict, model } : verdict, credential)
   }
 
   #endTurn(message: unknown): void {
@@ -147,45 +188,35 @@ function parsed(data: Buffer): unknown {
   }
 }
 
-/** The type stands first; to look for it further on would be to read the whole of a large message. */
+/** The type stands first in a message; a search beyond its beginning would read the whole of a large one. */
 function typeOf(data: Buffer): string {
   return /"type"\s*:\s*"([^"]+)"/.exec(data.toString('latin1', 0, 256))?.[1] ?? ''
 }
 
-export interface Refused {
-  readonly exchange: Exchange
-  readonly account: Account
-  readonly pool: Pool
-  /** Of the response that was refused. */
-  readonly model: string | undefined
-}
-
-/** What the client gets in place of an account's refusal; `undefined`: the refusal itself. */
-export type Replacement = { readonly message: unknown; readonly comesAgain: boolean } | undefined
+/** The message that the client gets in place of an account's refusal; `undefined`: the refusal itself. */
+type Replacement = { readonly message: unknown; readonly reconnects: boolean } | undefined
 
 /**
- * Over HTTP another account would be asked now. Here the client has to send everything once more, and is told what
- * makes it do so by itself, also after output: then it throws away what it has got. Whoever can serve it by then is
- * found by its next handshake, which also has the words for a pool that only rests.
+ * Over HTTP another account would be asked now. Here the client must send everything once more. It is told what makes
+ * it connect again by itself, even after output, which it then drops. Its next handshake finds an account, or answers
+ * for a pool that is cooling.
  */
-export function replacementMessage(
+function replacementMessage(
   protocol: SocketProtocol,
   { kind }: Verdict,
-  refused: Refused,
+  { exchange, account, pool }: Connection,
+  model: string | undefined,
 ): Replacement {
-  const { exchange, account, pool, model } = refused
   if (kind === 'pass' || kind === 'unavailable' || kind === 'repair') return undefined
   if (exchange.route.retry.attempts === 1) return undefined
   const now = pool.now()
   const fitting = fit(pool.accounts.of(account.provider), exchange.provider, exchange)
-  const again: Replacement = { message: protocol.reconnect, comesAgain: true }
+  const reconnect: Replacement = { message: protocol.reconnect, reconnects: true }
   if (kind === 'refused') {
     const others = available(fitting, new Set([account]), model, now)
-    return others.some((other) => !other.refuses(model, now)) ? again : undefined
+    return others.some((other) => !other.refuses(model, now)) ? reconnect : undefined
   }
-  const usable = fitting.filter((one) => !one.loginNeeded && !one.disabled)
-  if (usable.length === 0 || !usable.every((one) => one.state(now, model) === 'exhausted')) return again
-  const resets = usable.flatMap((one) => one.resetsAt(now, model) ?? [])
-  const resetsAt = resets.length > 0 ? Math.min(...resets) : undefined
-  return { message: protocol.exhausted({ resetsAt, plan: account.plan, model }), comesAgain: false }
+  const exhaustion = exhaustionOf(fitting, model, now)
+  if (!exhaustion) return reconnect
+  return { message: protocol.exhausted({ ...exhaustion, plan: account.plan }), reconnects: false }
 }

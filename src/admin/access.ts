@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
-import { GatewayFailure } from '../../middleware/gateway-failure.js'
+import { GatewayFailure } from '../../middleware/failure.js'
 import { foreignHost, foreignOrigin, isLoopback, sameSecret } from '../../middleware/guard.js'
 
 /** Only Host and Origin are checked: a health check carries no key. */

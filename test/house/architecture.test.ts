@@ -99,6 +99,15 @@ test('no provider is known by name where requests and accounts are handled', () 
     assert.doesNotMatch(code, names, path)
 })
 
+test('a name of a provider’s own upstream stands with the providers, however it is written', () => {
+  // Headers and hosts that one upstream alone knows; `x-codex-pool-` is the gateway's own.
+  const names = /chatgpt-account-id|x-goog-|x-gemini-|openai-|x-codex-(?!pool-)/i
+  // These rooms write a client's configuration, play the upstreams, or log in at an issuer.
+  const others = ['providers/', 'src/simulator/']
+  for (const { path, code } of house.filter(({ path }) => !inRoom(path, others)))
+    assert.doesNotMatch(code, names, path)
+})
+
 test('every dependency is used, and has one home', () => {
   const wrong = Object.keys(dependencies).flatMap((name) => {
     // Express is what the gateway is a part of; the simulator is a server of its own.

@@ -2,28 +2,42 @@ import { createHash } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { RequestHandler } from 'express'
 import type { Account } from '../src/accounts/account.js'
+import { fit } from '../src/accounts/selection.js'
 import { deadline } from '../src/pool/deadline.js'
 import type { Pool } from '../src/pool/pool.js'
-import { fit } from '../src/accounts/selection.js'
 import type { AttemptOne } from './attempt.js'
 import { exchangeOf, type Exchange } from './exchange.js'
-import { hold, textOf } from './attempt.js'
-import type { HeldAnswer } from './exchange.js'
-import { Tries } from './tries.js'
+import { sendJson } from './failure.js'
+import type { HeldAnswer } from './forward.js'
+import { hold, textOf } from './judge.js'
+import { Tries } from './search.js'
 
-/** Codex waits 5 s for its list of models, and does nothing meanwhile. */
+/** Sends the answers that the provider gives without an upstream. */
+export function localAnswers(pool: Pool): RequestHandler {
+  return function localAnswers(request, response, next) {
+    const exchange = exchangeOf(request)
+    const accounts = pool.forAnswers(exchange.route.providerName)
+    const answer = exchange.provider.answer?.(exchange, { accounts, now: pool.now() })
+    if (!answer) return next()
+    // An unread body would be read as the next request of this connection.
+    request.resume()
+    sendJson(response, answer)
+  }
+}
+
+/** Clients wait for a list of models at their start; Codex gives up after 5 s. */
 const PATIENCE_MS = 3_000
 const MAX_BYTES = 8 * 1024 * 1024
 
 /**
- * Asks every account where the answer of one would not do for all, and makes one answer of what they say. If they say
- * nothing that can be used, the request goes on as any other.
+ * Asks every account where the answer of one would be wrong for the pool, and merges what they answer. If no answer can
+ * be used, the request goes on as any other.
  */
 export function pooledAnswer(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function pooledAnswer(request, _response, next) {
     const exchange = exchangeOf(request)
     const merge = exchange.method === 'GET' ? exchange.provider.merge?.(exchange) : undefined
-    const accounts = merge ? usable(exchange, pool) : []
+    const accounts = merge ? asked(exchange, pool) : []
     if (!merge || accounts.length < 2) return next()
     const answers = await askAll(exchange, accounts, attempt)
     const body = answers.length > 0 ? merge(answers) : undefined
@@ -35,8 +49,8 @@ export function pooledAnswer(pool: Pool, attempt: AttemptOne): RequestHandler {
   }
 }
 
-/** The exhausted ones too: what an account may use does not change with how much of it is used. */
-function usable(exchange: Exchange, pool: Pool): Account[] {
+/** Exhausted accounts too: what an account may use does not change when its quota is used up. */
+function asked(exchange: Exchange, pool: Pool): Account[] {
   const all = pool.accounts.of(exchange.route.providerName)
   const now = pool.now()
   return fit(all, exchange.provider, exchange).filter((account) => {
@@ -45,16 +59,16 @@ function usable(exchange: Exchange, pool: Pool): Account[] {
   })
 }
 
-/** What they answer in time, parsed. */
+/** The answers that come in time, parsed. */
 async function askAll(exchange: Exchange, accounts: Account[], attempt: AttemptOne): Promise<unknown[]> {
   const signal = deadline(PATIENCE_MS, exchange.signal)
-  // One of every account.
+  // Each attempt adds a listener: lifts Node's warning about more than ten.
   setMaxListeners(0, signal)
   const late = new Promise<undefined>((resolve) => {
     signal.addEventListener('abort', () => resolve(undefined), { once: true })
   })
-  const asked = accounts.map((account) => Promise.race([ask(exchange, account, attempt, signal), late]))
-  return (await Promise.all(asked)).filter((answer) => answer !== undefined)
+  const answers = accounts.map((account) => Promise.race([ask(exchange, account, attempt, signal), late]))
+  return (await Promise.all(answers)).filter((answer) => answer !== undefined)
 }
 
 async function ask(
@@ -65,7 +79,7 @@ async function ask(
 ): Promise<unknown> {
   const tries = new Tries()
   let attempted = await attempt(exchange, account, tries, signal)
-  while (attempted.kind === 'renewed' || attempted.kind === 'stale')
+  while (attempted.kind === 'refreshed' || attempted.kind === 'stale')
     attempted = await attempt(exchange, account, tries, signal)
   tries.refusal?.answer.discard()
   return attempted.kind === 'answered' ? read(attempted.answer) : undefined
@@ -76,7 +90,7 @@ async function read(answer: HeldAnswer): Promise<unknown> {
   if (answer.status !== 200 || !whole.ended) return void answer.discard()
   answer.done()
   try {
-    return JSON.parse(textOf(whole))
+    return JSON.parse(await textOf(whole))
   } catch {
     return undefined
   }

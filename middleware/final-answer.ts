@@ -1,0 +1,91 @@
+import type { ErrorRequestHandler } from 'express'
+import type { Answer } from '../config/provider.js'
+import type { Account } from '../src/accounts/account.js'
+import { exhaustionOf, usable } from '../src/accounts/selection.js'
+import { type Exchange, findExchange } from './exchange.js'
+import { failureAnswer, failureOf, GatewayFailure, sendJson } from './failure.js'
+
+export interface FailureOptions {
+  /** Told of errors that no answer explains. */
+  readonly onUnexpected: (error: Error) => void
+}
+
+/** The end of the chain for whatever was thrown in it. */
+export function answerFailure({ onUnexpected }: FailureOptions): ErrorRequestHandler {
+  return function answerFailure(error: Error, request, response, _next) {
+    const failure = failureOf(error, onUnexpected)
+    if (response.headersSent || response.destroyed) return void response.destroy()
+    // A body that is still arriving would be read as the next request of this connection.
+    if (!request.complete) response.setHeader('connection', 'close')
+    sendJson(response, failureAnswer(failure, findExchange(request)))
+  }
+}
+
+/** Why the upstream or the network cannot serve now, as the client hears it if no account helps. */
+export interface Trouble {
+  /** 502, 503 or 504. */
+  readonly status: number
+  readonly reason: string
+  readonly retryAfterMs?: number | undefined
+}
+
+/** The trouble that a failed attempt has met. `status` is the upstream's, if it gave one. */
+export function troubleOf(met: {
+  reason: string
+  status?: number
+  retryAfterMs?: number | undefined
+}): Trouble {
+  const late = met.status === 504 || met.status === 408 || met.reason.endsWith('_timeout')
+  const status = late ? 504 : met.status === 503 || met.status === 529 ? 503 : 502
+  return { status, reason: met.reason, retryAfterMs: met.retryAfterMs }
+}
+
+/** `Retry-After` where the time to wait is unknown; ms. */
+const SOME_TIME_MS = 5_000
+
+/**
+ * What the client hears when no account could serve: the state of the pool, never one account's limit, never an
+ * upstream's 401, never a challenge page. `fitting` are the accounts that could ever serve this request.
+ */
+export function finalAnswer(
+  exchange: Exchange,
+  fitting: readonly Account[],
+  trouble: Trouble | undefined,
+  now: number,
+): Answer {
+  const { model, provider } = exchange
+  const able = usable(fitting)
+  if (able.length === 0) return failureAnswer(noAccount(exchange, fitting), exchange)
+  if (trouble) return failureAnswer(upstreamDown(trouble), exchange)
+  const exhaustion = exhaustionOf(able, model, now)
+  if (exhaustion) return provider.exhausted?.(exhaustion, exchange) ?? { status: 429 }
+  // A free account was probed by another request, or the body could not be sent twice: the next request may be served.
+  const ends = able.map((account) => account.availableAt(now, model) ?? now)
+  const wait = Math.max(Math.min(...ends) - now, 1_000)
+  const message = `no account of the pool can take this request now; try again in ${Math.ceil(wait / 1000)} s`
+  return failureAnswer(new GatewayFailure(503, 'accounts_cooling', message, wait), exchange)
+}
+
+/** Not a 5xx: the client would try again in vain. */
+function noAccount(exchange: Exchange, fitting: readonly Account[]): GatewayFailure {
+  const { providerName } = exchange.route
+  if (fitting.length === 0) {
+    const way = 'codex-pool login, codex-pool add FILE, or put a credential file into the pool folder'
+    const message = `the pool has no ${providerName} account for this request: ${way}`
+    return new GatewayFailure(400, 'no_accounts', message)
+  }
+  if (fitting.every(({ disabled }) => disabled)) {
+    const message = `every ${providerName} account that could serve this is disabled`
+    return new GatewayFailure(400, 'accounts_disabled', message)
+  }
+  const why = fitting.map(({ id, loginNeeded }) => `${id}: ${loginNeeded?.reason ?? 'disabled'}`).join('; ')
+  const way =
+    'Unless it says otherwise: codex-pool login, or log in with the client and put its credential file into the pool folder'
+  const message = `every ${providerName} account needs a new login (${why}). ${way}`
+  return new GatewayFailure(400, 'login_required', message)
+}
+
+function upstreamDown({ status, reason, retryAfterMs }: Trouble): GatewayFailure {
+  const message = `the upstream cannot be had now (${reason}); this is no limit of an account`
+  return new GatewayFailure(status, 'upstream_unavailable', message, retryAfterMs ?? SOME_TIME_MS)
+}
