@@ -1,15 +1,16 @@
-import { Ajv, type SchemaValidateFunction } from 'ajv'
+import { Ajv, type ErrorObject, type SchemaValidateFunction } from 'ajv'
 import { builtinProviders, builtinStrategies, defaults } from './defaults.js'
+import { isRecord, recordAt } from './foreign.js'
 import { type Layers, settingOf } from './layers.js'
-import type { Fault, Problem, ProblemCode } from './problems.js'
+import { keyOf, listChoices, type Problem, type ProblemCode, type ValueProblem } from './problems.js'
 import { covers, isLoopback, parseListen, type RuleName, rules } from './rules.js'
 import { configSchema } from './schema.js'
-import { hidden, looksSecret, showValue } from './secrets.js'
+import { showValue } from './secrets.js'
 
 const applyRule: SchemaValidateFunction = (name: RuleName, value: unknown) => {
-  const fault = rules[name](value)
-  applyRule.errors = fault ? [{ keyword: 'rule', params: fault }] : []
-  return !fault
+  const problem = rules[name](value)
+  applyRule.errors = problem ? [{ keyword: 'rule', params: problem }] : []
+  return !problem
 }
 
 // `verbose` puts the offending value and its schema into each error. The schema is ours: checking it against the schema
@@ -26,33 +27,25 @@ ajv.addKeyword({ keyword: 'rule', schemaType: 'string', errors: true, validate: 
 ajv.addKeyword('says')
 const matches = ajv.compile(configSchema)
 
-/** Checks shape and single values; names that refer to each other are checked in `references.ts`. */
+/** Checks shape and single values. Works on a configuration of any shape, as the checks below do: all problems are told. */
 export function checkShape(config: unknown, file: string): Problem[] {
   matches(config)
-  return (matches.errors ?? []).flatMap((violation) => toProblem(violation, file) ?? [])
+  return (matches.errors ?? []).flatMap((error) => toProblem(error, file) ?? [])
 }
 
-/** What ajv finds, as far as it is read here. */
-export interface Violation {
-  readonly keyword: string
-  /** A JSON pointer: `/routes/0/strategy`. */
-  readonly instancePath: string
-  readonly params: Record<string, any>
-  readonly data?: unknown
-  readonly parentSchema?: Record<string, any> | undefined
-}
-
-/** Says it in our words; `undefined` for one that only repeats another. */
-export function toProblem(violation: Violation, file: string): Problem | undefined {
-  const { keyword, params, data } = violation
-  const path = pathOf(violation.instancePath)
+/** The problem that an error of ajv stands for; `undefined` for one that only repeats another. */
+function toProblem(error: ErrorObject, file: string): Problem | undefined {
+  const { keyword, params, data } = error
+  const path = pathOf(error.instancePath)
   const key = keyOf(path)
   switch (keyword) {
-    // It only says that its `else` failed, which has said why.
+    // An `if` only says that its `else` failed, which has its own error.
     case 'if':
       return undefined
     case 'additionalProperties':
-      return { file, key: keyOf([...path, params['additionalProperty']]), ...unknownKey(violation) }
+      // An instance of a class may have fields of its own.
+      if (isInstance(data)) return undefined
+      return { file, key: keyOf([...path, params['additionalProperty']]), ...unknownKey(error) }
     case 'required':
       return {
         file,
@@ -61,25 +54,32 @@ export function toProblem(violation: Violation, file: string): Problem | undefin
         code: 'missing_key',
       }
     case 'discriminator':
-      // Without a tag it is missing, and `required` has said so.
+      // Without a tag there is an error for `required` already.
       if (params['tagValue'] === undefined) return undefined
-      return { file, key: keyOf([...path, 'type']), ...unknownType(violation) }
+      return { file, key: keyOf([...path, 'type']), ...unknownType(error) }
     default:
-      return { file, key, value: showValue(key, data), ...faultOf(violation) }
+      return { file, key, value: showValue(key, data), ...problemOf(error) }
   }
 }
 
-type Description = Fault & Pick<Problem, 'value' | 'choices'>
+function isInstance(value: unknown): boolean {
+  const prototype: unknown = isRecord(value) && Object.getPrototypeOf(value)
+  return Boolean(prototype) && prototype !== Object.prototype
+}
 
-function unknownKey({ params, parentSchema }: Violation): Description {
-  const choices = Object.keys(parentSchema?.['properties'] ?? {})
+type Description = ValueProblem & Pick<Problem, 'value' | 'choices'>
+/** The part of a schema that an error needs. */
+type Parent = Record<string, any> | undefined
+
+function unknownKey({ params, parentSchema }: ErrorObject): Description {
+  const choices = Object.keys((parentSchema as Parent)?.['properties'] ?? {})
   const message = `is not an option. Options: ${listChoices(params['additionalProperty'], choices)}`
   return { message, code: 'unknown_key', choices }
 }
 
-function unknownType({ params, parentSchema }: Violation): Description {
+function unknownType({ params, parentSchema }: ErrorObject): Description {
   const value = params['tagValue']
-  const entries: { properties: { type: { const: string } } }[] = parentSchema?.['oneOf'] ?? []
+  const entries: { properties: { type: { const: string } } }[] = (parentSchema as Parent)?.['oneOf'] ?? []
   const choices = entries.map(({ properties }) => properties.type.const)
   return {
     value: showValue('type', value),
@@ -89,7 +89,7 @@ function unknownType({ params, parentSchema }: Violation): Description {
   }
 }
 
-function faultOf({ keyword, params, data, parentSchema }: Violation): Description {
+function problemOf({ keyword, params, data, parentSchema }: ErrorObject): Description {
   switch (keyword) {
     case 'rule':
       return { message: params['message'], code: params['code'] }
@@ -105,49 +105,47 @@ function faultOf({ keyword, params, data, parentSchema }: Violation): Descriptio
       return { message, code: 'bad_value', choices }
     }
     default:
-      return { message: `must be ${parentSchema?.['says'] ?? nameOf(params['type'])}`, code: 'wrong_type' }
+      return {
+        message: `must be ${(parentSchema as Parent)?.['says'] ?? typeNames[params['type']] ?? `an ${params['type']}`}`,
+        code: 'wrong_type',
+      }
   }
 }
 
-function nameOf(type: string): string {
-  const names: Record<string, string> = {
-    array: 'a list',
-    boolean: 'true or false',
-    integer: 'a whole number',
-  }
-  return names[type] ?? `an ${type}`
+const typeNames: Record<string, string> = {
+  array: 'a list',
+  boolean: 'true or false',
+  integer: 'a whole number',
 }
 
+/** The names in a JSON pointer. */
 function pathOf(pointer: string): string[] {
   const segments = pointer.split('/').slice(1)
   return segments.map((segment) => segment.replaceAll('~1', '/').replaceAll('~0', '~'))
 }
 
-type Path = (string | number)[]
-type Finding = Omit<Problem, 'file'>
+type ProblemAtKey = Omit<Problem, 'file'>
 type Names = Record<'provider' | 'strategy' | 'retry', string[]>
 
-/** Checks what refers to something else. Works on a configuration of any shape, so that all problems come at once. */
+/** Checks the names that refer to another part of the configuration. */
 export function checkReferences(config: Record<string, unknown>, file: string): Problem[] {
   const routes = Array.isArray(config['routes'])
     ? config['routes'].map((route) => (isRecord(route) ? route : {}))
     : []
   const names = declaredNames(config)
-  const findings = [
+  const problems = [
     ...shadows(config, 'strategies'),
     ...shadows(config, 'retry'),
     ...routes.flatMap((route, index) => unknownNames(route, ['routes', index], names)),
     ...unreachable(routes.map(({ path }) => path)),
   ]
-  return findings.map((finding) => ({ file, ...finding }))
+  return problems.map((problem) => ({ file, ...problem }))
 }
 
 function declaredNames(config: Record<string, unknown>): Names {
-  const providers = { ...builtinProviders, ...recordAt(config, 'providers') }
+  const providers: Record<string, unknown> = { ...builtinProviders, ...recordAt(config, 'providers') }
   return {
-    provider: Object.keys(providers).filter(
-      (name) => providers[name as keyof typeof providers] !== (false as unknown),
-    ),
+    provider: Object.keys(providers).filter((name) => providers[name] !== false),
     strategy: unique([...builtinStrategies, ...Object.keys(recordAt(config, 'strategies'))]),
     retry: unique([defaults.retry, ...Object.keys(recordAt(config, 'retry'))]),
   }
@@ -155,15 +153,17 @@ function declaredNames(config: Record<string, unknown>): Names {
 
 const unique = (names: string[]): string[] => [...new Set(names)].sort()
 
-function shadows(config: Record<string, unknown>, section: 'strategies' | 'retry'): Finding[] {
+function shadows(config: Record<string, unknown>, section: 'strategies' | 'retry'): ProblemAtKey[] {
   const taken = Object.keys(recordAt(config, section)).filter((name) =>
-    builtinStrategies.some((own) => own === name),
+    builtinStrategies.some((builtin) => builtin === name),
   )
   const message = 'is the name of a built-in strategy: choose another'
   return taken.map((name) => ({ key: keyOf([section, name]), message, code: 'shadows_builtin' }))
 }
 
-function unknownNames(route: Record<string, unknown>, at: Path, names: Names): Finding[] {
+type Path = readonly (string | number)[]
+
+function unknownNames(route: Record<string, unknown>, at: Path, names: Names): ProblemAtKey[] {
   const { provider, strategy, retry } = route
   const placement = isRecord(strategy) ? strategy['sticky'] : undefined
   const placements = names.strategy.filter((name) => name !== 'sticky')
@@ -175,14 +175,14 @@ function unknownNames(route: Record<string, unknown>, at: Path, names: Names): F
   ]
 }
 
-function undeclared(name: unknown, path: Path, choices: string[], code: ProblemCode): Finding[] {
+function undeclared(name: unknown, path: Path, choices: string[], code: ProblemCode): ProblemAtKey[] {
   if (typeof name !== 'string' || choices.includes(name)) return []
   const key = keyOf(path)
   const message = `is not declared. Declared: ${listChoices(name, choices)}`
   return [{ key, value: showValue(key, name), message, code, choices }]
 }
 
-function unreachable(paths: unknown[]): Finding[] {
+function unreachable(paths: unknown[]): ProblemAtKey[] {
   return paths.flatMap((path, index) => {
     const earlier = paths
       .slice(0, index)
@@ -196,12 +196,12 @@ function unreachable(paths: unknown[]): Finding[] {
 
 const isPath = (path: unknown): path is string => typeof path === 'string' && path.startsWith('/')
 
-/** Checks values that are fine alone and wrong together. Works on a configuration of any shape. */
+/** Checks values that are fine alone and wrong together. */
 export function checkCombinations(layers: Layers): Problem[] {
   return [...openToAll(layers), ...sameKey(layers), ...sizes(layers), ...halfClient(layers)]
 }
 
-/** Everybody in the network could spend the pool. */
+/** Without a key the whole network could use the pool. */
 function openToAll(layers: Layers): Problem[] {
   const { user } = layers
   const { file, key, value } = settingOf('listen', layers)
@@ -215,7 +215,7 @@ function openToAll(layers: Layers): Problem[] {
   return [{ file, key, value: showValue(key, value), message, code: 'access_required' }]
 }
 
-/** Two people with one key cannot be told apart, nor can one of them be shut out. */
+/** Two people with one key cannot be told apart, and one of them cannot be shut out alone. */
 function sameKey({ user, file }: Layers): Problem[] {
   const keys = Object.entries(recordAt(recordAt(user, 'access'), 'keys'))
   return keys.flatMap(([name, value], index) => {
@@ -238,83 +238,19 @@ function sizes({ user, file }: Layers): Problem[] {
 
 /** Google refuses one client's id with another's secret, but only at the first refresh, an hour later. */
 function halfClient({ user, overlay, file }: Layers): Problem[] {
-  const inEnvironment = overlay.providers.gemini
-  const entries: [string, unknown][] = Object.entries({
-    gemini: { type: 'gemini' },
-    ...recordAt(user, 'providers'),
-  })
-  return entries.flatMap(([name, entry]) => {
+  const fromEnvironment = overlay.providers.gemini
+  const entries: Record<string, unknown> = { gemini: { type: 'gemini' }, ...recordAt(user, 'providers') }
+  return Object.entries(entries).flatMap(([name, entry]) => {
     if (!isRecord(entry) || entry['type'] !== 'gemini') return []
-    const id = inEnvironment.oauthClientId ?? entry['oauthClientId']
-    const secret = inEnvironment.oauthClientSecret ?? entry['oauthClientSecret']
+    const id = fromEnvironment.oauthClientId ?? entry['oauthClientId']
+    const secret = fromEnvironment.oauthClientSecret ?? entry['oauthClientSecret']
     if ((id === undefined) === (secret === undefined)) return []
     const [given, missing] = id === undefined ? (['Secret', 'Id'] as const) : (['Id', 'Secret'] as const)
     const message = `needs its oauthClient${missing} (or GEMINI_OAUTH_CLIENT_${missing.toUpperCase()}): both or none`
     const place =
-      inEnvironment[`oauthClient${given}`] === undefined
+      fromEnvironment[`oauthClient${given}`] === undefined
         ? { file, key: keyOf(['providers', name, `oauthClient${given}`]) }
         : { file: 'environment', key: `GEMINI_OAUTH_CLIENT_${given.toUpperCase()}` }
     return { ...place, message, code: 'oauth_pair' as const }
   })
-}
-
-/** `routes[0].strategy`, `strategies["my own"]`: where in the configuration something stands. */
-export function keyOf(path: readonly (string | number)[]): string {
-  return path.map(segment).join('').replace(/^\./, '')
-}
-
-function segment(name: string | number): string {
-  if (typeof name === 'number' || /^\d+$/.test(name)) return `[${name}]`
-  // A key written on the wrong side of the colon.
-  if (looksSecret(name)) return `.${hidden}`
-  return /^[\w-]+$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`
-}
-
-/** `A, b, c. Did you mean "b"?` */
-export function listChoices(written: string, choices: readonly string[]): string {
-  const meant = closest(written, choices)
-  const list = choices.join(', ') || 'none'
-  return meant ? `${list}. Did you mean "${meant}"?` : list
-}
-
-/** The choice that a slip of the fingers away from `written`, if there is one. */
-function closest(written: string, choices: readonly string[]): string | undefined {
-  // One slip per three letters: with more, every short word is "meant" by every other.
-  const limit = Math.max(1, Math.floor(written.length / 3))
-  const ranked = choices
-    .map((choice) => ({ choice, distance: distance(written.toLowerCase(), choice.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance)
-  const best = ranked[0]
-  return best && best.distance <= limit && best.distance < written.length ? best.choice : undefined
-}
-
-/** Letters to add, drop or change (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
-  for (const [index, letter] of [...a].entries()) {
-    const next = [index + 1]
-    for (let column = 1; column <= b.length; column++) {
-      const changed = (row[column - 1] ?? 0) + (letter === b[column - 1] ? 0 : 1)
-      next.push(Math.min(changed, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
-}
-
-/** An object with fields, not a list and not `null`. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** For reading a configuration that may be wrong: whatever stands there, fields or none. */
-export function recordAt(value: unknown, key: string): Record<string, unknown> {
-  const found = isRecord(value) ? value[key] : undefined
-  return isRecord(found) ? found : {}
-}
-
-/** Without the fields that are `undefined`: spread over defaults they would wipe them out. */
-export function defined<T extends object>(fields: T | undefined): Partial<T> {
-  const entries = Object.entries(fields ?? {}).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(entries) as Partial<T>
 }

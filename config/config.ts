@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Provider } from './provider.js'
-import type { Strategy } from './strategy.js'
+import type { Strategy } from './account.js'
 
 /**
  * Express or Connect middleware. Typed by Node alone: with Express's own types everybody who imports a config type would

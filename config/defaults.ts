@@ -82,7 +82,10 @@ export const defaults = {
   log: { level: 'info' },
 } as const
 
-/** Which files of the pool belong to a provider that does not say. */
-export function credentialsPattern(provider: string): string {
-  return `${provider}_*.json`
+/** Which files of the pool are accounts of a provider: its `credentials`, else `NAME_*.json`. */
+export function credentialsPattern(
+  name: string,
+  { credentials }: { readonly credentials?: string | undefined },
+): string {
+  return credentials ?? `${name}_*.json`
 }

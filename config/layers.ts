@@ -4,7 +4,7 @@ import type { Problem } from './problems.js'
 import { type Rule, rules } from './rules.js'
 import { showValue } from './secrets.js'
 
-/** What the command line says over everything else. */
+/** Settings of the command line, which go before all others. */
 export interface Flags {
   readonly listen?: string | undefined
   readonly poolDir?: string | undefined
@@ -23,7 +23,7 @@ export interface Layers {
   readonly flags: Flags
   readonly overlay: Overlay
   readonly user: Readonly<Record<string, unknown>>
-  /** What errors call the user's layer. */
+  /** The name of the user's layer in errors. */
   readonly file: string
   /** Folder of the file. */
   readonly baseDir: string
@@ -36,7 +36,7 @@ const names = {
   database: { flag: '--database', variable: 'PROXY_DB_PATH', rule: rules.textOrFalse },
 }
 
-/** Flags, environment, file, defaults: the first that says something. */
+/** The first layer that has a value: flags, environment, file, defaults. */
 export function settingOf(name: keyof typeof names, { flags, overlay, user, ...places }: Layers): Setting {
   const { flag, variable } = names[name]
   const { file, baseDir, cwd } = places
@@ -53,14 +53,14 @@ export function settingOf(name: keyof typeof names, { flags, overlay, user, ...p
 export function checkFlags(flags: Flags): Problem[] {
   return Object.entries(names).flatMap(([name, { flag: key, rule }]) => {
     const value = flags[name as keyof Flags]
-    const fault = value === undefined ? undefined : rule(value)
-    return fault ? { file: 'command line', key, value: showValue(key, value), ...fault } : []
+    const problem = value === undefined ? undefined : rule(value)
+    return problem ? { file: 'command line', key, value: showValue(key, value), ...problem } : []
   })
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** What the environment says over the file. */
+/** Settings of the environment, which go before those of the file. */
 export interface Overlay {
   listen?: string
   poolDir?: string
@@ -78,7 +78,7 @@ export interface Overlay {
 
 interface Variable {
   readonly rule: Rule
-  put(overlay: Overlay, value: string): void
+  set(overlay: Overlay, value: string): void
 }
 
 const attempts: Rule = (value) =>
@@ -91,18 +91,18 @@ const onOff: Rule = (value) =>
 
 const isOn = (value: string): boolean => value === '1' || value === 'true'
 
-// `0` says nothing: an image that sets every variable to its default must not undo what the file says.
+// `0` changes nothing: an image that sets every variable to its default must not undo what the file says.
 const variables: Record<string, Variable> = {
-  PROXY_LISTEN_ADDR: { rule: rules.listen, put: (overlay, value) => (overlay.listen = value) },
-  POOL_DIR: { rule: rules.text, put: (overlay, value) => (overlay.poolDir = value) },
-  PROXY_DB_PATH: { rule: rules.text, put: (overlay, value) => (overlay.database = value) },
-  PROXY_MAX_ATTEMPTS: { rule: attempts, put: (overlay, value) => (overlay.attempts = Number(value)) },
+  PROXY_LISTEN_ADDR: { rule: rules.listen, set: (overlay, value) => (overlay.listen = value) },
+  POOL_DIR: { rule: rules.text, set: (overlay, value) => (overlay.poolDir = value) },
+  PROXY_DB_PATH: { rule: rules.text, set: (overlay, value) => (overlay.database = value) },
+  PROXY_MAX_ATTEMPTS: { rule: attempts, set: (overlay, value) => (overlay.attempts = Number(value)) },
   PROXY_DISABLE_REFRESH: {
     rule: onOff,
-    put: (overlay, value) => isOn(value) && (overlay.refreshEnabled = false),
+    set: (overlay, value) => isOn(value) && (overlay.refreshEnabled = false),
   },
-  PROXY_DEBUG: { rule: onOff, put: (overlay, value) => isOn(value) && (overlay.logLevel = 'debug') },
-  CODEX_HOME: { rule: rules.text, put: ({ providers }, value) => (providers.codex.codexHome = value) },
+  PROXY_DEBUG: { rule: onOff, set: (overlay, value) => isOn(value) && (overlay.logLevel = 'debug') },
+  CODEX_HOME: { rule: rules.text, set: ({ providers }, value) => (providers.codex.codexHome = value) },
   UPSTREAM_RESPONSES_BASE: address(({ codex }, value) => (codex.responsesBase = value)),
   UPSTREAM_WHAM_BASE: address(({ codex }, value) => (codex.whamBase = value)),
   UPSTREAM_REFRESH_BASE: address(({ codex }, value) => (codex.refreshBase = value)),
@@ -113,28 +113,28 @@ const variables: Record<string, Variable> = {
   UPSTREAM_GEMINI_API_BASE: address((providers, value) => (providers['gemini-api-key'].upstream = value)),
   GEMINI_OAUTH_CLIENT_ID: {
     rule: rules.text,
-    put: ({ providers }, value) => (providers.gemini.oauthClientId = value),
+    set: ({ providers }, value) => (providers.gemini.oauthClientId = value),
   },
   GEMINI_OAUTH_CLIENT_SECRET: {
     rule: rules.text,
-    put: ({ providers }, value) => (providers.gemini.oauthClientSecret = value),
+    set: ({ providers }, value) => (providers.gemini.oauthClientSecret = value),
   },
 }
 
-function address(put: (providers: Overlay['providers'], value: string) => void): Variable {
-  return { rule: rules.upstream, put: ({ providers }, value) => put(providers, value) }
+function address(set: (providers: Overlay['providers'], value: string) => void): Variable {
+  return { rule: rules.upstream, set: ({ providers }, value) => set(providers, value) }
 }
 
 /** Reads our variables; an empty one counts as not set. A value that cannot be used is a problem, and left out. */
 export function readEnvironment(env: Environment): { overlay: Overlay; problems: Problem[] } {
   const overlay: Overlay = { providers: { codex: {}, gemini: {}, 'gemini-api-key': {} } }
   const problems: Problem[] = []
-  for (const [key, { rule, put }] of Object.entries(variables)) {
+  for (const [key, { rule, set }] of Object.entries(variables)) {
     const value = env[key]?.trim()
     if (!value) continue
-    const fault = rule(value)
-    if (fault) problems.push({ file: 'environment', key, value: showValue(key, value), ...fault })
-    else put(overlay, value)
+    const problem = rule(value)
+    if (problem) problems.push({ file: 'environment', key, value: showValue(key, value), ...problem })
+    else set(overlay, value)
   }
   return { overlay, problems }
 }

@@ -1,13 +1,15 @@
 import { constants } from 'node:fs'
-import { access, readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
-import { cosmiconfig, defaultLoaders, type Loader, type PublicExplorer } from 'cosmiconfig'
+import { access, lstat, readFile, realpath } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { cosmiconfig, type Loader, type PublicExplorer } from 'cosmiconfig'
 import { createJiti } from 'jiti'
+import { CORE_SCHEMA, load as parseYaml, mergeTag, YAMLException } from 'js-yaml'
 import type { ResolvedConfig } from './config.js'
+import { messageOf } from './foreign.js'
 import type { Environment, Flags } from './layers.js'
-import { ConfigError } from './problems.js'
+import { ConfigError, openError, type Place, problemOfFile, thrownError } from './problems.js'
 import { resolveConfig } from './resolve.js'
-import { fileError, parseJson, parseYaml, sourceError, thrownError } from './source-error.js'
+import { blankOut } from './secrets.js'
 
 export interface LoadOptions {
   /** Relative to `cwd`. @default searched in `cwd`, and only there */
@@ -19,26 +21,23 @@ export interface LoadOptions {
   readonly ownModules: OwnModules
 }
 
-/** Finds or takes a configuration file; with none, the built-in defaults run. Throws a {@link ConfigError}. */
-export async function loadConfig(options: LoadOptions): Promise<ResolvedConfig> {
-  const { cwd, env, flags } = options
-  const found = await read(options)
-  if (!found) return resolveConfig({}, { cwd, env, flags })
-  const { filepath: file, config, isEmpty } = found
-  if (isEmpty) throw nothingIn(file, cwd)
-  return resolveConfig(await called(config, file, cwd), { file, cwd, env, flags })
-}
+/** Modules by the name under which a config file may import them. */
+export type OwnModules = Record<string, Record<string, unknown>>
 
-async function read({ file, cwd, ownModules }: LoadOptions): Promise<FoundConfig | undefined> {
+/** Finds or takes a configuration file; with none, the built-in defaults run. Throws a {@link ConfigError}. */
+export async function loadConfig({
+  file,
+  cwd,
+  env,
+  flags,
+  ownModules,
+}: LoadOptions): Promise<ResolvedConfig> {
   const named = file === undefined ? undefined : resolve(cwd, file)
-  try {
-    if (named === undefined) return await findConfig(cwd, ownModules)
-    const found = await openConfig(named, cwd, ownModules)
-    if (!found) throw nothingIn(named, cwd)
-    return found
-  } catch (error) {
-    throw error instanceof ConfigError ? error : fileError(error, named ?? cwd, cwd)
-  }
+  const found = await (named === undefined ? search(cwd, ownModules) : open(named, cwd, ownModules))
+  if (!found && named === undefined) return resolveConfig({}, { cwd, env, flags })
+  if (!found || found.isEmpty) throw nothingIn(found?.filepath ?? named!, cwd)
+  const { filepath, config } = found
+  return resolveConfig(await called(config, filepath, cwd), { file: filepath, cwd, env, flags })
 }
 
 /** A config may be a function, to be run at every load. */
@@ -54,7 +53,7 @@ async function called(config: unknown, file: string, cwd: string): Promise<unkno
 function nothingIn(file: string, cwd: string): ConfigError {
   const message =
     'gives no configuration: a code file needs `export default defineConfig({ … })`, package.json the key "codex-pool"'
-  return sourceError(file, cwd, { message, code: 'config_empty' })
+  return problemOfFile(file, cwd, { message, code: 'config_empty' })
 }
 
 const codeExtensions = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs']
@@ -67,66 +66,78 @@ const searchPlaces = [
   'package.json',
 ]
 
-export interface FoundConfig {
-  /** Absolute. */
-  readonly filepath: string
-  readonly config: unknown
-  readonly isEmpty?: boolean
-}
+type Found = Awaited<ReturnType<PublicExplorer['load']>>
 
-/** Looks for a configuration in `cwd` alone; `undefined` if there is none. */
-export async function findConfig(cwd: string, ownModules: OwnModules): Promise<FoundConfig | undefined> {
-  for (const place of searchPlaces) {
-    const file = join(cwd, place)
-    // cosmiconfig passes over a file that it may not read: we would start without the access keys in it.
-    await access(file, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw fileError(error, file, cwd)
-    })
+/** Looks for a configuration in `cwd` alone. */
+async function search(cwd: string, ownModules: OwnModules): Promise<Found> {
+  try {
+    for (const place of searchPlaces) await checkReadable(join(cwd, place), cwd)
+    return await explorer(cwd, ownModules).search(cwd)
+  } catch (error) {
+    throw error instanceof ConfigError ? error : openError(error, cwd, cwd)
   }
-  return (await explorer(cwd, ownModules).search(cwd)) ?? undefined
 }
 
-/** Reads one file; `undefined` for a `package.json` without our key. */
-export async function openConfig(
-  file: string,
-  cwd: string,
-  ownModules: OwnModules,
-): Promise<FoundConfig | undefined> {
-  return (await explorer(cwd, ownModules).load(file)) ?? undefined
+/** Reads one file; `null` for a `package.json` without our key. */
+async function open(file: string, cwd: string, ownModules: OwnModules): Promise<Found> {
+  try {
+    return await explorer(cwd, ownModules).load(file)
+  } catch (error) {
+    throw error instanceof ConfigError ? error : openError(error, file, cwd)
+  }
+}
+
+/**
+ * cosmiconfig passes over a file that may not be read, and over a link whose target is gone: the gateway would start
+ * without the access keys in it.
+ */
+async function checkReadable(file: string, cwd: string): Promise<void> {
+  try {
+    await access(file, constants.R_OK)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw openError(error, file, cwd)
+    const isLink = await lstat(file).then(
+      (stats) => stats.isSymbolicLink(),
+      () => false,
+    )
+    if (!isLink) return
+    const message = 'is a link to a file that is not there'
+    throw problemOfFile(file, cwd, { message, code: 'config_unreadable', cause: error })
+  }
 }
 
 function explorer(cwd: string, ownModules: OwnModules): PublicExplorer {
-  // `undefined` for an empty file too: to cosmiconfig `null` means that there is no file.
-  const yaml = (file: string, text: string): unknown => defaultLoaders['.yaml'](file, text) ?? undefined
+  // `undefined` for a file without a value: cosmiconfig takes `null` for "there is no file".
   const loadCode: Loader = async (file) => {
     try {
-      return (await evaluate(file, ownModules)) ?? undefined
+      return (await evaluate(await realpath(file), ownModules)) ?? undefined
     } catch (error) {
       // Wrapped here: the search takes an ENOENT that the config threw for "no such config" and goes on.
       throw thrownError(error, file, cwd)
     }
   }
-  const loadYaml: Loader = (file, text) => parseYaml(file, text, cwd, yaml)
-  const loadJson: Loader = (file, text) => parseJson(file, text, cwd, yaml) ?? undefined
+  const loadYaml: Loader = (file, text) => readYaml(file, withoutMark(text), cwd) ?? undefined
+  const loadJson: Loader = (file, text) => readJson(file, withoutMark(text), cwd) ?? undefined
   const loadsCode = Object.fromEntries(codeExtensions.map((extension) => [`.${extension}`, loadCode]))
   return cosmiconfig('codex-pool', {
     cache: false,
     searchStrategy: 'none',
-    // An empty file is a mistake, not a wish for the defaults.
+    // An empty file is an error: it must not run the defaults.
     ignoreEmptySearchPlaces: false,
     searchPlaces,
     loaders: { ...loadsCode, '.json': loadJson, '.yaml': loadYaml, '.yml': loadYaml, noExt: loadYaml },
   })
 }
 
-/** Modules by the name under which a config file may import them. */
-export type OwnModules = Record<string, Record<string, unknown>>
+/** Without the byte-order mark that editors on Windows write: parsers take it for a character of the text. */
+const withoutMark = (text: string): string => text.replace(/^\uFEFF/, '')
 
 /**
  * Runs a config file and returns what it exports by default, or `undefined`. TypeScript works on every Node, enums and
  * relative imports included, and `codex-pool` is the running one even where none is installed.
  */
-export async function evaluate(file: string, ownModules: OwnModules): Promise<unknown> {
+async function evaluate(file: string, ownModules: OwnModules): Promise<unknown> {
   const jiti = createJiti(import.meta.url, {
     virtualModules: ownModules,
     // With either cache a reload sees the old file or the old helper beside it.
@@ -141,11 +152,62 @@ export async function evaluate(file: string, ownModules: OwnModules): Promise<un
   if (!/\.[cm]?js$/.test(file)) return defaultExport(await jiti.import<Record<string, unknown>>(file))
   // jiti would hand JavaScript to Node, which keeps what it has loaded once: a reload would see the old file.
   const options = { filename: file, async: true, forceTranspile: true } as const
-  const module = await jiti.evalModule(await readFile(file, 'utf8'), options)
+  const module = await jiti.evalModule(withoutMark(await readFile(file, 'utf8')), options)
   return defaultExport(module as Record<string, unknown>)
 }
 
 function defaultExport(module: Record<string, unknown>): unknown {
   if (module['__esModule'] || 'default' in module) return module['default']
   return typeof module === 'object' && Object.keys(module).length === 0 ? undefined : module
+}
+
+/** YAML 1.2, and merge keys (`<<`) as in 1.1, which many files use. */
+const yamlSchema = CORE_SCHEMA.withTags(mergeTag)
+
+/** The parser's own message quotes the lines around the error, where access keys may stand: only its reason is told. */
+function readYaml(file: string, text: string, cwd: string): unknown {
+  try {
+    // js-yaml refuses a file that holds nothing but comments.
+    return text.replace(/^\s*#.*$/gm, '').trim() === '' ? undefined : parseYaml(text, { schema: yamlSchema })
+  } catch (cause) {
+    const reason = cause instanceof YAMLException ? cause.reason : 'cannot be read'
+    const message = `is not YAML: ${blankOut(reason)}`
+    throw problemOfFile(file, cwd, { message, code: 'config_syntax', place: yamlPlace(file, cause) })
+  }
+}
+
+function readJson(file: string, text: string, cwd: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    // Many tools read this file, and a broken one holds no configuration for us unless our key is in it.
+    if (basename(file) === 'package.json' && !/"codex-pool"\s*:\s*\{/.test(text)) return {}
+    const said = messageOf(cause)
+    // Up to where it quotes the file.
+    const message = `is not JSON: ${said.replace(/( in JSON at |, (\.\.\.)?"| is not valid).*$/s, '')}`
+    const place = placeAt(file, text, said) ?? yamlPlaceIn(file, text)
+    throw problemOfFile(file, cwd, { message, code: 'config_syntax', place })
+  }
+}
+
+function placeAt(file: string, text: string, message: string): Place | undefined {
+  const position = / at position (\d+)/.exec(message)?.[1]
+  if (position === undefined) return undefined
+  const before = text.slice(0, Number(position)).split('\n')
+  return { file, line: before.length, column: (before.at(-1) ?? '').length + 1 }
+}
+
+/** For JSON, which is YAML too, where `JSON.parse` does not tell the place. */
+function yamlPlaceIn(file: string, text: string): Place | undefined {
+  try {
+    parseYaml(text)
+    return undefined
+  } catch (error) {
+    return yamlPlace(file, error)
+  }
+}
+
+function yamlPlace(file: string, error: unknown): Place | undefined {
+  const mark = error instanceof YAMLException ? error.mark : undefined
+  return mark && { file, line: mark.line + 1, column: mark.column + 1 }
 }

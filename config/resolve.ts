@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path'
-import { checkCombinations, checkReferences, checkShape, defined, isRecord } from './check.js'
+import { checkCombinations, checkReferences, checkShape } from './check.js'
 import type {
   BuiltinProvider,
   ProviderEntry,
@@ -11,6 +11,7 @@ import type {
   UserConfig,
 } from './config.js'
 import { builtinProviders, builtinRoutes, credentialsPattern, defaults, retryPolicy } from './defaults.js'
+import { defined, isRecord } from './foreign.js'
 import {
   checkFlags,
   type Environment,
@@ -20,9 +21,8 @@ import {
   type Setting,
   settingOf,
 } from './layers.js'
-import { ConfigError } from './problems.js'
+import { ConfigError, displayName } from './problems.js'
 import { covers, type ListenAddress, parseListen } from './rules.js'
-import { displayName } from './source-error.js'
 
 export interface ConfigContext {
   /** The file it was read from, absolute; none for an object. */
@@ -73,7 +73,7 @@ function fillIn(user: UserConfig, layers: Layers, file: string | undefined): Res
     routes: resolveRoutes(user, providers),
     access: resolveAccess(user.access),
     use: user.use ?? [],
-    // Who only lowers the largest body means this one as well.
+    // A lowered `maxBodyBytes` lowers this one as well.
     maxReplayBytes: Math.min(limits.maxReplayBytes, limits.maxReplayTotalBytes, limits.maxBodyBytes),
     maxReplayTotalBytes: limits.maxReplayTotalBytes,
     maxBodyBytes: limits.maxBodyBytes,
@@ -110,18 +110,15 @@ function resolveAccess(access: UserConfig['access'] = {}): ResolvedConfig['acces
 }
 
 /** The built-in providers and the user's own by name, without those that were taken away. */
-export function resolveProviders(
-  own: UserConfig['providers'] = {},
-  layers: Layers,
-): ResolvedConfig['providers'] {
+function resolveProviders(own: UserConfig['providers'] = {}, layers: Layers): ResolvedConfig['providers'] {
   const entries = Object.entries<ProviderEntry | false>({ ...builtinProviders, ...own })
   return Object.fromEntries(
     entries.flatMap(([name, entry]) => (entry ? [[name, fillInProvider(name, entry, layers)]] : [])),
   )
 }
 
-/** Who changes a setting of a built-in provider need not say again of which type it is. */
-export function withBuiltinTypes(user: Record<string, unknown>): Record<string, unknown> {
+/** An entry under the name of a built-in provider may leave out its `type`. */
+function withBuiltinTypes(user: Record<string, unknown>): Record<string, unknown> {
   if (!isRecord(user.providers)) return user
   const entries = Object.entries(user.providers).map(([name, entry]) => {
     const type = builtinProviders[name as BuiltinProvider]?.type
@@ -131,12 +128,12 @@ export function withBuiltinTypes(user: Record<string, unknown>): Record<string, 
 }
 
 function fillInProvider(name: string, entry: ProviderEntry, layers: Layers): ProviderEntry {
-  // Kept as it is: a copy of an instance would lose the methods of its class.
+  // Not copied: the copy of an instance would lose the methods of its class.
   if (entry.type === 'custom') return entry
   if (entry.type === 'bearer') {
     return withoutTrailingSlashes({
-      credentials: credentialsPattern(name),
       ...defined(entry),
+      credentials: credentialsPattern(name, entry),
     } as ProviderEntry)
   }
   const set = { ...defined(entry), ...layers.overlay.providers[entry.type] }
@@ -161,8 +158,8 @@ function withoutTrailingSlashes(entry: ProviderEntry): ProviderEntry {
   ) as unknown as ProviderEntry
 }
 
-/** The user's routes, then the built-in ones that these leave something to and whose provider is there. */
-export function resolveRoutes(user: UserConfig, providers: ResolvedConfig['providers']): ResolvedRoute[] {
+/** The user's routes, then the built-in ones that they do not cover and whose provider is there. */
+function resolveRoutes(user: UserConfig, providers: ResolvedConfig['providers']): ResolvedRoute[] {
   const own = user.routes ?? []
   const builtin: readonly RouteEntry[] = (user.builtinRoutes ?? defaults.builtinRoutes) ? builtinRoutes : []
   const left = builtin.filter(

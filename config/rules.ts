@@ -1,8 +1,8 @@
 import { BlockList, isIP } from 'node:net'
-import type { Fault } from './problems.js'
+import type { ValueProblem } from './problems.js'
 
-/** What is wrong with one value. It never quotes the value: the caller knows whether it may be shown. */
-export type Rule = (value: unknown) => Fault | undefined
+/** Tells the problem of one value. It never quotes the value: the caller knows whether it may be shown. */
+export type Rule = (value: unknown) => ValueProblem | undefined
 
 /** Checks of single values, by the name under which the schema asks for them. */
 export const rules = {
@@ -35,18 +35,18 @@ function expects(what: string, holds: (value: unknown) => boolean): Rule {
   return (value) => (holds(value) ? undefined : { code: 'wrong_type', message: `must be ${what}` })
 }
 
-function checkText(check: (value: string) => Fault | undefined): Rule {
+function checkText(check: (value: string) => ValueProblem | undefined): Rule {
   return (value) =>
     typeof value === 'string' ? check(value) : { code: 'wrong_type', message: 'must be text' }
 }
 
-function text(code: Fault['code'], message: string, holds: (value: string) => boolean): Rule {
+function text(code: ValueProblem['code'], message: string, holds: (value: string) => boolean): Rule {
   return checkText((value) => (holds(value) ? undefined : { code, message }))
 }
 
-function checkRoutePath(path: string): Fault | undefined {
+function checkRoutePath(path: string): ValueProblem | undefined {
   if (!path.startsWith('/')) return { code: 'bad_path', message: 'must start with /' }
-  // A `*` is the habit of other routers. Here it would be looked for in the path, and never found.
+  // Other routers take a `*` as a wildcard. Here it would match a literal `*` only, so the route would never match.
   if (/[*?#\s\\]/.test(path)) {
     return { code: 'bad_path', message: 'must be a plain prefix: no *, ?, #, \\ or space' }
   }
@@ -60,8 +60,8 @@ function isOrigin(value: string): boolean {
   return URL.canParse(value) && new URL(value).origin === value
 }
 
-/** Anybody who can reach the port may guess; and the key travels as `/k/KEY/…`, where a `/` would end it. */
-function checkAccessKey(key: string): Fault | undefined {
+/** Long enough not to be guessed through the port; without `/`, which would end the key in `/k/KEY/…`. */
+function checkAccessKey(key: string): ValueProblem | undefined {
   const howTo = '`openssl rand -hex 24` makes one'
   if (key.length < 16) return { code: 'bad_key', message: `is too short: at least 16 characters; ${howTo}` }
   if (/^[A-Za-z0-9._~-]+$/.test(key)) return undefined
@@ -71,8 +71,8 @@ function checkAccessKey(key: string): Fault | undefined {
   }
 }
 
-/** Credentials are sent there: nobody on the way may read them. */
-export function checkUpstream(address: string): Fault | undefined {
+/** Credentials are sent to it, so the connection must be encrypted or stay on this machine. */
+function checkUpstream(address: string): ValueProblem | undefined {
   const url = parse(address)
   if (!url) return { code: 'bad_address', message: 'must be an address that starts with https://' }
   if (url.username || url.password) {
@@ -90,8 +90,8 @@ export function checkUpstream(address: string): Fault | undefined {
   }
 }
 
-/** A proxy only sees the encrypted connection pass, and a user and password in its address are the custom. */
-export function checkProxy(address: string): Fault | undefined {
+/** May be plain http and hold a user and password: the connection through it is encrypted end to end. */
+function checkProxy(address: string): ValueProblem | undefined {
   if (parse(address)) return undefined
   return { code: 'bad_address', message: 'must be the address of a proxy, such as http://proxy.example:3128' }
 }
@@ -117,7 +117,7 @@ export function parseListen(text: string): ListenAddress | undefined {
   return Number(port) <= 65_535 ? { host: v6 ?? host, port: Number(port) } : undefined
 }
 
-/** Where a program on this machine reaches it: nobody can call "every address". */
+/** The address at which a program on this machine reaches a listener: `0.0.0.0` and `::` cannot be called. */
 export function localAddress({ host, port }: ListenAddress): string {
   const name = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[host] ?? (host.includes(':') ? `[${host}]` : host)
   return `http://${name}:${port}`
@@ -127,9 +127,12 @@ const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')
 loopback.addAddress('::1', 'ipv6')
 
-/** Whether what is sent to this host stays on this machine: `localhost`, 127.0.0.0/8, `::1` (brackets allowed). */
-export function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[(.*)\]$/, '$1').toLowerCase()
+/**
+ * Whether a host name or the address of a socket is this machine: `localhost`, 127.0.0.0/8, `::1` (brackets allowed), and
+ * `::ffff:127.0.0.1`, which a socket that listens on `::` reports.
+ */
+export function isLoopback(host: string | undefined): boolean {
+  const bare = host?.replace(/^\[(.*)\]$/, '$1').toLowerCase() ?? ''
   const version = isIP(bare)
   return version === 0 ? bare === 'localhost' : loopback.check(bare, version === 4 ? 'ipv4' : 'ipv6')
 }
@@ -144,7 +147,7 @@ export function covers(prefix: string, path: string): boolean {
 
 const ownPaths = ['/healthz', '/metrics', '/admin', '/k']
 
-/** The gateway's own path under which a route would never be reached, if it is one. */
-export function reservedPath(path: string): string | undefined {
+/** The gateway's own path that hides a route's path, if there is one. */
+function reservedPath(path: string): string | undefined {
   return ownPaths.find((own) => covers(own, path))
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../config/config.js'
+import { isLoopback } from '../config/index.js'
 import { GatewayFailure } from './failure.js'
 
 type Access = ResolvedConfig['access']
@@ -118,10 +119,6 @@ function decoded(segment: string): string {
   } catch {
     return segment
   }
-}
-
-export function isLoopback(address: string | undefined): boolean {
-  return address !== undefined && /^(::ffff:)?127\.|^::1$/.test(address)
 }
 
 const hash = (text: string): Buffer => createHash('sha256').update(text).digest()

@@ -1,10 +1,11 @@
 import type { CustomSettings } from '../config/config.js'
+import { credentialsPattern } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 import { openAiExhausted, openAiFailure } from './openai.js'
 import { openAiUsage, openAiUsageMarker } from './openai.js'
 import { statusVerdict } from './http.js'
 
-/** What every provider has that does not say otherwise: most APIs write usage and errors as OpenAI's do. */
+/** For members that a provider leaves out: most APIs write usage and errors as OpenAI's do. */
 const defaults = {
   path: ({ url, prefix }) => {
     const rest = url.slice(prefix.replace(/\/$/, '').length)
@@ -17,8 +18,17 @@ const defaults = {
   failure: openAiFailure,
 } satisfies Partial<Provider>
 
-/** A provider of the user's own: what it states, and the defaults for the rest. */
-export function custom({ type: _type, proxy: _proxy, ...stated }: CustomSettings, name: string): Provider {
-  const given = Object.fromEntries(Object.entries(stated).filter(([, value]) => value !== undefined))
-  return { credentials: `${name}_*.json`, ...defaults, ...(given as typeof stated) }
+/**
+ * A provider of the user's own: its members, and the defaults for those it leaves out. Members are read and called on the
+ * object itself: it may be an instance of a class, and a copy has no methods, getters or private fields.
+ */
+export function custom(own: CustomSettings, name: string): Provider {
+  const fallbacks = { ...defaults, credentials: credentialsPattern(name, own) }
+  return new Proxy({} as Provider, {
+    get(_, key) {
+      const value: unknown = Reflect.get(own, key)
+      if (value === undefined) return Reflect.get(fallbacks, key) as unknown
+      return typeof value === 'function' ? (value.bind(own) as unknown) : value
+    },
+  })
 }

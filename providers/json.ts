@@ -1,3 +1,5 @@
+import { isRecord } from '../config/index.js'
+
 /**
  * An object of JSON from outside: a credential file, a request, an upstream's answer. Each reader below gives
  * `undefined` for a value of another kind.
@@ -5,7 +7,7 @@
 export type Fields = Readonly<Record<string, unknown>>
 
 export function fields(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
+  return isRecord(value) ? value : undefined
 }
 
 export function list(value: unknown): readonly unknown[] {

@@ -13,7 +13,6 @@ export type {
   AccessConfig,
 } from '../config/config.js'
 export type * from '../config/provider.js'
-export type { Candidate, Strategy, StrategyContext } from '../config/strategy.js'
 export type { AccountReport } from './admin/reports.js'
 export type { HealthReport } from './telemetry/health.js'
 export type { GatewayEvents, RequestEvent, AttemptEvent } from './telemetry/events.js'

@@ -8,7 +8,7 @@ import {
   loadConfig,
   resolveConfig,
 } from '../config/index.js'
-import type { Strategy } from '../config/strategy.js'
+import type { Strategy } from '../config/account.js'
 import type { Snapshot } from '../middleware/exchange.js'
 import { clientIdentityHeaders, createProvider } from '../providers/index.js'
 import { tolerant } from '../providers/tolerant.js'

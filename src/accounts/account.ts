@@ -8,7 +8,7 @@ import type {
   Quota,
   Verdict,
 } from '../../config/provider.js'
-import type { Candidate } from '../../config/strategy.js'
+import type { Candidate } from '../../config/account.js'
 import { cooldownAfter, type Cooldown } from './cooldown.js'
 import { type ObservedWindow, type SavedQuota, Windows } from './windows.js'
 

@@ -1,5 +1,4 @@
-import type { ClientRequest, Exhaustion, Provider } from '../../config/provider.js'
-import type { Strategy, StrategyContext } from '../../config/strategy.js'
+import type { ClientRequest, Exhaustion, Provider, Strategy, StrategyContext } from '../../config/provider.js'
 import type { Account } from './account.js'
 
 /** A strategy threw, or named an account that it was not offered. */

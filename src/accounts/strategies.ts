@@ -1,5 +1,5 @@
 import type { BuiltinStrategy } from '../../config/config.js'
-import type { Candidate, Strategy } from '../../config/strategy.js'
+import type { Candidate, Strategy } from '../../config/account.js'
 
 /** The built-in strategies, fresh: round-robin remembers whose turn it is. `sticky` is no strategy but a route's choice. */
 export function builtinStrategies(): Record<Exclude<BuiltinStrategy, 'sticky'>, Strategy> {

@@ -3,8 +3,9 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
+import { isLoopback } from '../../config/index.js'
 import { GatewayFailure } from '../../middleware/failure.js'
-import { foreignHost, foreignOrigin, isLoopback, sameSecret } from '../../middleware/guard.js'
+import { foreignHost, foreignOrigin, sameSecret } from '../../middleware/guard.js'
 
 /** Only Host and Origin are checked: a health check carries no key. */
 export function fromHere(access: () => ResolvedConfig['access']): RequestHandler {

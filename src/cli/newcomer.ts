@@ -1,16 +1,10 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { credentialsPattern } from '../../config/index.js'
 import type { Credential, Inspection } from '../../config/provider.js'
 import type { Account } from '../accounts/account.js'
-import {
-  type Claim,
-  claimantsOf,
-  claimOf,
-  fixedPart,
-  patternOf,
-  type Providers,
-} from '../credentials/claim.js'
+import { type Claim, claimantsOf, claimOf, fixedPart, type Providers } from '../credentials/claim.js'
 import { writeCredential } from '../credentials/credential-file.js'
 import { lockCredential } from '../credentials/credential-lock.js'
 import { tellGateway } from './admin-call.js'
@@ -85,7 +79,7 @@ export function fileNameFor(
   if (names.some((name) => !/^[\w][\w.@+-]*$/.test(name)))
     return { problem: `"${wanted}" is no good file name: use letters, digits and . _ - + @` }
   const used = new Set(taken.map((name) => name.toLowerCase()))
-  const prefix = fixedPart(patternOf(newcomer.provider, providers.get(newcomer.provider)!))
+  const prefix = fixedPart(credentialsPattern(newcomer.provider, providers.get(newcomer.provider)!))
   for (const name of names) {
     const fitting = [`${name}.json`, `${prefix}${name}.json`].find((file) =>
       wouldServe(file, newcomer, providers),
@@ -95,7 +89,7 @@ export function fileNameFor(
     if (!used.has(fitting.toLowerCase())) return { name: fitting }
     if (wanted !== undefined) return { problem: `there is a ${fitting} already; choose another --name` }
   }
-  const pattern = patternOf(newcomer.provider, providers.get(newcomer.provider)!)
+  const pattern = credentialsPattern(newcomer.provider, providers.get(newcomer.provider)!)
   return { problem: `no name was found that fits ${pattern}; choose one with --name` }
 }
 

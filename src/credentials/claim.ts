@@ -1,5 +1,5 @@
 import picomatch from 'picomatch'
-import { messageOf, withoutValuesOf } from '../../config/index.js'
+import { credentialsPattern, messageOf, withoutValuesOf } from '../../config/index.js'
 import type { Credential, Inspection, Provider } from '../../config/provider.js'
 
 export type Providers = ReadonlyMap<string, Provider>
@@ -16,7 +16,7 @@ export type Claim =
 /** The providers whose pattern fits a file name best: `gemini_*.json` goes before `*.json`. */
 export function claimantsOf(name: string, providers: Providers): Claimant[] {
   const fitting = [...providers].flatMap(([provider, definition]) => {
-    const pattern = patternOf(provider, definition)
+    const pattern = credentialsPattern(provider, definition)
     if (!picomatch.isMatch(name, pattern)) return []
     const inspect = (credential: Credential) => inspected(definition, credential)
     return [{ provider, inspect, specificity: fixedPart(pattern).length }]
@@ -43,11 +43,6 @@ export function claimOf(credential: Credential, claimants: readonly Claimant[]):
     reasons.push(claimants.length > 1 ? `${provider}: ${inspection}` : inspection)
   }
   return { refused: reasons.join('; ') }
-}
-
-/** Which files of the pool are a provider's. */
-export function patternOf(provider: string, { credentials }: Provider): string {
-  return credentials ?? `${provider}_*.json`
 }
 
 /** What every name that fits a pattern begins with. */

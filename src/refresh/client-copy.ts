@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
+import { isRecord } from '../../config/index.js'
 import type { Credential, Inspection, Provider } from '../../config/provider.js'
 import type { SpentLogins } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
@@ -93,7 +94,7 @@ export function changed(target: Credential, before: Credential, after: Credentia
   for (const [key, value] of Object.entries(after)) {
     if (isDeepStrictEqual(value, before[key])) continue
     result[key] =
-      isObject(value) && isObject(target[key]) ? changed(target[key], before[key] ?? {}, value) : value
+      isRecord(value) && isRecord(target[key]) ? changed(target[key], before[key] ?? {}, value) : value
   }
   return result
 }
@@ -108,13 +109,9 @@ function onlyKeysOf(target: Credential, source: Credential): Credential {
   return Object.fromEntries(
     known.map(([key, value]) => [
       key,
-      isObject(value) && isObject(target[key]) ? onlyKeysOf(target[key], value) : value,
+      isRecord(value) && isRecord(target[key]) ? onlyKeysOf(target[key], value) : value,
     ]),
   )
-}
-
-function isObject(value: unknown): value is Credential {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function notShared(file: string, code: string): string {

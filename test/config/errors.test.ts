@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync } from 'node:fs'
+import { chmodSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { ConfigError, resolveConfig, type ConfigContext, type Problem } from '../../config/index.js'
@@ -341,6 +341,17 @@ describe('a file that cannot be used', () => {
     const problem = await rejection(folder(t, { [name]: 'export default 42' }))
     assert.equal(problem.code, 'not_an_object')
     assert.equal(problem.file, name)
+  })
+
+  test('because it is a link to a file that is gone is not passed over', async (t) => {
+    for (const place of [name, '.codex-poolrc', 'package.json']) {
+      const cwd = folder(t, {})
+      symlinkSync(join(cwd, 'gone'), join(cwd, place))
+      const problem = await rejection(cwd)
+      assert.deepEqual([problem.code, problem.file], ['config_unreadable', place])
+      assert.match(problem.whole, /is a link to a file that is not there/)
+      assert.equal((await rejection(cwd, place)).file, place)
+    }
   })
 
   test('because it may not be read is not passed over', { skip: process.getuid?.() === 0 }, async (t) => {

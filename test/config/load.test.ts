@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, test } from 'node:test'
 import { describeConfig, resolveConfig } from '../../config/index.js'
@@ -52,6 +52,63 @@ describe('where a configuration is found', () => {
   test('codex-pool.config.ts comes before every other', async (t) => {
     const cwd = folder(t, { ...forms, 'codex-pool.config.ts': `export default { listen: '127.0.0.1:7002' }` })
     assert.equal((await load(cwd)).listen.port, 7002)
+  })
+})
+
+describe('a file that another tool wrote, linked or shares', () => {
+  const mark = '\uFEFF'
+
+  test('a linked configuration is found, and imports what lies beside the real file', async (t) => {
+    const root = folder(t, {
+      'real/port.ts': 'export const port = 7010',
+      'real/conf.ts': `import { port } from './port'; export default { listen: '127.0.0.1:' + port }`,
+      'real/conf.mjs': `import { port } from './port.ts'; export default { listen: '127.0.0.1:' + port }`,
+      'app/README': '',
+    })
+    for (const ending of ['ts', 'mjs']) {
+      const link = join(root, `app/codex-pool.config.${ending}`)
+      symlinkSync(join(root, `real/conf.${ending}`), link)
+      const config = await load(join(root, 'app'))
+      assert.equal(config.listen.port, 7010)
+      assert.equal(config.file, link)
+      assert.equal(config.poolDir, join(root, 'app/pool'), 'paths are relative to the link')
+      assert.equal((await load(root, { file: `real/conf.${ending}` })).poolDir, join(root, 'real/pool'))
+      rmSync(link)
+    }
+  })
+
+  for (const [name, text] of Object.entries({
+    'codex-pool.config.json': listenOn(7011),
+    'codex-pool.config.yaml': 'listen: 127.0.0.1:7011',
+    '.codex-poolrc': 'listen: 127.0.0.1:7011',
+    'codex-pool.config.ts': `export default { listen: '127.0.0.1:7011' as string }`,
+    'codex-pool.config.mjs': `export default { listen: '127.0.0.1:7011' }`,
+    'package.json': `{ "codex-pool": ${listenOn(7011)} }`,
+  }))
+    test(`a byte-order mark at the head of ${name} changes nothing`, async (t) => {
+      assert.equal((await load(folder(t, { [name]: mark + text }))).listen.port, 7011)
+    })
+
+  test('a byte-order mark at the head of a file that a config imports changes nothing', async (t) => {
+    const cwd = folder(t, {
+      'port.ts': `${mark}export const port: number = 7012`,
+      'codex-pool.config.ts': `${mark}import { port } from './port'; export default { listen: '127.0.0.1:' + port }`,
+    })
+    assert.equal((await load(cwd)).listen.port, 7012)
+  })
+
+  test('YAML merge keys are merged', async (t) => {
+    const yaml =
+      'retry:\n  base: &base { attempts: 6, waitForCooldownMs: 10 }\n  patient:\n    <<: *base\n    attempts: 9'
+    const { retry } = await load(folder(t, { 'codex-pool.config.yaml': yaml }))
+    assert.deepEqual([retry['patient']?.attempts, retry['patient']?.waitForCooldownMs], [9, 10])
+  })
+
+  test('a package.json that cannot be parsed is passed over, unless our key is in it', async (t) => {
+    const cwd = folder(t, { 'package.json': '{ "dependencies": { "codex-pool": "1.0.0" }, }' })
+    assert.equal((await load(cwd)).listen.port, 8989)
+    writeFileSync(join(cwd, 'package.json'), `{ "codex-pool": ${listenOn(7013)}, }`)
+    await assert.rejects(load(cwd), /package\.json:1:\d+: is not JSON/)
   })
 })
 

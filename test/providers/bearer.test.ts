@@ -92,16 +92,12 @@ describe('a provider of one’s own', () => {
 
   test('needs three facts, and has the defaults for the rest', () => {
     const own = createProvider('azure', { type: 'custom', upstream: 'https://me.test', authorize })
-    assert.deepEqual(
-      [own.upstream, own.credentials, own.authorize],
-      ['https://me.test', 'azure_*.json', authorize],
-    )
+    assert.deepEqual([own.upstream, own.credentials], ['https://me.test', 'azure_*.json'])
+    assert.deepEqual(own.authorize({ credential: {}, model: undefined, request: request() }), {
+      'api-key': 'k',
+    })
     assert.equal(own.classify?.(answer(429), request()).kind, 'cooling')
     assert.equal(own.inspect, undefined)
-    assert.deepEqual(
-      Object.keys(own).filter((key) => key === 'type' || key === 'proxy'),
-      [],
-    )
   })
 
   test('keeps what it states, and an undefined states nothing', () => {
@@ -114,7 +110,7 @@ describe('a provider of one’s own', () => {
       usage: undefined,
     }
     const own = createProvider('azure', { type: 'custom', ...stated })
-    assert.equal(own.classify, classify)
+    assert.deepEqual(own.classify?.(answer(429), request()), { kind: 'pass' })
     assert.equal(own.credentials, 'x-*.json')
     assert.ok(own.usage)
   })

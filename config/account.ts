@@ -1,0 +1,197 @@
+/**
+ * A parsed credential file. Its fields belong to the provider, so they are not typed here: with `unknown` every one-line
+ * `authorize` in a user's config would need a cast.
+ */
+export type Credential = Record<string, any>
+
+/** What a provider finds in a credential file. */
+export interface Inspection {
+  /** The account's id upstream, by which the caller's own account is recognised. Never a secret. */
+  identity?: string | undefined
+  /** E-mail or name, shown in `/admin/accounts`. */
+  label?: string | undefined
+  plan?: string | undefined
+  /** The kind of credential, for people: `chatgpt`, `api-key`. */
+  kind?: string | undefined
+  /** When the access token ends; ms since 1970. Unknown for opaque tokens and API keys. */
+  expiresAt?: number | undefined
+  /** Whether `refresh` can renew it. @default false */
+  refreshable?: boolean
+  /**
+   * A fingerprint (hash) of what `refresh` would present. Two files with the same fingerprint are one login, and a
+   * single-use refresh token that has been presented once is never presented again.
+   */
+  login?: string | undefined
+  /**
+   * Held back while other accounts can serve: `when-exhausted` until no other is available, `when-alone` unless the
+   * provider has no other account. @default undefined (a full member of the pool)
+   */
+  standby?: 'when-exhausted' | 'when-alone' | undefined
+}
+
+/** What a provider needs to call its upstream on its own account. */
+export interface CallContext {
+  /** `fetch` through the provider's proxy, if it has one. */
+  readonly fetch: typeof globalThis.fetch
+  readonly signal: AbortSignal
+}
+
+/** How a person logs in: OAuth's authorization code with PKCE, the browser being sent back to this machine (RFC 8252). */
+export interface LoginFlow {
+  /** The issuer's name for itself: a callback that names another one is refused (RFC 9207). */
+  readonly issuer: string
+  /** The page that asks the person. */
+  readonly authorizeUrl: string
+  readonly tokenUrl: string
+  readonly clientId: string
+  /** Of an installed app, so public. @default none */
+  readonly clientSecret?: string
+  readonly scope: string
+  /** More query parameters of `authorizeUrl`. @default none */
+  readonly parameters?: Readonly<Record<string, string>>
+  /** Where on 127.0.0.1 the issuer sends the browser. Port 0 takes a free one, for issuers that allow any. */
+  readonly callback: { readonly port: number; readonly path: string }
+  /** Whether a refresh token works only once, so that two holders of one login lock each other out. @default false */
+  readonly singleUse?: boolean
+  /** The credential file that a token endpoint's answer makes; a string says why it makes none. */
+  credential(answer: TokenAnswer): Credential | string
+  /** Asks for a device code. @throws with the way out if there are none */
+  device?(context: CallContext): Promise<DeviceCode>
+}
+
+/** Fields of a token endpoint's answer. They are the issuer's, so they are not typed here. */
+export type TokenAnswer = Readonly<Record<string, unknown>>
+
+/** An authorization code, and what a token endpoint asks for beside it. */
+export interface CodeGrant {
+  readonly code: string
+  /** PKCE's `code_verifier` (RFC 7636). */
+  readonly verifier: string
+  readonly redirectUri: string
+}
+
+/** A code that a person enters in a browser on any machine. */
+export interface DeviceCode {
+  /** Where it is entered. */
+  readonly page: string
+  /** For the person to read; no secret without the page. */
+  readonly code: string
+  /** How often `poll` may be called; ms. */
+  readonly intervalMs: number
+  /** ms since 1970 */
+  readonly expiresAt: number
+  /** Asks once. A throw counts as a passing failure, and the code is asked for again. */
+  poll(context: CallContext): Promise<DeviceProgress>
+}
+
+/**
+ * How far a device code is.
+ * - `pending`: it has not been entered yet.
+ * - `granted`: to be redeemed at the token endpoint.
+ * - `refused`: it will not be granted, and why.
+ */
+export type DeviceProgress =
+  | { readonly kind: 'pending' }
+  | ({ readonly kind: 'granted' } & CodeGrant)
+  | { readonly kind: 'refused'; readonly reason: string }
+
+/** An account as its provider sees it. */
+export interface ProviderAccount {
+  readonly id: string
+  readonly credential: Credential
+  readonly inspection: Inspection
+  /** What `discover` found out. */
+  readonly facts: Readonly<Record<string, string>>
+}
+
+/** An account as the pool's own answers show it: its state, never its credential. */
+export interface PoolAccount {
+  readonly id: string
+  readonly inspection: Inspection
+  readonly state: AccountState
+  readonly facts: Readonly<Record<string, string>>
+  readonly quota: Quota
+  /** When it can be used again; ms since 1970. */
+  readonly availableAt?: number | undefined
+}
+
+export type AccountState = 'ready' | 'cooling' | 'exhausted' | 'needs-login' | 'disabled'
+
+/** One quota window. An unknown value is `undefined`, never 0. */
+export interface QuotaWindow {
+  /** Unique within the account: `primary`, `secondary`, or a model's name. */
+  readonly name: string
+  /** The only model it counts, if it does not count all. */
+  readonly model?: string | undefined
+  /** 0 to 100. */
+  readonly usedPercent?: number | undefined
+  readonly lengthMinutes?: number | undefined
+  /** ms since 1970. */
+  readonly resetsAt?: number | undefined
+}
+
+export interface Credits {
+  readonly hasCredits: boolean
+  readonly unlimited: boolean
+  readonly balance?: string | undefined
+}
+
+export interface Quota {
+  readonly windows: readonly QuotaWindow[]
+  readonly plan?: string | undefined
+  readonly credits?: Credits | undefined
+  /** Reset credits: each empties the windows once, if the account's owner redeems it. */
+  readonly resets?: readonly ResetCredit[] | undefined
+}
+
+export interface ResetCredit {
+  readonly id: string
+  /** ms since 1970 */
+  readonly expiresAt?: number | undefined
+}
+
+/** Tokens of one response, as the upstream counted them. */
+export interface Usage {
+  readonly inputTokens?: number | undefined
+  readonly cachedTokens?: number | undefined
+  readonly outputTokens?: number | undefined
+  readonly reasoningTokens?: number | undefined
+  readonly totalTokens?: number | undefined
+}
+
+/** An account as a strategy sees it. */
+export interface Candidate {
+  /** The credential file's name without `.json`. */
+  readonly id: string
+  readonly provider: string
+  readonly plan: string | undefined
+  /** Requests in flight on it now. */
+  readonly inFlight: number
+  /** The fullest of its windows that count for this model, 0 to 100; `undefined` if none is known, never 0 for that. */
+  readonly usedPercent: number | undefined
+  readonly windows: readonly QuotaWindow[]
+  /** ms since 1970. */
+  readonly lastUsedAt: number | undefined
+}
+
+export interface StrategyContext {
+  /** Hash of the conversation's id; `undefined` for a request that belongs to none. */
+  readonly conversation: string | undefined
+  readonly model: string | undefined
+  /** The matched route's prefix. */
+  readonly route: string
+  /** 1 for the first account that is tried. */
+  readonly attempt: number
+  /** ms since 1970. */
+  readonly now: number
+}
+
+/**
+ * Picks one of the accounts that can serve now and have not been tried: never an empty list. Must return one of the
+ * objects it was given, at once (no promise, id or copy); `undefined` takes the first. Anything else, or a throw, is
+ * answered 500 `strategy_failed`.
+ */
+export type Strategy<A extends Candidate = Candidate> = (
+  accounts: readonly A[],
+  context: StrategyContext,
+) => A | undefined
