@@ -58,3 +58,6 @@ export class Network {
     this.#dispatchers.clear()
   }
 }
+
+/** The proxy that the environment names for an address; empty for none. */
+export const environmentProxy = (url: string): string => getProxyForUrl(url)

@@ -1,70 +1,34 @@
-import type { Problem } from './grammar.js'
-import { commaFrom, findJson, type JsonPlace, type JsonReading, readJson } from './json.js'
-import { type Edit, edited, lineEnd } from './text-edit.js'
-import { at, type Path, sameBeside } from './values.js'
+import jsonc from 'jsonc-parser'
+import { at, type Path } from './marked-lines.js'
+import { refused } from './personal-file.js'
 
-/**
- * Sets one value in JSON with comments, or takes it out (`undefined`). The rest stays byte for byte: jsonc-parser's own
- * `modify` lays the neighbours out anew, and loses the comments between them.
- */
-export function setJson(text: string, path: Path, value: unknown): { text: string } | Problem {
-  const before = readJson(text)
-  if ('problem' in before) return before
-  const place = findJson(before, path)
-  const done = edited(text, value === undefined ? removal(text, place) : setting(text, before, path, value))
-  const after = readJson(done)
-  // A key that stands there twice: the first is found, the last one counts.
-  if (
-    'problem' in after ||
-    at(after.values, path) !== value ||
-    !sameBeside(before.values, after.values, [path])
-  )
-    return { problem: `cannot take ${path.join('.')}: a key of it is there twice, or holds something else` }
-  return { text: done }
+/** Reads one setting of a JSON file as Gemini CLI does: with comments, but no comma behind the last entry. */
+export function jsonValue(file: string, text: string, path: Path): unknown {
+  const errors: jsonc.ParseError[] = []
+  const values: unknown = jsonc.parse(text, errors, { allowTrailingComma: false })
+  if (errors.length === 0 && typeof values === 'object' && !Array.isArray(values)) return at(values, path)
+  const line = text.slice(0, errors[0]?.offset ?? 0).split('\n').length
+  throw refused(file, `is not a JSON object (line ${line})`)
 }
 
-function setting(text: string, json: JsonReading, path: Path, value: unknown): Edit[] {
-  const present = findJson(json, path)
-  if (present) return [{ ...present.value, text: JSON.stringify(value) }]
-  const depth = path.findLastIndex((_, i) => findJson(json, path.slice(0, i))?.entries)
-  const table = findJson(json, path.slice(0, depth))
-  const [name = '', ...inner] = path.slice(depth)
-  const content = inner.reduceRight<unknown>((held, key) => ({ [key]: held }), value)
-  return table ? [insertion(text, table, JSON.stringify(name), content)] : []
+/** Sets one value, or takes it out (`undefined`). What stands beside it stays to the byte. */
+export function withJsonValue(file: string, text: string, path: Path, value: unknown): string {
+  const changed = modified(text, path, value)
+  // Of a key that stands there twice the first is found, and the last counts.
+  if (changed !== undefined && jsonValue(file, changed, path) === value) return changed
+  throw refused(file, `cannot take ${path.join('.')}: a key of it is there twice, or holds something else`)
 }
 
-/** As the first entry: behind the last one it would have to find its way around the comments there. */
-function insertion(
-  text: string,
-  { value: table, entries = [] }: JsonPlace,
-  name: string,
-  content: unknown,
-): Edit {
-  const start = table.start + 1
-  const put = (written: string): Edit => ({ start, end: start, text: written })
-  const comma = entries.length > 0 ? ',' : ''
-  const inside = text.slice(start, table.end - 1)
-  const first = /^[ \t]*\r?\n([ \t]*)(?=\S)/.exec(inside)?.[1]
-  if (first === undefined && inside.trim() !== '') return put(` ${name}: ${JSON.stringify(content)}${comma}`)
-  const outer = /^[ \t]*/.exec(text.slice(text.lastIndexOf('\n', table.start) + 1))![0]
-  const indent = first ?? `${outer}  `
-  const eol = lineEnd(text)
-  const block = JSON.stringify(content, null, indent.slice(outer.length) || '  ').replaceAll(
-    '\n',
-    eol + indent,
-  )
-  const close = inside.includes('\n') ? '' : eol + outer
-  return put(`${eol}${indent}${name}: ${block}${comma}${first === undefined ? close : ''}`)
-}
-
-function removal(text: string, place: JsonPlace | undefined): Edit[] {
-  if (!place) return []
-  const { property, siblings } = place
-  const start = text.slice(0, property.start).trimEnd().length
-  const index = siblings.findIndex((one) => one.start === property.start)
-  const previous = siblings[index - 1]
-  if (index < siblings.length - 1) return [{ start, end: commaFrom(text, property.end).end, text: '' }]
-  const comma = previous ? [{ ...commaFrom(text, previous.end), text: '' }] : []
-  const whole = { start: Math.max(start, comma[0]?.end ?? 0), end: property.end, text: '' }
-  return [...comma, whole]
+function modified(text: string, path: Path, value: unknown): string | undefined {
+  try {
+    // As the first entry: behind the last one, comments may follow.
+    const edits = jsonc.modify(text, [...path], value, { getInsertionIndex: () => 0 })
+    return edits.reduce((done, { offset, length, content }) => {
+      const blanks = length === 0 ? /^\s*/.exec(done.slice(offset))![0] : ''
+      return done.slice(0, offset) + blanks + content + done.slice(offset + length)
+    }, text)
+  } catch {
+    // A value stands where a table is expected.
+    return undefined
+  }
 }

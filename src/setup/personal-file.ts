@@ -1,58 +1,50 @@
-import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { SetupError } from './setup-error.js'
+import { writeDurably } from '../credentials/durable-file.js'
 
-/** A file of the person's own, such as `~/.codex/config.toml`. */
-export interface PersonalFile {
-  readonly text: string
-  /** Permission bits. */
-  readonly mode: number
+/** What a set-up or its undo makes of one file. An empty text stands for a file that does not exist. */
+export interface Change {
+  readonly file: string
+  readonly before: string
+  readonly after: string
+  /** The copy from before the set-up: written now, deleted now, or left as it is. */
+  readonly copy: 'make' | 'drop' | 'keep'
 }
 
-/**
- * `undefined` if there is none.
- * @throws {SetupError} for a file that cannot be given back byte for byte
- */
-export async function readPersonal(file: string): Promise<PersonalFile | undefined> {
-  try {
-    const bytes = await readFile(file)
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-    return { text, mode: (await stat(file)).mode & 0o777 }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    if (error instanceof TypeError)
-      throw new SetupError(`${file} is not UTF-8 text, so nothing was changed`, { cause: error })
-    throw error
+export const setupRefused = (message: string): Error =>
+  Object.assign(new Error(message), { code: 'setup_refused' })
+export const refused = (file: string, problem: string): Error =>
+  setupRefused(`${file} ${problem}. Nothing was changed`)
+
+export const copyOf = (file: string): string => `${file}.before-codex-pool`
+
+/** The text as it was before the set-up: empty if there was no file, `undefined` if no copy was made. */
+export async function readCopy(file: string): Promise<string | undefined> {
+  const { text, exists } = await readPersonal(copyOf(file))
+  return exists ? text : undefined
+}
+
+/** A file of the user's own. A new one gets the mode 0600, since it may hold an access key. */
+export async function readPersonal(file: string) {
+  if (!existsSync(file)) return { text: '', bom: '', mode: 0o600, exists: false }
+  const bytes = await readFile(file)
+  const bom = bytes.indexOf('\uFEFF') === 0 ? '\uFEFF' : ''
+  const text = bytes.toString().slice(bom.length)
+  if (!Buffer.from(bom + text).equals(bytes)) throw refused(file, 'is not UTF-8 text')
+  return { text, bom, mode: (await stat(file)).mode & 0o777, exists: true }
+}
+
+/** Writes the copy first, so that a crash in between loses nothing. */
+export async function carryOut({ file, before, after, copy }: Change): Promise<void> {
+  const { bom, mode } = await readPersonal(file)
+  const write = async (target: string, text: string): Promise<void> => {
+    await mkdir(dirname(target), { recursive: true, mode: 0o700 })
+    await writeDurably(target, text && bom + text)
+    await chmod(target, mode)
   }
+  if (copy === 'make') await write(copyOf(file), before)
+  if (before !== after && after !== '') await write(file, after)
+  if (before !== after && after === '') await rm(file)
+  if (copy === 'drop') await rm(copyOf(file), { force: true })
 }
-
-/** All of it or none, also when the machine stops halfway; a link stays a link. */
-export async function writePersonal(file: string, { text, mode }: PersonalFile): Promise<void> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  const target = await realpath(file).catch(() => file)
-  const fresh = `${target}.${randomBytes(4).toString('hex')}.tmp`
-  try {
-    await writeDurably(fresh, 'wx', { text, mode })
-    await rename(fresh, target)
-  } catch (error) {
-    await rm(fresh, { force: true })
-    // A file that is mounted into a container cannot be renamed over.
-    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
-    await writeDurably(target, 'w', { text, mode })
-  }
-}
-
-async function writeDurably(file: string, flags: string, { text, mode }: PersonalFile): Promise<void> {
-  const handle = await open(file, flags, mode)
-  try {
-    await handle.writeFile(text)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  // What `open` takes is cut by the umask.
-  await chmod(file, mode)
-}
-
-export const removePersonal = (file: string): Promise<void> => rm(file, { force: true })

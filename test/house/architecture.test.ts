@@ -72,7 +72,7 @@ const arrows: [room: string, mayImport: string[]][] = [
   ],
   ['src/admin/', ['middleware/', 'src/telemetry/', 'src/pool/', 'src/accounts/', 'src/usage/', 'config/']],
   ['src/login/', ['providers/', 'config/']],
-  ['src/setup/', ['config/']],
+  ['src/setup/', ['src/credentials/', 'src/network.ts', 'config/']],
   ['src/simulator/', []],
 ]
 for (const [room, mayImport] of arrows)

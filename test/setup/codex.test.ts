@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
-import { chmod, lstat, stat, symlink } from 'node:fs/promises'
+import { chmod, lstat, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
-import type { Backup } from '../../src/setup/change.js'
-import { type CodexForm, codexSetup, codexUndo } from '../../src/setup/codex-config.js'
+import { codexFile, type CodexForm, codexSettings } from '../../src/setup/codex.js'
+import { setUp, takeBack } from '../../src/setup/marked-lines.js'
 import { Home } from '../kit/setup.js'
 
 const URL = 'http://127.0.0.1:8989'
 const FILE = 'config.toml'
-const builtin: CodexForm = { kind: 'builtin' }
-const provider: CodexForm = { kind: 'provider', login: true }
-const forms: readonly (readonly [string, CodexForm])[] = [
-  ['builtin', builtin],
-  ['provider', provider],
-  ['no login', { kind: 'provider', login: false }],
-]
+const forms: readonly CodexForm[] = ['builtin', 'provider', 'no-login']
+
+const change = (before: string, form: CodexForm, url = URL) =>
+  setUp({ ...codexFile, file: FILE, before }, (values) => codexSettings(form, url, values))
+const setUpText = (before: string, form: CodexForm, url = URL) => change(before, form, url).after
+const undoneText = (before: string, copy?: string) =>
+  takeBack({ ...codexFile, file: FILE, before }, copy).after
 
 const TOP = `openai_base_url = "${URL}/v1" # codex-pool
 chatgpt_base_url = "${URL}/backend-api" # codex-pool
@@ -46,16 +46,14 @@ const files: Record<string, { before: string; expected?: string }> = {
     before: 'a = 1\r\nb = 2\nc = 3\r\n[t]\nx=1\r\n',
     expected: `${crlf(TOP)}a = 1\r\nb = 2\nc = 3\r\n[t]\nx=1\r\n`,
   },
-  'a byte order mark': { before: '\uFEFFa = 1\n', expected: `\uFEFF${TOP}a = 1\n` },
-  'a byte order mark, and a value in the way': {
-    before: '\uFEFFmodel_provider = "azure"',
-    expected: `\uFEFF${TOP}# before codex-pool: model_provider = "azure"`,
-  },
   'the line that names a schema for editors': {
     before: '#:schema https://example.com/s.json\n# mine\n',
     expected: `#:schema https://example.com/s.json\n${TOP}# mine\n`,
   },
-  'nothing but that line, and no line end': { before: '#:schema x', expected: `#:schema x\n${TOP}` },
+  'nothing but that line, and no line end': {
+    before: '#:schema x',
+    expected: `#:schema x\n${TOP.trimEnd()}`,
+  },
   'strings that look like what we look for': {
     before: `a = """\n[not a table]\nopenai_base_url = "x" # codex-pool\n# before codex-pool: b = 1\n"""\n[t]\nb = '''\n# codex-pool'''\n`,
   },
@@ -92,48 +90,40 @@ const files: Record<string, { before: string; expected?: string }> = {
 
 for (const [name, { before, expected = TOP + before }] of Object.entries(files)) {
   test(`the file gets our lines and keeps every other byte: ${name}`, () => {
-    assert.equal(codexSetup(FILE, before, builtin, URL).after, expected)
+    assert.equal(setUpText(before, 'builtin'), expected)
   })
-  for (const [form, settings] of forms)
+  for (const form of forms)
     test(`undo gives back every byte (${form}): ${name}`, () => {
-      const { after } = codexSetup(FILE, before, settings, URL)
-      assert.equal(codexUndo(FILE, after, { text: before || undefined }).after, before || undefined)
+      assert.equal(undoneText(setUpText(before, form)), before)
     })
   test(`a second time changes nothing, and another form or address leaves no trace of the first: ${name}`, () => {
     let text = before
-    for (const [, form] of [...forms, ['builtin', builtin] as const])
+    for (const form of [...forms, 'builtin'] as const)
       for (const url of ['http://other:1', URL]) {
-        text = codexSetup(FILE, text, form, url).after ?? ''
-        assert.equal(codexSetup(FILE, text, form, url).after, text)
+        text = setUpText(text, form, url)
+        assert.equal(setUpText(text, form, url), text)
       }
-    // A line end in front of a table that is gone again is the one byte that the copy is needed for.
-    assert.equal(text.trimEnd(), expected.trimEnd())
+    assert.equal(text, expected)
   })
 }
 
 test('the form of a provider of its own puts its table at the end, where it takes in no key', () => {
-  const { after } = codexSetup(FILE, 'a = 1\n[b]\nc = 1', provider, URL)
-  assert.equal(after, `${SEED_TOP}a = 1\n[b]\nc = 1\n${SEED_TABLE}`)
+  assert.equal(setUpText('a = 1\n[b]\nc = 1\n', 'provider'), `${SEED_TOP}a = 1\n[b]\nc = 1\n${SEED_TABLE}`)
 })
 
 test('a provider of the same name that says something else is set aside, however it is written', () => {
   const table =
     '[model_providers.codex-pool]\nname = "old"\n[model_providers.codex-pool.http_headers]\na = "b"\n'
   const aside = table.replace(/^(?=.)/gm, '# before codex-pool: ')
-  assert.equal(codexSetup(FILE, table, provider, URL).after, SEED_TOP + aside + SEED_TABLE)
+  assert.equal(setUpText(table, 'provider'), SEED_TOP + aside + SEED_TABLE)
   const dotted = 'model_providers.codex-pool.name = "old"\n'
-  assert.equal(
-    codexSetup(FILE, dotted, provider, URL).after,
-    `${SEED_TOP}# before codex-pool: ${dotted}${SEED_TABLE}`,
-  )
+  assert.equal(setUpText(dotted, 'provider'), `${SEED_TOP}# before codex-pool: ${dotted}${SEED_TABLE}`)
 })
 
 test('a configuration that says it all already is left alone', () => {
   const before = `openai_base_url = '${URL}/v1'\nchatgpt_base_url = '${URL}/backend-api'\n`
-  assert.deepEqual(
-    { ...codexSetup(FILE, before, builtin, URL), values: undefined },
-    { file: FILE, before, after: before, backup: 'leave', aside: [], values: undefined },
-  )
+  const { after, copy, notes } = change(before, 'builtin')
+  assert.deepEqual([after, copy, notes], [before, 'keep', []])
 })
 
 for (const [name, before, problem] of [
@@ -149,40 +139,40 @@ for (const [name, before, problem] of [
   ],
 ] as const)
   test(`refused, and told why: ${name}`, () => {
-    assert.throws(() => codexSetup(FILE, before, provider, URL), { code: 'setup_refused', message: problem })
+    assert.throws(() => setUpText(before, 'provider'), { code: 'setup_refused', message: problem })
   })
 
-const COPY: Backup = { text: 'model_provider = "azure" # work\n[b]\nc = 1\n' }
-const SET_UP = codexSetup(FILE, COPY.text, builtin, URL).after!
-const SEEDED = codexSetup(FILE, COPY.text, provider, URL).after!
+const COPY = 'model_provider = "azure" # work\n[b]\nc = 1\n'
+const SET_UP = setUpText(COPY, 'builtin')
+const SEEDED = setUpText(COPY, 'provider')
 
 /** What somebody does between the set-up and the undo, and what is left. */
 const since: Record<string, [changed: string, left: string]> = {
   'keys between ours, as Codex puts them': [
     SET_UP.replace('chatgpt_base_url', 'model = "x"\nchatgpt_base_url'),
-    `model = "x"\n${COPY.text}`,
+    `model = "x"\n${COPY}`,
   ],
-  'a table at the end': [`${SET_UP}\n[d]\ne = 1`, `${COPY.text}\n[d]\ne = 1`],
+  'a table at the end': [`${SET_UP}\n[d]\ne = 1`, `${COPY}\n[d]\ne = 1`],
   'lines moved about, and one of ours deleted': [
     SET_UP.split('\n').slice(1, 2).join('\n') +
       '\n[b]\nc = 1\n# before codex-pool: model_provider = "azure" # work\n',
     // Back in its place it would have become a key of the table.
     '[b]\nc = 1\n# model_provider = "azure" # work\n',
   ],
-  'another value in one of our lines': [SET_UP.replace(`${URL}/v1`, 'https://x/v1'), COPY.text!],
+  'another value in one of our lines': [SET_UP.replace(`${URL}/v1`, 'https://x/v1'), COPY],
   'what was set aside, set anew': [
     SET_UP.replace('# before', 'model_provider = "mine"\n# before'),
     'model_provider = "mine"\n# model_provider = "azure" # work\n[b]\nc = 1\n',
   ],
   'more in our table': [
     `${SEEDED}stream_max_retries = 2\n[model_providers.codex-pool.query_params]\na = "b"\n`,
-    COPY.text!,
+    COPY,
   ],
-  'line ends': [crlf(SET_UP), crlf(COPY.text!)],
+  'line ends': [crlf(SET_UP), crlf(COPY)],
 }
 for (const [name, [changed, left]] of Object.entries(since))
   test(`undo takes out only our lines and keeps what was changed since: ${name}`, () => {
-    assert.equal(codexUndo(FILE, changed, COPY).after, left)
+    assert.equal(undoneText(changed, COPY), left)
   })
 
 const CONFIG = '.codex/config.toml'
@@ -194,7 +184,7 @@ test('setup codex writes the file, keeps a copy beside it, and --undo leaves no 
   await chmod(home.file(CONFIG), 0o640)
   const done = await home.setup(['codex'])
   assert.deepEqual({ code: done.code, stderr: done.stderr }, { code: 0, stderr: '' })
-  assert.match(done.stdout, /line 2, model_provider: set aside .*"azure"/)
+  assert.match(done.stdout, /line 2, model_provider: set aside as a comment/)
   assert.equal(await home.read(CONFIG), TOP + ORIGINAL.replace('model_p', '# before codex-pool: model_p'))
   assert.equal(await home.read(`${CONFIG}.before-codex-pool`), ORIGINAL)
   for (const name of [CONFIG, `${CONFIG}.before-codex-pool`])
@@ -205,6 +195,28 @@ test('setup codex writes the file, keeps a copy beside it, and --undo leaves no 
   assert.equal(await home.read(CONFIG), ORIGINAL)
   assert.deepEqual(await home.list('.codex'), ['auth.json', 'config.toml'])
   assert.match((await home.setup(['codex', '--undo'])).stdout, /config\.toml: nothing to take out/)
+})
+
+test('a byte order mark stays where it was', async (t) => {
+  const home = await Home.create(t, { ...AUTH, [CONFIG]: `\uFEFF${ORIGINAL}` })
+  assert.equal((await home.setup(['codex'])).code, 0)
+  assert.equal(
+    await home.read(CONFIG),
+    `\uFEFF${TOP}${ORIGINAL.replace('model_p', '# before codex-pool: model_p')}`,
+  )
+  assert.equal((await home.setup(['codex', '--undo'])).code, 0)
+  assert.equal(await home.read(CONFIG), `\uFEFF${ORIGINAL}`)
+  assert.deepEqual(await home.list('.codex'), ['auth.json', 'config.toml'])
+})
+
+test('a file that is not UTF-8 text is refused and left alone', async (t) => {
+  const home = await Home.create(t, AUTH)
+  const bytes = Buffer.from('# caf\u00e9\n', 'latin1')
+  await writeFile(home.file(CONFIG), bytes)
+  const { code, stderr } = await home.setup(['codex'])
+  assert.equal(code, 1)
+  assert.match(stderr, /config\.toml is not UTF-8 text\. Nothing was changed/)
+  assert.deepEqual(await readFile(home.file(CONFIG)), bytes)
 })
 
 test('a file that was not there is private, and gone after --undo', async (t) => {
@@ -320,13 +332,9 @@ const traps: Record<
     },
     note: /codex --profile work may not ask the pool: work\.config\.toml sets model_provider\n/,
   },
-  'a profile in a table': {
-    files: { [CONFIG]: '[profiles.a]\nchatgpt_base_url = "x"\n' },
-    note: /--profile a .*\[profiles\.a\] sets chatgpt_base_url/,
-  },
   'an address past the pool': {
     files: { [CONFIG]: `openai_base_url = "${URL}/backend-api/codex"\n` },
-    note: /line 1, openai_base_url: .*chatgpt\.com itself/,
+    note: /line 1, openai_base_url: set aside as a comment/,
   },
   'the variable of older Codex': {
     env: { OPENAI_BASE_URL: 'x' },

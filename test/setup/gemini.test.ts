@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict'
 import { stat } from 'node:fs/promises'
 import { test } from 'node:test'
-import { type GeminiForm, geminiEnvSetup, geminiEnvUndo } from '../../src/setup/gemini-env.js'
-import { geminiSettingsSetup, geminiSettingsUndo } from '../../src/setup/gemini-settings.js'
+import { geminiFile, type GeminiForm, geminiSettings, typeSetup, typeUndo } from '../../src/setup/gemini.js'
+import { setUp, takeBack } from '../../src/setup/marked-lines.js'
+import type { PoolAddress } from '../../src/setup/pool-address.js'
 import { Home } from '../kit/setup.js'
 
 const URL = 'http://127.0.0.1:8989'
-const open = { url: URL }
-const keyed = { url: URL, key: { name: 'laptop', secret: 'a-key-of-the-laptop' } }
+const open: PoolAddress = { url: URL }
+const keyed = { url: URL, key: 'a-key-of-the-laptop' }
+
+const setUpEnv = (before: string, form: GeminiForm, address: PoolAddress) =>
+  setUp({ ...geminiFile, file: '.env', before }, (values) => geminiSettings(form, address, values)).after
+const undoneEnv = (before: string) => takeBack({ ...geminiFile, file: '.env', before }, undefined).after
 const LINES = `CODE_ASSIST_ENDPOINT=${URL} # codex-pool
 GOOGLE_GENAI_USE_GCA=true # codex-pool
 GOOGLE_CLOUD_ACCESS_TOKEN=unused # codex-pool
@@ -23,7 +28,6 @@ const envFiles: Record<string, { before: string; expected?: string }> = {
   'an empty file': { before: '' },
   'comments and no line end': { before: '# mine\n\nA=1 # b' },
   CRLF: { before: 'A=1\r\n\r\nB="x"\r\n', expected: `${crlf(LINES)}A=1\r\n\r\nB="x"\r\n` },
-  'a byte order mark': { before: '\uFEFFA=1\n', expected: `\uFEFF${LINES}A=1\n` },
   'values over several lines, one of which looks like ours': {
     before: 'A="x\nGOOGLE_GENAI_USE_GCA=false\n# before codex-pool: B=1\n# codex-pool"\nB=\'y\nz\'\n',
   },
@@ -47,29 +51,19 @@ const envFiles: Record<string, { before: string; expected?: string }> = {
 }
 
 for (const [name, { before, expected = LINES + before }] of Object.entries(envFiles)) {
-  const after = (text: string, form: GeminiForm, address: typeof open): string =>
-    geminiEnvSetup('.env', text, form, address).after ?? ''
-
   test(`.env gets our lines and keeps every other byte: ${name}`, () => {
-    assert.equal(after(before, 'login', open), expected)
+    assert.equal(setUpEnv(before, 'login', open), expected)
   })
   test(`.env is given back byte for byte: ${name}`, () => {
     for (const form of ['login', 'api-key'] as const)
-      for (const address of [open, keyed]) {
-        const { after } = geminiEnvUndo(
-          '.env',
-          geminiEnvSetup('.env', before, form, address).after,
-          undefined,
-        )
-        assert.equal(after, before)
-      }
+      for (const address of [open, keyed]) assert.equal(undoneEnv(setUpEnv(before, form, address)), before)
   })
   test(`.env set up again is the same, and another form leaves no trace of the first: ${name}`, () => {
     for (const form of ['login', 'api-key'] as const)
       for (const address of [open, keyed]) {
-        const once = after(before, form, address)
-        assert.equal(after(once, form, address), once)
-        assert.equal(after(once, 'login', open), expected)
+        const once = setUpEnv(before, form, address)
+        assert.equal(setUpEnv(once, form, address), once)
+        assert.equal(setUpEnv(once, 'login', open), expected)
       }
   })
 }
@@ -88,31 +82,28 @@ for (const [name, before, headers] of [
   ],
 ] as const)
   test(`the pool's key travels in a header, ${name}, and never as the token that Google sees`, () => {
-    const { after = '' } = geminiEnvSetup('.env', before, 'login', keyed)
+    const after = setUpEnv(before, 'login', keyed)
     const aside = before && `# before codex-pool: ${before}`
     assert.equal(after, `${LINES}GEMINI_CLI_CUSTOM_HEADERS=${headers} # codex-pool\n${aside}`)
   })
 
 test('without a key of the pool the headers of the person are left alone', () => {
   const before = 'GEMINI_CLI_CUSTOM_HEADERS=X-A: 1\n'
-  assert.equal(geminiEnvSetup('.env', before, 'api-key', open).after, KEY_LINES + before)
+  assert.equal(setUpEnv(before, 'api-key', open), KEY_LINES + before)
 })
 
-const FRESH = '{\n  "security": {\n    "auth": {\n      "selectedType": "oauth-personal"\n    }\n  }\n}\n'
-
-const BLOCK = '"security": {\n    "auth": {\n      "selectedType": "oauth-personal"\n    }\n  }'
-const tabbed = BLOCK.replaceAll('  ', '\t')
 const LINE = '"security": {"auth":{"selectedType":"oauth-personal"}}'
+const FRESH = `{\n${LINE}\n}\n`
 
-const settingsFiles: Record<string, [before: string | undefined, after: string]> = {
-  'no file': [undefined, FRESH],
-  'an empty object': ['{}', FRESH.trimEnd()],
+const settingsFiles: Record<string, [before: string, after: string]> = {
+  'no file, or an empty one': ['', FRESH],
+  'an empty object': ['{}', `{${LINE}}`],
   'an empty object over two lines': ['{\n}\n', FRESH],
   'nothing but a comment': ['{ /* mine */ }', `{ ${LINE} /* mine */ }`],
   'one line': ['{ "a": [1, 2] }', `{ ${LINE}, "a": [1, 2] }`],
   'comments, tabs and no final line end': [
     '// mine\n{\n\t"ui": { "theme": "x" }, // why\n\t/* a */ "mcpServers": {}\n\t// b\n}',
-    `// mine\n{\n\t${tabbed},\n\t"ui": { "theme": "x" }, // why\n\t/* a */ "mcpServers": {}\n\t// b\n}`,
+    `// mine\n{\n\t${LINE},\n\t"ui": { "theme": "x" }, // why\n\t/* a */ "mcpServers": {}\n\t// b\n}`,
   ],
   'a comment behind the first bracket': ['{ // mine\n  "a": 1\n}\n', `{ ${LINE}, // mine\n  "a": 1\n}\n`],
   'another type, and other settings beside it': [
@@ -121,39 +112,35 @@ const settingsFiles: Record<string, [before: string | undefined, after: string]>
   ],
   'a table of the same name, with CRLF': [
     '{\r\n    "security": {\r\n        "folderTrust": { "enabled": false }\r\n    }\r\n}\r\n',
-    '{\r\n    "security": {\r\n        "auth": {\r\n            "selectedType": "oauth-personal"\r\n        },\r\n        "folderTrust": { "enabled": false }\r\n    }\r\n}\r\n',
+    '{\r\n    "security": {\r\n        "auth": {"selectedType":"oauth-personal"},\r\n        "folderTrust": { "enabled": false }\r\n    }\r\n}\r\n',
   ],
   'the type that is wanted': [`{ ${LINE} }`, `{ ${LINE} }`],
 }
 for (const [name, [before, after]] of Object.entries(settingsFiles)) {
   test(`settings.json gets the type and keeps every other byte: ${name}`, () => {
-    assert.equal(geminiSettingsSetup('s', before, 'login', undefined).after, after)
-    const copy = { text: before }
-    const other = geminiSettingsSetup('s', after, 'api-key', copy)
-    assert.equal(geminiSettingsSetup('s', other.after, 'login', copy).after, after)
+    assert.equal(typeSetup('s', before, 'login', undefined).after, after)
+    const other = typeSetup('s', after, 'api-key', before)
+    assert.equal(typeSetup('s', other.after, 'login', before).after, after)
   })
   test(`settings.json is given back byte for byte: ${name}`, () => {
     for (const form of ['login', 'api-key'] as const) {
-      const { backup, after } = geminiSettingsSetup('s', before, form, undefined)
-      assert.equal(
-        geminiSettingsUndo('s', after, backup === 'make' ? { text: before } : undefined).after,
-        before,
-      )
+      const { copy, after } = typeSetup('s', before, form, undefined)
+      assert.equal(typeUndo('s', after, copy === 'make' ? before : undefined).after, before)
     }
   })
 }
 
 /** What somebody does to settings.json between the set-up and the undo, and what is left. */
-const since: Record<string, [before: string | undefined, changed: string, left: string]> = {
+const since: Record<string, [before: string, changed: string, left: string]> = {
   'a setting more, where there was no file': [
-    undefined,
+    '',
     FRESH.replace('{', '{\n  "ui": { "theme": "x" }, // mine'),
-    '{\n  "ui": { "theme": "x" } // mine\n}\n',
+    '{\n  "ui": { "theme": "x" }, // mine\n"security": {"auth":{}}\n}\n',
   ],
   'everything in another order': [
     '{ "a": 1, /* , */ "b": 2 }',
     '{ "b": 2 /* , */, /* c */ "security": { "auth": { "selectedType": "oauth-personal" } } }',
-    '{ "b": 2 /* , */ /* c */ }',
+    '{ "b": 2 /* , */, /* c */ "security": { "auth": { } } }',
   ],
   'a setting more in the same table': [
     '{ "security": { "auth": { "selectedType": "vertex-ai" } } }',
@@ -168,12 +155,11 @@ const since: Record<string, [before: string | undefined, changed: string, left: 
 }
 for (const [name, [before, changed, left]] of Object.entries(since))
   test(`undo in settings.json keeps what was changed since: ${name}`, () => {
-    assert.equal(geminiSettingsUndo('s', changed, { text: before }).after, left)
+    assert.equal(typeUndo('s', changed, before).after, left)
   })
 
 for (const [name, text, problem] of [
   ['what is not JSON', '{\n  "a": 1,\n}\n', /^s is not a JSON object \(line 3\)\. Nothing was changed$/],
-  ['an empty file, which Gemini CLI refuses as well', '', /not a JSON object/],
   ['a list', '[]', /not a JSON object/],
   ['a key that is there twice', '{ "security": {}, "security": { "a": 1 } }', /twice/],
   [
@@ -183,7 +169,7 @@ for (const [name, text, problem] of [
   ],
 ] as const)
   test(`settings.json is refused, and told why: ${name}`, () => {
-    assert.throws(() => geminiSettingsSetup('s', text, 'login', undefined), {
+    assert.throws(() => typeSetup('s', text, 'login', undefined), {
       code: 'setup_refused',
       message: problem,
     })
@@ -193,7 +179,7 @@ const ENV = '.gemini/.env'
 const SETTINGS = '.gemini/settings.json'
 const COPY = '.before-codex-pool'
 const access = {
-  'work/codex-pool.config.json': JSON.stringify({ access: { keys: { laptop: keyed.key.secret } } }),
+  'work/codex-pool.config.json': JSON.stringify({ access: { keys: { laptop: keyed.key } } }),
 }
 
 test('setup gemini writes both files, keeps copies beside them, and --undo leaves no trace', async (t) => {
