@@ -85,6 +85,34 @@ test('nor more than 64 KiB', async (t) => {
   assert.deepEqual(pool.asked(), ['alice'])
 })
 
+const limit = JSON.parse(LIMIT.slice(LIMIT.indexOf('{'))) as object
+const [first, second] = halves(limit)
+const forms: Record<string, string | Buffer> = {
+  'without a space after the colon': `data:${JSON.stringify(limit)}\n\n`,
+  'with CRLF': LIMIT.replaceAll('\n', '\r\n'),
+  'behind a byte order mark': `\ufeff${LIMIT}`,
+  'with an id and a time to reconnect': `id: 1\nretry: 100\n${LIMIT}`,
+  'behind a comment in the same event': `: ping\n${LIMIT}`,
+  'in data of several lines': `data: ${first}\ndata: ${second}\n\n`,
+}
+for (const [name, text] of Object.entries(forms))
+  test(`a refusal in the first event is found in every form of an event: ${name}`, async (t) => {
+    const pool = await startPool(t, codex)
+    pool.sim.fail({
+      account: 'alice',
+      with: (_request, response) => void response.writeHead(200, EVENT_STREAM).end(text),
+    })
+    assert.equal(await pool.servedBy('s1'), 'bob')
+    assert.equal((await pool.account('alice')).state, 'exhausted')
+  })
+
+/** The JSON of an object, broken into two lines. */
+function halves(value: object): string[] {
+  const json = JSON.stringify(value)
+  const at = json.indexOf(',') + 1
+  return [json.slice(0, at), json.slice(at)]
+}
+
 const unwatched: Record<string, Record<string, string>> = {
   'that is no stream of events': { 'content-type': 'application/json' },
   'that is compressed': { ...EVENT_STREAM, 'content-encoding': 'gzip' },

@@ -277,3 +277,24 @@ test('the prewarm of a conversation and its turns run on one connection', async 
   assert.equal(pool.sim.requests.length, 1)
   assert.equal(pool.sim.requests[0]?.frames.length, 2)
 })
+
+test('an error that nobody expected in a handshake is told to the log and to /healthz, like one of a request', async (t) => {
+  const fails = () => {
+    throw new Error('a bug of this provider')
+  }
+  const pool = await startPool(t, {
+    codex: two,
+    config: {
+      providers: {
+        own: { type: 'custom', upstream: 'http://127.0.0.1:9', authorize: () => ({}), conversation: fails },
+      },
+      routes: [{ path: '/own', provider: 'own' }],
+    },
+  })
+  const handshake = await refused(pool, { path: '/own/responses' })
+  assert.deepEqual([handshake.status, codeOf(handshake.body)], [500, 'internal_error'])
+  await pool.request.post('/own/responses').send({}).expect(500)
+  const { body } = await pool.request.get('/healthz')
+  const told = body.recentErrors.map(({ message }: { message: string }) => message)
+  assert.deepEqual(told, ['a bug of this provider', 'a bug of this provider'])
+})
