@@ -71,14 +71,22 @@ export async function deliver(
   fault: WireFault = {},
 ): Promise<void> {
   const pieces = piecesOf(answer, fault)
-  const line = openLine(response, answer, fault, pieces)
+  const headers = { ...answer.headers, ...fault.headers }
+  if (fault.gzip) headers['content-encoding'] = 'gzip'
+  const whole = !answer.stream && !fault.gzip && !fault.ending && !fault.pauseMs
+  if (whole) headers['content-length'] = Buffer.byteLength(pieces.join(''))
+  response.writeHead(answer.status, headers)
+  // The head goes out at once, so that a client can tell "answers, but no event yet" from "does not answer".
+  if (!whole) response.flushHeaders()
+  const gzip = fault.gzip ? createGzip() : undefined
+  gzip?.pipe(response)
   for (const piece of pieces) {
     if (fault.pauseMs) await pause(fault.pauseMs)
     if (response.destroyed) return
-    await line.write(piece)
+    await (gzip ? flushed(gzip, piece) : written(response, piece))
   }
   if (fault.ending === 'stall') return
-  if (fault.ending !== 'cut') return line.end()
+  if (fault.ending !== 'cut') return void (gzip ?? response).end()
   // Node holds a write back until the turn is over, and destroying the connection before that would lose it.
   await turnOver()
   breakOff(response)
@@ -95,32 +103,6 @@ function piecesOf({ stream, body }: Answer, { events, ending, after = 0 }: WireF
   return [ending ? whole.slice(0, whole.length / 2) : whole]
 }
 
-interface Line {
-  write(piece: string): Promise<void>
-  end(): void
-}
-
-/** Sends the head at once, so that a client can tell "answers, but no event yet" from "does not answer". */
-function openLine(response: ServerResponse, answer: Answer, fault: WireFault, pieces: string[]): Line {
-  const headers = { ...answer.headers, ...fault.headers }
-  if (fault.gzip) headers['content-encoding'] = 'gzip'
-  const whole = !answer.stream && !fault.gzip && !fault.ending && !fault.pauseMs
-  if (whole) headers['content-length'] = Buffer.byteLength(pieces.join(''))
-  response.writeHead(answer.status, headers)
-  if (!whole) response.flushHeaders()
-  if (fault.gzip) return compressed(response)
-  return {
-    write: (piece) => (response.write(piece) ? Promise.resolve() : drained(response)),
-    end: () => void response.end(),
-  }
-}
-
-function compressed(response: ServerResponse): Line {
-  const gzip = createGzip()
-  gzip.pipe(response)
-  return { write: (piece) => flushed(gzip, piece), end: () => void gzip.end() }
-}
-
 /** Flushes each event: a client must be able to decode the first one before the stream ends. */
 function flushed(gzip: Gzip, piece: string): Promise<void> {
   return new Promise((resolve) => {
@@ -130,8 +112,9 @@ function flushed(gzip: Gzip, piece: string): Promise<void> {
 }
 
 /** Without `close`, a client that leaves while its socket is full would keep this waiting for ever. */
-function drained(response: ServerResponse): Promise<void> {
+function written(response: ServerResponse, piece: string): Promise<void> {
   return new Promise((resolve) => {
+    if (response.write(piece)) return resolve()
     const done = () => {
       response.off('drain', done).off('close', done)
       resolve()

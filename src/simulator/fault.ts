@@ -107,10 +107,6 @@ export class FaultScript {
     )?.with
   }
 
-  clear(): void {
-    this.#entries = []
-  }
-
   #spend<Rule extends FaultRule>(wanted: (rule: FaultRule) => rule is Rule): Rule | undefined {
     for (const entry of this.#entries) {
       const { rule } = entry

@@ -45,7 +45,7 @@ export const faults = {
       429,
       'rate_limit_exceeded',
       'Rate limit reached, please try again later.',
-      retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) },
+      retryAfterHeader(retryAfter),
     ),
   /** 401, as for a token that has ended. */
   unauthorized: (code = 'token_expired'): WireFault =>
@@ -63,7 +63,7 @@ export const faults = {
       status,
       'server_error',
       'An error occurred while processing your request.',
-      retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) },
+      retryAfterHeader(retryAfter),
     ),
   /** 5xx as a page of the network in between. */
   badGateway: (status = 502): WireFault => answer(status, BAD_GATEWAY, { server: 'cloudflare' }),
@@ -92,6 +92,9 @@ export const faults = {
     events: () => [{ type: 'error', error: { type: code, code, message, param: null }, sequence_number: 0 }],
   }),
 } as const
+
+const retryAfterHeader = (value: number | string | undefined) =>
+  value === undefined ? {} : { 'retry-after': String(value) }
 
 function failedEvent(code: string, message: string): object {
   const response = { id: 'resp_sim_failed', object: 'response', status: 'failed', output: [], usage: null }

@@ -24,10 +24,10 @@ export type { OAuthClient } from './token-endpoints.js'
 
 // Scripts: what goes wrong, and what the model says.
 export { faults } from './faults.js'
-export { geminiFaults } from './gemini/faults.js'
+export { geminiFaults } from './gemini/refusals.js'
 export type { Fault, FaultFunction, FrameFault, WireFault } from './fault.js'
 export type { FaultRule, FrameRule, RequestRule, ScriptedFault } from './fault.js'
-export type { ModelRequest, Reply, ReplyItem, ReplyScript, ReplyUsage } from './reply.js'
+export type { ModelRequest, Reply, ReplyItem, ReplyScript, ReplyUsage } from './model.js'
 
 // What arrived, and upstreams of your own.
 export { field, list, text } from './json.js'

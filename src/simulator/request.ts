@@ -71,46 +71,30 @@ export async function readBody(message: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** The record of one request and of its outcome. */
+/** The record of one request; its outcome comes from `exchange`. */
 export function describe(message: IncomingMessage, { at, raw, exchange, ownerOf }: Arrival): SimRequest {
-  const url = message.url ?? '/'
+  const { method = 'GET', url = '/', headers, rawHeaders } = message
   // Not `new URL(url, base)`: that takes the path `//v1internal` for a host.
   const { pathname, searchParams } = new URL(`http://simulator${url.startsWith('/') ? '' : '/'}${url}`)
-  const encoding = message.headers['content-encoding']
+  const encoding = headers['content-encoding']
   const body = decode(raw, encoding)
-  let owner: Owner | undefined
-  const request: SimRequest = {
-    method: message.method ?? 'GET',
+  const request: SimRequest = Object.assign(exchange, {
+    kind: 'unknown' as const,
+    account: undefined,
+    method,
     url,
     path: pathname,
     query: searchParams,
-    headers: message.headers,
-    rawHeaders: message.rawHeaders,
+    headers,
+    rawHeaders,
     raw,
     body,
     encoding,
     json: parse(body.toString('utf8')),
     at,
-    closed: exchange.closed,
-    frames: exchange.frames,
-    get kind() {
-      return owner?.kind ?? 'unknown'
-    },
-    get account() {
-      return owner?.account(this)
-    },
-    get status() {
-      return exchange.status
-    },
-    get clientLeft() {
-      return exchange.clientLeft
-    },
-    get closeCode() {
-      return exchange.closeCode
-    },
-  }
-  owner = ownerOf(request)
-  return request
+  })
+  const owner = ownerOf(request)
+  return owner ? Object.assign(request, { kind: owner.kind, account: owner.account(request) }) : request
 }
 
 /** The token of `Authorization: Bearer`; empty without one. */
@@ -124,23 +108,19 @@ export function parameter({ headers, body, json }: SimRequest, name: string): st
   return isForm ? (new URLSearchParams(body.toString('utf8')).get(name) ?? undefined) : text(json, name)
 }
 
-/** Decodes a body; bytes that this runtime cannot decode stay as they are, for the test to look at. */
-function decode(bytes: Buffer, encoding: string | undefined): Buffer {
-  try {
-    if (encoding === 'gzip') return zlib.gunzipSync(bytes)
-    if (encoding === 'deflate') return zlib.inflateSync(bytes)
-    if (encoding === 'br') return zlib.brotliDecompressSync(bytes)
-    if (encoding === 'zstd') return zstd(bytes)
-  } catch {
-    // The body is not encoded as its header says.
-  }
-  return bytes
+const DECODERS: Record<string, ((bytes: Buffer) => Buffer) | undefined> = {
+  gzip: zlib.gunzipSync,
+  deflate: zlib.inflateSync,
+  br: zlib.brotliDecompressSync,
+  // Since Node 22.15; looked up by name because the types of Node 20 do not have it.
+  zstd: Reflect.get(zlib, 'zstdDecompressSync'),
 }
 
-/** Since Node 22.15; looked up by name because the types of Node 20 do not have it. */
-function zstd(bytes: Buffer): Buffer {
-  const decompress: unknown = Reflect.get(zlib, 'zstdDecompressSync')
-  if (typeof decompress !== 'function') return bytes
-  const decoded: unknown = decompress(bytes)
-  return Buffer.isBuffer(decoded) ? decoded : bytes
+/** Bytes that this runtime cannot decode, or that are not encoded as they say, stay as they are. */
+function decode(bytes: Buffer, encoding = ''): Buffer {
+  try {
+    return DECODERS[encoding]?.(bytes) ?? bytes
+  } catch {
+    return bytes
+  }
 }

@@ -8,7 +8,7 @@ import { GeminiAccount, type GeminiAccountOptions } from './gemini/account.js'
 import { createGeminiApi, geminiKey, type GeminiKey, type GeminiKeyOptions } from './gemini/api.js'
 import { createCodeAssist } from './gemini/code-assist.js'
 import { Journal } from './journal.js'
-import { defaultReply, replyTo, type ReplyScript } from './reply.js'
+import { defaultReply, replyTo, type ReplyScript } from './model.js'
 import type { SimRequest } from './request.js'
 import { SimulatorServer } from './server.js'
 import { createGoogleTokens, createIssuer, type OAuthClient } from './token-endpoints.js'
@@ -69,9 +69,11 @@ export class Simulator {
     this.#port = options.port ?? 0
     this.#journal = new Journal(options.remember ?? 10_000)
     this.codex = { accounts: [], apiKeys: codexApiKeys.map(openAiKey) }
-    this.gemini = { accounts: [], apiKeys: geminiApiKeys.map(geminiKey) }
+    this.gemini = {
+      accounts: gemini.map((account) => new GeminiAccount(account, this.now)),
+      apiKeys: geminiApiKeys.map(geminiKey),
+    }
     for (const account of codex) this.addCodex(account)
-    for (const account of gemini) this.addGemini(account)
     this.#server = new SimulatorServer({
       upstreams: this.#upstreams(options),
       script: this.#script,
@@ -135,20 +137,9 @@ export class Simulator {
     return account
   }
 
-  addGemini(options: GeminiAccountOptions): GeminiAccount {
-    const account = new GeminiAccount(options, this.now)
-    this.gemini.accounts.push(account)
-    return account
-  }
-
   /** Scripts a fault for requests or frames to come; the first rule that matches is used. */
   fail(rule: FaultRule): ScriptedFault {
     return this.#script.add(rule)
-  }
-
-  /** Takes every scripted fault away. */
-  heal(): void {
-    this.#script.clear()
   }
 
   /** Scripts what the model says from now on, on every upstream. */
@@ -161,9 +152,9 @@ export class Simulator {
     this.#journal.forbid(value)
   }
 
-  /** The first matching request that has not arrived yet. @throws the signal's reason when it is aborted */
-  next(matches: (request: SimRequest) => boolean = () => true, signal?: AbortSignal): Promise<SimRequest> {
-    return this.#journal.next(matches, signal)
+  /** The first matching request that has not arrived yet. */
+  next(matches: (request: SimRequest) => boolean = () => true): Promise<SimRequest> {
+    return this.#journal.next(matches)
   }
 
   /**
@@ -172,11 +163,10 @@ export class Simulator {
    */
   async writePool(dir: string): Promise<string[]> {
     const { codex, gemini } = this
-    const files: [name: string, content: object][] = [
-      ...[...codex.accounts, ...codex.apiKeys].map((it): [string, object] => [it.id, it.authJson()]),
-      ...gemini.accounts.map((it): [string, object] => [`gemini_${it.id}`, it.oauthCreds()]),
-      ...gemini.apiKeys.map((it): [string, object] => [`gemini_${it.id}`, it.credential()]),
-    ]
+    const files: [id: string, content: object][] = []
+    for (const it of [...codex.accounts, ...codex.apiKeys]) files.push([it.id, it.authJson()])
+    for (const it of gemini.accounts) files.push([`gemini_${it.id}`, it.oauthCreds()])
+    for (const it of gemini.apiKeys) files.push([`gemini_${it.id}`, it.credential()])
     await mkdir(dir, { recursive: true })
     return Promise.all(
       files.map(async ([name, content]) => {

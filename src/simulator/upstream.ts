@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeaders } from 'node:http'
-import type { ModelRequest, Reply } from './reply.js'
+import type { ModelRequest, Reply } from './model.js'
 import type { Owner, SimRequest } from './request.js'
 
 /** One simulated upstream: the requests that it owns, and its answers to them. */

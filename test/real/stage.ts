@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { createGateway, type Gateway, startServer, type UserConfig } from '../../src/index.js'
 import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/index.js'
+import { codeAssistCalls } from '../kit/simulator/code-assist-calls.js'
 import { openOutside, type Outside } from './outside.js'
 import { report } from './report.js'
 import type { Run } from './run.js'
@@ -62,7 +63,7 @@ async function openStage(options: StageOptions, after: (close: Closer) => void):
   after(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }))
   const outside = await openOutside()
   after(() => outside.close())
-  const sim = await startSimulator(world)
+  const sim = await startSimulator({ upstreams: codeAssistCalls, ...world })
   after(() => sim.close())
 
   const poolDir = join(folder, 'pool')

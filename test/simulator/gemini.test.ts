@@ -13,6 +13,7 @@ import {
   startSimulator,
   text,
 } from '../../src/simulator/index.js'
+import { codeAssistCalls } from '../kit/simulator/code-assist-calls.js'
 import { onboarding, type Standing } from '../kit/simulator/onboarding.js'
 
 const MODEL = 'gemini-2.5-pro'
@@ -227,7 +228,7 @@ test('a script calls a tool and sees its answer; a thought signature is bound to
   }))
 
 test('metrics that name the stream of another account are a violation', () =>
-  withSimulator({ gemini: [{ id: 'ann' }, { id: 'ben' }] }, async (sim) => {
+  withSimulator({ gemini: [{ id: 'ann' }, { id: 'ben' }], upstreams: codeAssistCalls }, async (sim) => {
     const traceId = field(eventsOf(await (await stream(sim, 'ann')).text())[0], 'traceId')
     const metrics = [{ conversationOffered: { traceId } }]
     await call(sim, 'ann', 'recordCodeAssistMetrics', { metrics })
@@ -308,7 +309,7 @@ for (const [name, fault, status, sign] of refusals) {
 }
 
 test('settings, token counts, experiments and admin controls are answered', () =>
-  withSimulator({ gemini: [{ id: 'ann' }] }, async (sim) => {
+  withSimulator({ gemini: [{ id: 'ann' }], upstreams: codeAssistCalls }, async (sim) => {
     const counted = await call(sim, 'ann', 'countTokens', {
       request: { model: `models/${MODEL}`, contents: [prompt] },
     })

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { jwt } from '../json.js'
-import { PromptCache } from '../prompt-cache.js'
+import { PromptCache } from '../model.js'
 import type { CodexCredits, CodexWindow, CodexWindows, WindowName } from './quota.js'
 import { openWindow, openWindows, roll } from './quota.js'
 

@@ -1,5 +1,5 @@
 import { field, text } from '../json.js'
-import { PromptCache } from '../prompt-cache.js'
+import { PromptCache } from '../model.js'
 import type { SimRequest } from '../request.js'
 import { type Answer, eventStream, json, notFound, type Upstream, type World } from '../upstream.js'
 import { invalidRequest } from './errors.js'

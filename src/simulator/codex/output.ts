@@ -1,4 +1,4 @@
-import { pieces, type Reply, type ReplyItem } from '../reply.js'
+import { pieces, type Reply, type ReplyItem } from '../model.js'
 
 /** An event, or an item of a response: told apart by `type`. */
 export interface Item {
@@ -32,63 +32,49 @@ const encrypted = (owner: string, id: string): string => `enc-${owner}-${id}`
 export const canRead = (content: string, account: string): boolean => content.startsWith(`enc-${account}-`)
 
 function outputItem(item: ReplyItem, owner: string): OutputItem {
-  if ('text' in item) return message(item.text)
-  if ('reasoning' in item) return reasoning(item.reasoning, owner)
-  if ('custom' in item)
-    return toolCall('custom_tool_call', 'custom_tool_call_input', 'input', item.input, { name: item.custom })
-  const { call: name, arguments: given, namespace } = item
-  const named = { name, ...(namespace === undefined ? {} : { namespace }) }
-  return toolCall('function_call', 'function_call_arguments', 'arguments', JSON.stringify(given), named)
+  if ('text' in item) {
+    const part = { type: 'output_text', text: item.text, annotations: [] }
+    const deltas = partEvents('content_part', 'output_text', 'content_index', part)
+    return grown({ id: nextId('msg'), type: 'message', role: 'assistant' }, 'content', [], [part], deltas)
+  }
+  if ('reasoning' in item) {
+    const base = { id: nextId('rs'), type: 'reasoning' }
+    const part = { type: 'summary_text', text: item.reasoning }
+    const deltas = partEvents('reasoning_summary_part', 'reasoning_summary_text', 'summary_index', part)
+    const done = { ...base, summary: [part], encrypted_content: encrypted(owner, base.id) }
+    return { opened: { ...base, summary: [] }, deltas, done }
+  }
+  const call_id = nextId('call')
+  if ('custom' in item) {
+    const base = { id: nextId('ctc'), type: 'custom_tool_call', call_id, name: item.custom }
+    return grown(base, 'input', '', item.input, callEvents('custom_tool_call_input', 'input', item.input))
+  }
+  const { call: name, arguments: given, ...namespace } = item
+  const base = { id: nextId('fc'), type: 'function_call', call_id, name, ...namespace }
+  const whole = JSON.stringify(given)
+  return grown(base, 'arguments', '', whole, callEvents('function_call_arguments', 'arguments', whole))
 }
 
-function message(text: string): OutputItem {
-  const base = { id: nextId('msg'), type: 'message', role: 'assistant' }
-  const part = { type: 'output_text', text, annotations: [] }
-  const at = { content_index: 0 }
-  return {
-    opened: { ...base, status: 'in_progress', content: [] },
-    deltas: [
-      { type: 'response.content_part.added', ...at, part: { ...part, text: '' } },
-      ...pieces(text).map((delta) => ({ type: 'response.output_text.delta', ...at, delta })),
-      { type: 'response.output_text.done', ...at, text },
-      { type: 'response.content_part.done', ...at, part },
-    ],
-    done: { ...base, status: 'completed', content: [part] },
-  }
+/** An item one field of which is empty at first and whole in the end. */
+function grown(base: Item, field: string, empty: unknown, whole: unknown, deltas: Item[]): OutputItem {
+  const opened = { ...base, status: 'in_progress', [field]: empty }
+  return { opened, deltas, done: { ...base, status: 'completed', [field]: whole } }
 }
 
-function reasoning(text: string, owner: string): OutputItem {
-  const base = { id: nextId('rs'), type: 'reasoning' }
-  const part = { type: 'summary_text', text }
-  const at = { summary_index: 0 }
-  return {
-    opened: { ...base, summary: [] },
-    deltas: [
-      { type: 'response.reasoning_summary_part.added', ...at, part: { ...part, text: '' } },
-      ...pieces(text).map((delta) => ({ type: 'response.reasoning_summary_text.delta', ...at, delta })),
-      { type: 'response.reasoning_summary_text.done', ...at, text },
-      { type: 'response.reasoning_summary_part.done', ...at, part },
-    ],
-    done: { ...base, summary: [part], encrypted_content: encrypted(owner, base.id) },
-  }
+function partEvents(part: string, name: string, index: string, whole: { text: string }): Item[] {
+  const at = { [index]: 0 }
+  return [
+    { type: `response.${part}.added`, ...at, part: { ...whole, text: '' } },
+    ...pieces(whole.text).map((delta) => ({ type: `response.${name}.delta`, ...at, delta })),
+    { type: `response.${name}.done`, ...at, text: whole.text },
+    { type: `response.${part}.done`, ...at, part: whole },
+  ]
 }
 
-function toolCall(type: string, event: string, field: string, value: string, named: object): OutputItem {
-  const base = {
-    id: nextId(type === 'function_call' ? 'fc' : 'ctc'),
-    type,
-    call_id: nextId('call'),
-    ...named,
-  }
-  return {
-    opened: { ...base, [field]: '', status: 'in_progress' },
-    deltas: [
-      { type: `response.${event}.delta`, delta: value },
-      { type: `response.${event}.done`, [field]: value },
-    ],
-    done: { ...base, [field]: value, status: 'completed' },
-  }
-}
+const callEvents = (name: string, field: string, whole: string): Item[] => [
+  { type: `response.${name}.delta`, delta: whole },
+  { type: `response.${name}.done`, [field]: whole },
+]
 
 interface Response {
   readonly model: string

@@ -106,56 +106,50 @@ function windowHeaders(name: WindowName, window: CodexWindow | undefined, now: n
 
 /** The body of `GET /wham/usage`. */
 export function usageReport(account: Reported & Person, now: number): object {
-  const { windows, credits, plan } = account
-  roll(windows, now)
-  const full = fullWindow(windows) !== undefined
-  const shown = (window: CodexWindow | undefined) =>
-    window ? { ...usedOf(window, now), limit_window_seconds: window.windowMinutes * 60 } : null
+  roll(account.windows, now)
+  const report = reportOf(account, now, (minutes) => ({ limit_window_seconds: minutes * 60 }))
+  const { primary: primary_window, secondary: secondary_window, ...allowed } = report.rate_limits
   return {
     user_id: account.userId,
     account_id: account.accountId,
     email: account.email,
-    plan_type: plan,
-    rate_limit: {
-      allowed: !full,
-      limit_reached: full,
-      primary_window: shown(windows.primary),
-      secondary_window: shown(windows.secondary),
-    },
+    plan_type: account.plan,
+    rate_limit: { ...allowed, primary_window, secondary_window },
     code_review_rate_limit: null,
     additional_rate_limits: null,
-    credits: { ...creditsOf(credits), approx_local_messages: [0, 0], approx_cloud_messages: [0, 0] },
+    credits: { ...report.credits, approx_local_messages: [0, 0], approx_cloud_messages: [0, 0] },
   }
 }
 
 /** The frame that reports over a WebSocket what the headers report over HTTP. */
-export function quotaFrame({ windows, credits, plan }: Reported, now: number) {
+export function quotaFrame(account: Reported, now: number) {
+  const report = reportOf(account, now, (minutes) => ({ window_minutes: minutes }))
+  const other = { code_review_rate_limits: null, additional_rate_limits: null }
+  return { type: 'codex.rate_limits', plan_type: account.plan, ...report, ...other }
+}
+
+function reportOf({ windows, credits }: Reported, now: number, length: (minutes: number) => object) {
   const full = fullWindow(windows) !== undefined
   const shown = (window: CodexWindow | undefined) =>
-    window ? { ...usedOf(window, now), window_minutes: window.windowMinutes } : null
+    window
+      ? {
+          used_percent: Math.floor(window.usedPercent),
+          ...length(window.windowMinutes),
+          reset_after_seconds: seconds(window.resetsAt - now),
+          reset_at: seconds(window.resetsAt),
+        }
+      : null
   return {
-    type: 'codex.rate_limits',
-    plan_type: plan,
     rate_limits: {
       allowed: !full,
       limit_reached: full,
       primary: shown(windows.primary),
       secondary: shown(windows.secondary),
     },
-    code_review_rate_limits: null,
-    additional_rate_limits: null,
-    credits: creditsOf(credits),
+    credits: {
+      has_credits: credits.hasCredits,
+      unlimited: credits.unlimited,
+      balance: credits.balance,
+    },
   }
 }
-
-const usedOf = ({ usedPercent, resetsAt }: CodexWindow, now: number) => ({
-  used_percent: Math.floor(usedPercent),
-  reset_after_seconds: seconds(resetsAt - now),
-  reset_at: seconds(resetsAt),
-})
-
-const creditsOf = ({ hasCredits, unlimited, balance }: CodexCredits) => ({
-  has_credits: hasCredits,
-  unlimited,
-  balance,
-})

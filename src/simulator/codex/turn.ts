@@ -1,6 +1,5 @@
-import { type PromptCache, countTokens } from '../prompt-cache.js'
+import { countTokens, type ModelRequest, type PromptCache, type Reply } from '../model.js'
 import { field, list, text } from '../json.js'
-import type { ModelRequest, Reply } from '../reply.js'
 import type { SimRequest } from '../request.js'
 import { type Answer, json, type World } from '../upstream.js'
 import type { CodexAccount } from './account.js'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { jwt } from '../json.js'
-import { PromptCache } from '../prompt-cache.js'
+import { PromptCache } from '../model.js'
 
 export interface GeminiAccountOptions {
   /** Name in tests; its credential file is `gemini_ID.json`. */
@@ -67,8 +67,6 @@ export class GeminiAccount {
   readonly buckets: Map<string, GeminiBucket>
   /** Refreshes that worked. */
   refreshes = 0
-  /** Whether Google may learn from its prompts. */
-  dataCollection = true
   readonly cache = new PromptCache()
   readonly #now: () => number
   /** When each access token ends; ms since 1970. */

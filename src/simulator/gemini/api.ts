@@ -1,9 +1,9 @@
 import { field } from '../json.js'
-import { PromptCache } from '../prompt-cache.js'
+import { PromptCache } from '../model.js'
 import type { SimRequest } from '../request.js'
 import { type Answer, eventStream, json, type Upstream, type World } from '../upstream.js'
 import { MODELS } from './account.js'
-import { asList, errorInfo, googleError, notFoundEntity } from './errors.js'
+import { asList, errorInfo, googleError, notFoundEntity } from './refusals.js'
 import { generate, type Generation, promptTokens, sseFrame, whole } from './generation.js'
 
 export interface GeminiKeyOptions {

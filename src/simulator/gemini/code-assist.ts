@@ -1,4 +1,4 @@
-import { field, list, text } from '../json.js'
+import { field, text } from '../json.js'
 import { bearer, type SimRequest } from '../request.js'
 import { type Answer, eventStream, json, type Upstream, type World } from '../upstream.js'
 import type { GeminiAccount } from './account.js'
@@ -9,7 +9,7 @@ import {
   notFoundEntity,
   quotaExhausted,
   unauthenticated,
-} from './errors.js'
+} from './refusals.js'
 import { generate, hasForeignThought, promptTokens, sseFrame, whole } from './generation.js'
 
 const METHOD = '/v1internal:'
@@ -53,12 +53,6 @@ const METHODS: Record<string, (request: SimRequest, account: GeminiAccount, worl
   'POST listExperiments': () => json(200, { experimentIds: [], flags: [] }),
   'POST fetchAdminControls': () => json(200, { adminControlsApplicable: false }),
   'POST countTokens': ({ json: body }) => json(200, { totalTokens: promptTokens(field(body, 'request')) }),
-  'POST recordCodeAssistMetrics': recordMetrics,
-  'GET getCodeAssistGlobalUserSetting': (_request, account) => userSetting(account),
-  'POST setCodeAssistGlobalUserSetting': ({ json: body }, account) => {
-    account.dataCollection = field(body, 'freeTierDataCollectionOptin') === true
-    return userSetting(account)
-  },
   'POST generateContent': (request, account, world) => {
     const events = eventsOf(request, account, world)
     if (!Array.isArray(events)) return events
@@ -95,26 +89,10 @@ const quotaBuckets = (account: GeminiAccount) =>
     }
   })
 
-function userSetting({ project, dataCollection }: GeminiAccount): Answer {
-  return json(200, { cloudaicompanionProject: project, freeTierDataCollectionOptin: dataCollection })
-}
-
 let traces = 0
 
-/** An id that names its account, so that metrics of another account can be told. Clients take it as opaque. */
+/** An id that names its account, so that a test can tell where it came from. Clients take it as opaque. */
 const newTraceId = ({ id }: GeminiAccount): string => Buffer.from(`${(traces += 1)} ${id}`).toString('hex')
-
-/** The client names the stream that it judges by the trace id that came with it. */
-function recordMetrics(request: SimRequest, { id }: GeminiAccount, world: World): Answer {
-  for (const metric of list(request.json, 'metrics')) {
-    const named =
-      text(metric, 'conversationOffered', 'traceId') ?? text(metric, 'conversationInteraction', 'traceId')
-    if (named === undefined) continue
-    const [, owner = 'nobody'] = /^\d+ (.+)$/.exec(Buffer.from(named, 'hex').toString()) ?? []
-    if (owner !== id) world.violation(request, `traceId of ${owner} sent for ${id}`)
-  }
-  return json(200, {})
-}
 
 /** The events of a generation, without the wrapper of Code Assist, or a refusal. */
 function eventsOf(request: SimRequest, account: GeminiAccount, world: World): object[] | Answer {

@@ -1,6 +1,5 @@
+import { countTokens, pieces, type PromptCache, type Reply, type ReplyItem } from '../model.js'
 import { field, list, text } from '../json.js'
-import { type PromptCache, countTokens } from '../prompt-cache.js'
-import { pieces, type Reply, type ReplyItem } from '../reply.js'
 import type { SimRequest } from '../request.js'
 import type { World } from '../upstream.js'
 
