@@ -67,14 +67,14 @@ function isInstance(value: unknown): boolean {
   return Boolean(prototype) && prototype !== Object.prototype
 }
 
-type Description = ValueProblem & Pick<Problem, 'value' | 'choices'>
+type Description = ValueProblem & Pick<Problem, 'value'>
 /** The part of a schema that an error needs. */
 type Parent = Record<string, any> | undefined
 
 function unknownKey({ params, parentSchema }: ErrorObject): Description {
   const choices = Object.keys((parentSchema as Parent)?.['properties'] ?? {})
   const message = `is not an option. Options: ${listChoices(params['additionalProperty'], choices)}`
-  return { message, code: 'unknown_key', choices }
+  return { message, code: 'unknown_key' }
 }
 
 function unknownType({ params, parentSchema }: ErrorObject): Description {
@@ -85,7 +85,6 @@ function unknownType({ params, parentSchema }: ErrorObject): Description {
     value: showValue('type', value),
     message: `is not a type of provider. Types: ${listChoices(String(value), choices)}`,
     code: 'unknown_provider_type',
-    choices,
   }
 }
 
@@ -100,9 +99,8 @@ function problemOf({ keyword, params, data, parentSchema }: ErrorObject): Descri
     case 'minProperties':
       return { message: 'is empty: name at least one', code: 'bad_value' }
     case 'enum': {
-      const choices: string[] = params['allowedValues']
-      const message = `is not allowed. Allowed: ${listChoices(String(data), choices)}`
-      return { message, code: 'bad_value', choices }
+      const message = `is not allowed. Allowed: ${listChoices(String(data), params['allowedValues'])}`
+      return { message, code: 'bad_value' }
     }
     default:
       return {
@@ -179,7 +177,7 @@ function undeclared(name: unknown, path: Path, choices: string[], code: ProblemC
   if (typeof name !== 'string' || choices.includes(name)) return []
   const key = keyOf(path)
   const message = `is not declared. Declared: ${listChoices(name, choices)}`
-  return [{ key, value: showValue(key, name), message, code, choices }]
+  return [{ key, value: showValue(key, name), message, code }]
 }
 
 function unreachable(paths: unknown[]): ProblemAtKey[] {

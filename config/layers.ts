@@ -37,9 +37,9 @@ const names = {
 }
 
 /** The first layer that has a value: flags, environment, file, defaults. */
-export function settingOf(name: keyof typeof names, { flags, overlay, user, ...places }: Layers): Setting {
+export function settingOf(name: keyof typeof names, layers: Layers): Setting {
   const { flag, variable } = names[name]
-  const { file, baseDir, cwd } = places
+  const { file, baseDir, cwd, flags, overlay, user } = layers
   const settings = [
     { value: flags[name], key: flag, file: 'command line', base: cwd },
     { value: overlay[name], key: variable, file: 'environment', base: cwd },
@@ -51,11 +51,15 @@ export function settingOf(name: keyof typeof names, { flags, overlay, user, ...p
 }
 
 export function checkFlags(flags: Flags): Problem[] {
-  return Object.entries(names).flatMap(([name, { flag: key, rule }]) => {
+  return Object.entries(names).flatMap(([name, { flag, rule }]) => {
     const value = flags[name as keyof Flags]
-    const problem = value === undefined ? undefined : rule(value)
-    return problem ? { file: 'command line', key, value: showValue(key, value), ...problem } : []
+    return value === undefined ? [] : problemsWith('command line', flag, value, rule)
   })
+}
+
+function problemsWith(file: string, key: string, value: unknown, rule: Rule): Problem[] {
+  const problem = rule(value)
+  return problem ? [{ file, key, value: showValue(key, value), ...problem }] : []
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -76,11 +80,6 @@ export interface Overlay {
   }
 }
 
-interface Variable {
-  readonly rule: Rule
-  set(overlay: Overlay, value: string): void
-}
-
 const attempts: Rule = (value) =>
   /^[1-9]\d{0,8}$/.test(String(value))
     ? undefined
@@ -91,50 +90,43 @@ const onOff: Rule = (value) =>
 
 const isOn = (value: string): boolean => value === '1' || value === 'true'
 
-// `0` changes nothing: an image that sets every variable to its default must not undo what the file says.
-const variables: Record<string, Variable> = {
-  PROXY_LISTEN_ADDR: { rule: rules.listen, set: (overlay, value) => (overlay.listen = value) },
-  POOL_DIR: { rule: rules.text, set: (overlay, value) => (overlay.poolDir = value) },
-  PROXY_DB_PATH: { rule: rules.text, set: (overlay, value) => (overlay.database = value) },
-  PROXY_MAX_ATTEMPTS: { rule: attempts, set: (overlay, value) => (overlay.attempts = Number(value)) },
-  PROXY_DISABLE_REFRESH: {
-    rule: onOff,
-    set: (overlay, value) => isOn(value) && (overlay.refreshEnabled = false),
-  },
-  PROXY_DEBUG: { rule: onOff, set: (overlay, value) => isOn(value) && (overlay.logLevel = 'debug') },
-  CODEX_HOME: { rule: rules.text, set: ({ providers }, value) => (providers.codex.codexHome = value) },
-  UPSTREAM_RESPONSES_BASE: address(({ codex }, value) => (codex.responsesBase = value)),
-  UPSTREAM_WHAM_BASE: address(({ codex }, value) => (codex.whamBase = value)),
-  UPSTREAM_REFRESH_BASE: address(({ codex }, value) => (codex.refreshBase = value)),
-  UPSTREAM_OPENAI_BASE: address(({ codex }, value) => (codex.openaiBase = value)),
-  UPSTREAM_GEMINI_BASE: address(({ gemini }, value) => (gemini.upstream = value)),
-  UPSTREAM_GEMINI_REFRESH_BASE: address(({ gemini }, value) => (gemini.refreshBase = value)),
-  UPSTREAM_GEMINI_LOGIN_BASE: address(({ gemini }, value) => (gemini.loginBase = value)),
-  UPSTREAM_GEMINI_API_BASE: address((providers, value) => (providers['gemini-api-key'].upstream = value)),
-  GEMINI_OAUTH_CLIENT_ID: {
-    rule: rules.text,
-    set: ({ providers }, value) => (providers.gemini.oauthClientId = value),
-  },
-  GEMINI_OAUTH_CLIENT_SECRET: {
-    rule: rules.text,
-    set: ({ providers }, value) => (providers.gemini.oauthClientSecret = value),
-  },
-}
+/** The settings that a variable makes of its value. */
+type Settings = Omit<Overlay, 'providers'>
+const of = (rule: Rule, settings: (value: string) => Settings) => ({ rule, settings })
+const ofProvider = (rule: Rule, type: keyof Overlay['providers'], field: string) => ({ rule, type, field })
 
-function address(set: (providers: Overlay['providers'], value: string) => void): Variable {
-  return { rule: rules.upstream, set: ({ providers }, value) => set(providers, value) }
+// `0` changes nothing: an image that sets every variable to its default must not undo what the file says.
+const variables: Record<string, ReturnType<typeof of> | ReturnType<typeof ofProvider>> = {
+  PROXY_LISTEN_ADDR: of(rules.listen, (listen) => ({ listen })),
+  POOL_DIR: of(rules.text, (poolDir) => ({ poolDir })),
+  PROXY_DB_PATH: of(rules.text, (database) => ({ database })),
+  PROXY_MAX_ATTEMPTS: of(attempts, (value) => ({ attempts: Number(value) })),
+  PROXY_DISABLE_REFRESH: of(onOff, (value) => (isOn(value) ? { refreshEnabled: false } : {})),
+  PROXY_DEBUG: of(onOff, (value) => (isOn(value) ? { logLevel: 'debug' } : {})),
+  CODEX_HOME: ofProvider(rules.text, 'codex', 'codexHome'),
+  UPSTREAM_RESPONSES_BASE: ofProvider(rules.upstream, 'codex', 'responsesBase'),
+  UPSTREAM_WHAM_BASE: ofProvider(rules.upstream, 'codex', 'whamBase'),
+  UPSTREAM_REFRESH_BASE: ofProvider(rules.upstream, 'codex', 'refreshBase'),
+  UPSTREAM_OPENAI_BASE: ofProvider(rules.upstream, 'codex', 'openaiBase'),
+  UPSTREAM_GEMINI_BASE: ofProvider(rules.upstream, 'gemini', 'upstream'),
+  UPSTREAM_GEMINI_REFRESH_BASE: ofProvider(rules.upstream, 'gemini', 'refreshBase'),
+  UPSTREAM_GEMINI_LOGIN_BASE: ofProvider(rules.upstream, 'gemini', 'loginBase'),
+  UPSTREAM_GEMINI_API_BASE: ofProvider(rules.upstream, 'gemini-api-key', 'upstream'),
+  GEMINI_OAUTH_CLIENT_ID: ofProvider(rules.text, 'gemini', 'oauthClientId'),
+  GEMINI_OAUTH_CLIENT_SECRET: ofProvider(rules.text, 'gemini', 'oauthClientSecret'),
 }
 
 /** Reads our variables; an empty one counts as not set. A value that cannot be used is a problem, and left out. */
 export function readEnvironment(env: Environment): { overlay: Overlay; problems: Problem[] } {
   const overlay: Overlay = { providers: { codex: {}, gemini: {}, 'gemini-api-key': {} } }
-  const problems: Problem[] = []
-  for (const [key, { rule, set }] of Object.entries(variables)) {
+  const problems = Object.entries(variables).flatMap(([key, variable]) => {
     const value = env[key]?.trim()
-    if (!value) continue
-    const problem = rule(value)
-    if (problem) problems.push({ file: 'environment', key, value: showValue(key, value), ...problem })
-    else set(overlay, value)
-  }
+    if (!value) return []
+    const found = problemsWith('environment', key, value, variable.rule)
+    if (found.length > 0) return found
+    if ('settings' in variable) Object.assign(overlay, variable.settings(value))
+    else Object.assign(overlay.providers[variable.type], { [variable.field]: value })
+    return []
+  })
   return { overlay, problems }
 }

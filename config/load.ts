@@ -182,15 +182,15 @@ function readJson(file: string, text: string, cwd: string): unknown {
   } catch (cause) {
     // Many tools read this file, and a broken one holds no configuration for us unless our key is in it.
     if (basename(file) === 'package.json' && !/"codex-pool"\s*:\s*\{/.test(text)) return {}
-    const said = messageOf(cause)
     // Up to where it quotes the file.
-    const message = `is not JSON: ${said.replace(/( in JSON at |, (\.\.\.)?"| is not valid).*$/s, '')}`
-    const place = placeAt(file, text, said) ?? yamlPlaceIn(file, text)
-    throw problemOfFile(file, cwd, { message, code: 'config_syntax', place })
+    const said = messageOf(cause).replace(/( in JSON at |, (\.\.\.)?"| is not valid).*$/s, '')
+    const place = placeIn(messageOf(cause), file, text) ?? yamlPlaceIn(file, text)
+    throw problemOfFile(file, cwd, { message: `is not JSON: ${said}`, code: 'config_syntax', place })
   }
 }
 
-function placeAt(file: string, text: string, message: string): Place | undefined {
+/** Where `JSON.parse` stopped, if its message tells. */
+function placeIn(message: string, file: string, text: string): Place | undefined {
   const position = / at position (\d+)/.exec(message)?.[1]
   if (position === undefined) return undefined
   const before = text.slice(0, Number(position)).split('\n')

@@ -49,8 +49,6 @@ export interface Problem {
   /** What is wrong and what is allowed; reads on from the value. */
   readonly message: string
   readonly code: ProblemCode
-  /** The values that are allowed there. */
-  readonly choices?: readonly string[] | undefined
   /** The lines around a syntax error, string literals blanked out. */
   readonly frame?: string | undefined
 }
