@@ -1,12 +1,15 @@
 import { existsSync } from 'node:fs'
+import { lstat, rm } from 'node:fs/promises'
 import Table from 'cli-table3'
 import type { Flags } from '../../config/index.js'
 import type { AccountReport } from '../admin/reports.js'
-import { readConfig } from '../settings.js'
 import { createGateway } from '../create-gateway.js'
-import { adminCall, nobodyAt } from './admin-call.js'
-import { sourceOf, type CommonOptions } from './pool-folder.js'
-import { print } from './output.js'
+import { RECOVERY } from '../credentials/durable-file.js'
+import type { Gateway } from '../gateway.js'
+import { readConfig } from '../settings.js'
+import { adminCall, noGatewayAt, tellGateway } from './admin-call.js'
+import { print, refusal } from './output.js'
+import { accountById, type CommonOptions, readPoolFolder, sourceOf, underLock } from './pool-folder.js'
 
 interface Listing {
   readonly accounts: readonly AccountReport[]
@@ -18,28 +21,43 @@ interface Listing {
 export async function showAccounts(options: CommonOptions): Promise<void> {
   const config = await readConfig(sourceOf(options))
   const told = await adminCall<Listing>(config, 'GET', '/admin/accounts')
-  const { accounts, skipped, warnings } = told ?? (await fromFiles(options, config.database))
-  if (!told) print(`${nobodyAt(config)}: this is what the files tell`)
+  const { accounts, skipped, warnings } = told ?? (await listingOfFiles(options, config.database))
+  if (!told) print(`${noGatewayAt(config)}: this is what the files tell`)
   print(accounts.length > 0 ? tableOf(accounts) : `no account in ${config.poolDir}`)
   for (const { file, reason } of [...skipped, ...warnings]) print(`${file}: ${reason}`)
 }
 
-/** What a gateway that starts now would find. A look leaves no new database behind, and needs none that is in use. */
-async function fromFiles(options: CommonOptions, database: string | false): Promise<Listing> {
-  const flags = sourceOf(options).flags
-  if (database === false || !existsSync(database)) return listingOf(options, { ...flags, database: false })
-  return listingOf(options, flags).catch((error: Error & { code?: string }) => {
+/** What a gateway would find that starts now. No database is made for it, and none is needed that is in use. */
+async function listingOfFiles(options: CommonOptions, database: string | false): Promise<Listing> {
+  const list = (gateway: Gateway): Listing => ({
+    accounts: gateway.accounts(),
+    skipped: gateway.skipped(),
+    warnings: gateway.warnings(),
+  })
+  const withoutDatabase = () => inGateway(options, list, { database: false })
+  if (database === false || !existsSync(database)) return withoutDatabase()
+  return inGateway(options, list).catch((error: Error & { code?: string }) => {
     if (error.code !== 'database_locked') throw error
-    return listingOf(options, { ...flags, database: false })
+    return withoutDatabase()
   })
 }
 
-async function listingOf(options: CommonOptions, flags: Flags): Promise<Listing> {
+/** Asks a gateway in this process, which serves no requests and calls no upstream. */
+async function inGateway<T>(
+  options: CommonOptions,
+  ask: (gateway: Gateway) => T,
+  flags: Flags = {},
+): Promise<T> {
   const env = { ...process.env, PROXY_DISABLE_REFRESH: '1' }
-  const gateway = await createGateway(options.config, { env, flags })
-  const listing = { accounts: gateway.accounts(), skipped: gateway.skipped(), warnings: gateway.warnings() }
-  await gateway.close()
-  return listing
+  const gateway = await createGateway(options.config, {
+    env,
+    flags: { ...sourceOf(options).flags, ...flags },
+  })
+  try {
+    return ask(gateway)
+  } finally {
+    await gateway.close()
+  }
 }
 
 export function tableOf(accounts: readonly AccountReport[]): string {
@@ -56,7 +74,7 @@ export function tableOf(accounts: readonly AccountReport[]): string {
       'why',
     ],
     style: { head: [], border: [] },
-    // One line an account.
+    // No line between two accounts.
     chars: { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' },
   })
   for (const account of accounts) {
@@ -67,7 +85,7 @@ export function tableOf(accounts: readonly AccountReport[]): string {
       account.plan ?? account.kind ?? '',
       account.state,
       account.usedPercent === null ? '?' : `${Math.round(account.usedPercent)} %`,
-      clock(fullest?.resetsAt),
+      fullest?.resetsAt?.slice(0, 16).replace('T', ' ') ?? '',
       account.usage?.last24h.requests ?? 0,
       account.usage?.last24h.totalTokens ?? 0,
       account.reason ?? '',
@@ -76,6 +94,40 @@ export function tableOf(accounts: readonly AccountReport[]): string {
   return table.toString()
 }
 
-function clock(time: string | undefined): string {
-  return time === undefined ? '' : time.slice(0, 16).replace('T', ' ')
+/** `codex-pool disable ID` */
+export async function disable(options: CommonOptions, id: string): Promise<void> {
+  await setDisabled(options, id, true)
+  print(`${id} is disabled: no request goes to it`)
+}
+
+/** `codex-pool enable ID` */
+export async function enable(options: CommonOptions, id: string): Promise<void> {
+  const { state } = await setDisabled(options, id, false)
+  print(`${id} is enabled: it is ${state}`)
+}
+
+/** Through the running gateway, or, if none answers, in its state store. */
+async function setDisabled(options: CommonOptions, id: string, disabled: boolean): Promise<AccountReport> {
+  const pool = await readPoolFolder(options)
+  const path = `/admin/accounts/${encodeURIComponent(id)}/${disabled ? 'disable' : 'enable'}`
+  const report = await adminCall<AccountReport>(pool.config, 'POST', path)
+  if (report) return report
+  accountById(pool, id)
+  if (pool.config.database === false)
+    throw refusal('no_state', 'no gateway answers, and with database: false there is nowhere to keep it')
+  return inGateway(options, (gateway) => gateway.setDisabled(id, disabled)!)
+}
+
+/** `codex-pool remove ID`: deletes an account's credential file. */
+export async function remove(options: CommonOptions, id: string): Promise<void> {
+  const pool = await readPoolFolder(options)
+  const { file, provider } = accountById(pool, id)
+  const kept = (await lstat(file)).isSymbolicLink() ? '; the file it pointed to is not' : ''
+  await underLock(file, async () => {
+    await rm(file)
+    await rm(`${file}${RECOVERY}`, { force: true })
+    print(`${id} (${provider}) left the pool: ${file} is deleted${kept}.`)
+    // Under the lock: a gateway that still holds the account would refresh its login, and write the file again.
+    print(await tellGateway(pool.config))
+  })
 }

@@ -33,7 +33,7 @@ export async function adminCall<T>(
 }
 
 /** What to say when it gives `undefined`. */
-export function nobodyAt({ listen }: ResolvedConfig): string {
+export function noGatewayAt({ listen }: ResolvedConfig): string {
   return `No gateway answers on ${listen.host}:${listen.port}`
 }
 
@@ -57,7 +57,7 @@ interface Refusal {
 export async function tellGateway(config: ResolvedConfig): Promise<string> {
   try {
     const told = await adminCall<ReloadReport>(config, 'POST', '/admin/reload')
-    if (!told) return `${nobodyAt(config)}; the next one to start reads the pool anew.`
+    if (!told) return `${noGatewayAt(config)}; the next one to start reads the pool anew.`
     if (told.poolDir === config.poolDir) return 'The running gateway knows.'
     return `The gateway on ${config.listen.host}:${config.listen.port} serves another pool: ${told.poolDir}. Name it with --pool-dir, or run this in its folder.`
   } catch (error) {

@@ -1,7 +1,7 @@
 import type { Explanation } from '../../middleware/explanation.js'
 import type { PickRecord } from '../../middleware/exchange.js'
 import { readConfig } from '../settings.js'
-import { adminCall, nobodyAt } from './admin-call.js'
+import { adminCall, noGatewayAt } from './admin-call.js'
 import { sourceOf, type CommonOptions } from './pool-folder.js'
 import { print } from './output.js'
 
@@ -10,7 +10,7 @@ export async function explain(options: CommonOptions, id: string): Promise<void>
   const config = await readConfig(sourceOf(options))
   const path = `/admin/requests/${encodeURIComponent(id)}`
   const explanation = await adminCall<Explanation>(config, 'GET', path)
-  if (!explanation) throw Object.assign(new Error(nobodyAt(config)), { code: 'not_running' })
+  if (!explanation) throw Object.assign(new Error(noGatewayAt(config)), { code: 'not_running' })
   print(textOf(explanation))
 }
 

@@ -1,11 +1,10 @@
 import type { CallContext, Credential, LoginFlow } from '../../config/provider.js'
-import { accountOf } from './newcomer.js'
 import { browserFlow } from '../login/browser-flow.js'
 import { deviceFlow } from '../login/device-flow.js'
 import { atTerminal, hasBrowser, type Person } from '../login/person.js'
 import { redeem } from '../login/authorization.js'
 import { Network } from '../network.js'
-import { joinPool } from './newcomer.js'
+import { accountOf, joinPool } from './add.js'
 import { readPoolFolder, type PoolFolder } from './pool-folder.js'
 import { refusal } from './output.js'
 import type { CommonOptions } from './pool-folder.js'
@@ -33,8 +32,8 @@ export async function login(options: CommonOptions, provider: string, own: Login
     const credential = await logIn(definition, own, person, call)
     const inspection = pool.providers.get(provider)!.inspect?.(credential) ?? {}
     if (typeof inspection === 'string') throw refusal('issuer_error', `the new login ${inspection}`)
-    const newcomer = { provider, credential, inspection }
-    await joinPool(newcomer, pool, { known: accountOf(newcomer, pool.accounts), name: own.name })
+    const added = { provider, credential, inspection }
+    await joinPool(added, pool, { known: accountOf(added, pool.accounts), name: own.name })
   } finally {
     person.leave()
     await network.close()

@@ -1,17 +1,13 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
-import { listChoices } from '../../config/index.js'
-import type { AddOptions } from './add.js'
-import { check } from './check.js'
+import { describeConfig } from '../../config/index.js'
+import { builtinStrategies } from '../accounts/strategies.js'
+import { readConfig, settingsOf } from '../settings.js'
 import { showClients } from './clients.js'
-import { exitWith } from './output.js'
-import { explain } from './explain.js'
-import type { LoginOptions } from './login.js'
-import { setups } from './setup.js'
-import type { CommonOptions } from './pool-folder.js'
+import { exitWith, print } from './output.js'
+import { type CommonOptions, sourceOf } from './pool-folder.js'
 
-// Commands that need a gateway or the network load them when they run: a third of a second that the others do without.
 const { version } = createRequire(import.meta.url)('codex-pool/package.json') as { version: string }
 
 const program = new Command('codex-pool')
@@ -25,26 +21,26 @@ const program = new Command('codex-pool')
   )
   .option('-l, --listen <host:port>', 'address to listen on (default: 127.0.0.1:8989)')
   .option('-p, --pool-dir <folder>', 'folder of the credential files (default: ./pool)')
-  .addOption(new Option('--demo', 'run on a built-in stand-in for the upstreams, with made-up accounts'))
+  .option('--demo', 'run on a built-in stand-in for the upstreams, with made-up accounts')
   .showHelpAfterError('(codex-pool --help shows what there is)')
+  .helpCommand(true)
 
-program.helpCommand(true).action(
-  guarded(async (options: CommonOptions & { demo?: boolean }) => {
-    const [unknown] = program.args
-    if (unknown !== undefined)
-      program.error(`error: unknown command "${unknown}". There are: ${commands(unknown)}`)
-    if (options.demo) await (await import('./demo.js')).demo(options)
-    else await (await import('./serve.js')).serve(options)
-  }),
-)
+// With an action, commander takes a misspelt command for an argument of that action, and suggests nothing.
+if (program.parseOptions(process.argv.slice(2)).operands.length === 0)
+  program.action(
+    command(async () =>
+      program.opts().demo ? (await import('./demo.js')).demo : (await import('./serve.js')).serve,
+    ),
+  )
+
 program
   .command('check')
   .description('validate the configuration and print it with every default')
-  .action(guarded(check))
+  .action(command(async () => check))
 program
   .command('accounts')
   .description('show the accounts and their state')
-  .action(guarded(async (options) => (await import('./accounts.js')).showAccounts(options)))
+  .action(command(async () => (await import('./accounts.js')).showAccounts))
 program
   .command('login <provider>')
   .description('log in and add the account to the pool, or renew its login (codex, gemini)')
@@ -56,67 +52,78 @@ program
   )
   .option('--browser', 'with a browser on this machine, or a pasted address')
   .option('--name <name>', "name of the account's file (default: from the e-mail address)")
-  .action(async (provider: string, own: LoginOptions) => {
-    const { login } = await import('./login.js')
-    await login(program.opts(), provider, own).catch(exitWith)
-  })
+  .action(command(async () => (await import('./login.js')).login))
 program
   .command('add <file>')
   .description('copy a credential file into the pool (auth.json, oauth_creds.json, an API key)')
   .option('--force <id>', 'replace the login of this account, which is of the same user and workspace')
   .option('--name <name>', "name of the account's file (default: from the e-mail address)")
-  .action(async (file: string, own: AddOptions) => {
-    const { add } = await import('./add.js')
-    await add(program.opts(), file, own).catch(exitWith)
-  })
+  .action(command(async () => (await import('./add.js')).add))
 program
   .command('remove <id>')
   .description("delete an account's credential file from the pool")
-  .action(async (id: string) => {
-    const { remove } = await import('./enable.js')
-    await remove(program.opts(), id).catch(exitWith)
-  })
+  .action(command(async () => (await import('./accounts.js')).remove))
 program
   .command('disable <id>')
   .description('send no requests to an account until it is enabled; its login is kept fresh')
-  .action(async (id: string) => {
-    const { setDisabled } = await import('./enable.js')
-    await setDisabled(program.opts(), id, true).catch(exitWith)
-  })
+  .action(command(async () => (await import('./accounts.js')).disable))
 program
   .command('enable <id>')
   .description('use a disabled account again')
-  .action(async (id: string) => {
-    const { setDisabled } = await import('./enable.js')
-    await setDisabled(program.opts(), id, false).catch(exitWith)
-  })
+  .action(command(async () => (await import('./accounts.js')).enable))
 program
   .command('clients')
   .description('print the lines that point Codex CLI and Gemini CLI here')
-  .action(guarded(showClients))
-const setup = program
-  .command('setup')
-  .description('point Codex CLI or Gemini CLI here, in its own configuration')
-for (const { client, description, options, run } of setups) {
-  const command = setup.command(client).description(description)
-  for (const [flags, what] of options) command.option(flags, what)
-  command.action(() => run(command.optsWithGlobals()).catch(exitWith))
-}
+  .action(command(async () => showClients))
 program
   .command('explain <request-id>')
   .description('tell why a request went where it went (the id is in its x-codex-pool-request-id)')
-  .action((id: string) => explain(program.opts(), id).catch(exitWith))
-// Not before: the commands would inherit it.
-await program.allowExcessArguments().parseAsync()
+  .action(command(async () => (await import('./explain.js')).explain))
 
-function commands(written: string): string {
-  return listChoices(
-    written,
-    program.commands.map((command) => command.name()),
-  )
+const setup = program
+  .command('setup')
+  .description('point Codex CLI or Gemini CLI here, in its own configuration')
+setup
+  .command('codex')
+  .description('write $CODEX_HOME/config.toml (default: ~/.codex/config.toml)')
+  .option('--seed, --provider', 'as a provider of its own; Codex then goes without WebSockets')
+  .option('--no-login', 'for a Codex that has never signed in; implies --provider')
+  .action(command(async () => (await import('./setup.js')).setupCodex))
+setup
+  .command('gemini')
+  .description('write ~/.gemini/.env and ~/.gemini/settings.json')
+  .option('--api-key', "use the Gemini API, over the pool's API keys")
+  .action(command(async () => (await import('./setup.js')).setupGemini))
+for (const client of setup.commands)
+  client
+    .option('--key <name>', 'access key to use, by its name in access.keys')
+    .option('--url <address>', 'where the pool is (default: where this configuration listens)')
+    .option('--print', 'show what would change, and change nothing')
+    .option('--undo', 'take the lines out again, and bring back what they replaced')
+
+await program.parseAsync()
+
+/** `codex-pool check`: status 2 and every problem, or the configuration as it will run. No secret. */
+async function check(options: CommonOptions): Promise<void> {
+  const config = await readConfig(sourceOf(options))
+  settingsOf(config, builtinStrategies())
+  print(JSON.stringify(describeConfig(config), null, 2))
 }
 
-/** Runs a command with the common options, wherever they stand on the line; what it throws becomes an exit status. */
-function guarded<O extends CommonOptions>(run: (options: O) => Promise<void>): () => Promise<void> {
-  return () => run(program.opts<O>()).catch(exitWith)
+/**
+ * An action that runs a command with the common options, its arguments and its own options; what it throws becomes an
+ * exit status. The command is loaded when it runs: a gateway and the network take a third of a second.
+ */
+function command<A extends unknown[]>(
+  load: () => Promise<(options: CommonOptions, ...args: A) => Promise<void>>,
+) {
+  return async (...args: A): Promise<void> => {
+    try {
+      await (
+        await load()
+      )(program.opts(), ...args)
+    } catch (error) {
+      exitWith(error as Error)
+    }
+  }
 }

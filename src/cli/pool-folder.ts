@@ -3,6 +3,7 @@ import type { ResolvedConfig } from '../../config/config.js'
 import type { Account } from '../accounts/account.js'
 import type { Providers } from '../credentials/claim.js'
 import { Accounts } from '../accounts/accounts.js'
+import { lockCredential } from '../credentials/credential-lock.js'
 import { type ConfigSource, CurrentSettings } from '../settings.js'
 import { refusal } from './output.js'
 
@@ -18,7 +19,7 @@ export function sourceOf({ config, listen, poolDir }: CommonOptions): ConfigSour
   return { config, cwd: process.cwd(), env: process.env, flags: { listen, poolDir } }
 }
 
-/** The pool as its files tell it, without a gateway. */
+/** The pool's files as a command sees them, without a gateway. */
 export interface PoolFolder {
   readonly config: ResolvedConfig
   readonly providers: Providers
@@ -27,7 +28,6 @@ export interface PoolFolder {
   readonly fileNames: readonly string[]
 }
 
-/** @throws {ConfigError} */
 export async function readPoolFolder(options: CommonOptions): Promise<PoolFolder> {
   const { config, providers } = (await CurrentSettings.open(sourceOf(options))).current
   const accounts = new Accounts()
@@ -36,7 +36,6 @@ export async function readPoolFolder(options: CommonOptions): Promise<PoolFolder
   return { config, providers, accounts: accounts.all(), fileNames }
 }
 
-/** @throws if there is none of this id */
 export function accountById({ accounts, config }: PoolFolder, id: string): Account {
   const account = accounts.find((candidate) => candidate.id === id)
   if (account) return account
@@ -45,4 +44,14 @@ export function accountById({ accounts, config }: PoolFolder, id: string): Accou
     'unknown_account',
     `there is no account "${id}" in ${config.poolDir}. There are: ${ids || 'none'}`,
   )
+}
+
+/** Changes a credential file while no refresh of it runs: its answer would bring the old login back. */
+export async function underLock(file: string, change: () => Promise<unknown>): Promise<void> {
+  const lock = await lockCredential(file, () => {})
+  try {
+    await change()
+  } finally {
+    await lock.release()
+  }
 }

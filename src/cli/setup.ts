@@ -10,57 +10,23 @@ import { preview } from '../setup/preview.js'
 import { print } from './output.js'
 import { type CommonOptions, sourceOf } from './pool-folder.js'
 
-interface SetupOptions extends CommonOptions, AddressOptions {
+/** The options of both; `provider` and `login` are of `setup codex`, `apiKey` is of `setup gemini`. */
+interface SetupOptions extends AddressOptions {
   print?: boolean
   undo?: boolean
-  /** Of `setup codex`. */
   provider?: boolean
-  /** Of `setup codex`; `--no-login` makes it false. @default true */
+  /** `--no-login` makes it false. @default true */
   login?: boolean
-  /** Of `setup gemini`. */
   apiKey?: boolean
 }
 
-/** One of `codex-pool setup …`. */
-interface Setup {
-  readonly client: string
-  readonly description: string
-  readonly options: readonly (readonly [flags: string, description: string])[]
-  run(options: SetupOptions): Promise<void>
-}
-
-const common = [
-  ['--key <name>', 'access key to use, by its name in access.keys'],
-  ['--url <address>', 'where the pool is (default: where this configuration listens)'],
-  ['--print', 'show what would change, and change nothing'],
-  ['--undo', 'take the lines out again, and bring back what they replaced'],
-] as const
-
-export const setups: readonly Setup[] = [
-  {
-    client: 'codex',
-    description: 'write $CODEX_HOME/config.toml (default: ~/.codex/config.toml)',
-    options: [
-      ['--seed, --provider', 'as a provider of its own; Codex then goes without WebSockets'],
-      ['--no-login', 'for a Codex that has never signed in; implies --provider'],
-      ...common,
-    ],
-    run: setupCodex,
-  },
-  {
-    client: 'gemini',
-    description: 'write ~/.gemini/.env and ~/.gemini/settings.json',
-    options: [['--api-key', "use the Gemini API, over the pool's API keys"], ...common],
-    run: setupGemini,
-  },
-]
-
-async function setupCodex(options: SetupOptions): Promise<void> {
+/** `codex-pool setup codex` */
+export async function setupCodex(common: CommonOptions, options: SetupOptions): Promise<void> {
   const file = join(process.env.CODEX_HOME || join(homedir(), '.codex'), 'config.toml')
   const { text, mode } = await readPersonal(file)
   const config = { ...codexFile, file, before: text }
   if (options.undo) return finish([takeBack(config, await readCopy(file))], [], options)
-  const address = poolAddress(await readConfig(sourceOf(options)), options)
+  const address = poolAddress(await readConfig(sourceOf(common)), options)
   const form = options.login === false ? 'no-login' : options.provider ? 'provider' : 'builtin'
   const change = setUp(config, (values) => codexSettings(form, withKey(address), values))
   const notes = await codexNotes(change, form, address.url)
@@ -71,7 +37,8 @@ const AFTERWARDS =
   'Codex reads the file when it starts: start it anew, and stop the server it leaves behind ' +
   '(codex app-server daemon stop). While the pool is not running, Codex waits for it'
 
-async function setupGemini(options: SetupOptions): Promise<void> {
+/** `codex-pool setup gemini` */
+export async function setupGemini(common: CommonOptions, options: SetupOptions): Promise<void> {
   const folder = join(process.env.GEMINI_CLI_HOME || homedir(), '.gemini')
   const [file, settingsFile] = [join(folder, '.env'), join(folder, 'settings.json')]
   const { text, mode } = await readPersonal(file)
@@ -80,7 +47,7 @@ async function setupGemini(options: SetupOptions): Promise<void> {
   const [copy, settingsCopy] = [await readCopy(file), await readCopy(settingsFile)]
   if (options.undo)
     return finish([takeBack(env, copy), typeUndo(settingsFile, settings, settingsCopy)], [], options)
-  const address = poolAddress(await readConfig(sourceOf(options)), options)
+  const address = poolAddress(await readConfig(sourceOf(common)), options)
   const form = options.apiKey ? 'api-key' : 'login'
   const change = setUp(env, (values) => geminiSettings(form, address, values))
   const typeChange = typeSetup(settingsFile, settings, form, settingsCopy)

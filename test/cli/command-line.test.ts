@@ -11,7 +11,19 @@ import { emptyFolder, runCommand, startCommand } from '../kit/command.js'
 test('a command that does not exist is refused, and the one that was meant is named', async (t) => {
   const { status, output } = await runCommand(t, ['acounts'], { cwd: await emptyFolder(t) })
   assert.equal(status, 1)
-  assert.match(output, /unknown command "acounts".*Did you mean "accounts"\?/s)
+  assert.match(output, /unknown command .acounts.\s+\(Did you mean accounts\?\)/)
+})
+
+test('an option that does not exist is refused, and the one that was meant is named', async (t) => {
+  const cwd = await emptyFolder(t)
+  for (const [args, meant] of [
+    [['--lisen', '127.0.0.1:0'], '--listen'],
+    [['setup', 'codex', '--prin'], '--print'],
+  ] as const) {
+    const { status, output } = await runCommand(t, args, { cwd })
+    assert.equal(status, 1)
+    assert.match(output, new RegExp(`unknown option .*\\s+\\(Did you mean ${meant}\\?\\)`))
+  }
 })
 
 test('another program at the address is not taken for a gateway, and is shown no token', async (t) => {

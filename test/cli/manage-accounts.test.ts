@@ -3,7 +3,7 @@ import { chmod, lstat, mkdir, readdir, readFile, stat, symlink, writeFile } from
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { resolveConfig, type Credential } from '../../config/index.js'
-import { recognise } from '../../src/cli/newcomer.js'
+import { recognise } from '../../src/cli/add.js'
 import { settingsOf } from '../../src/settings.js'
 import { builtinStrategies } from '../../src/accounts/strategies.js'
 import { field, startSimulator, type Simulator } from '../../src/simulator/index.js'
