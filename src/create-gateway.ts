@@ -4,14 +4,15 @@ import { AccountStore } from './accounts/account-store.js'
 import { openAdminToken } from './admin/access.js'
 import { Gateway } from './gateway.js'
 import { Network } from './network.js'
-import { assemblePool } from './pool/assemble.js'
+import { Background } from './pool/background.js'
 import { PoolFiles } from './pool/pool-files.js'
+import { Pool } from './pool/pool.js'
 import { CurrentSettings } from './settings.js'
 import { openStores } from './usage/stores.js'
 import { Events } from './telemetry/events.js'
 import { Health } from './telemetry/health.js'
-import { logEvents, PoolNews } from './telemetry/log-events.js'
-import { openLog } from './telemetry/log.js'
+import { logEvents } from './telemetry/log-events.js'
+import { openLog, PoolLog } from './telemetry/log.js'
 import { Metrics } from './telemetry/metrics.js'
 
 export interface GatewayOptions {
@@ -41,14 +42,12 @@ export async function createGateway(
   const settings = await CurrentSettings.open({ config, cwd, env, flags })
   const log = openLog(settings.config.log)
   const stores = await openStores(settings.config, (message) => log.warn(message), now)
-  const memory = new AccountStore(stores.state)
   const network = new Network()
   const events = new Events()
   const closing = new AbortController()
-  const current = () => settings.current
-  const { pool, background } = assemblePool({
-    settings: current,
-    memory,
+  const pool = new Pool({
+    settings: () => settings.current,
+    store: new AccountStore(stores.state),
     network,
     events,
     closing: closing.signal,
@@ -65,12 +64,14 @@ export async function createGateway(
     log.error(error.stack ?? error.message)
     health.error(error.message)
   }
-  const news = new PoolNews(pool.accounts, log)
-  const files = new PoolFiles({
-    pool,
-    settings: current,
-    onScanned: () => news.tell(),
-    onError: onUnexpected,
+  const poolLog = new PoolLog(pool.accounts, log)
+  const files = new PoolFiles({ pool, onScanned: () => poolLog.scanned(), onError: onUnexpected })
+  const background = new Background({
+    tokens: pool.tokens,
+    accounts: () => pool.accounts.all(),
+    settings: () => settings.config,
+    pollQuota: (account) => pool.pollQuota(account),
+    now,
   })
   await files.open()
   background.start()

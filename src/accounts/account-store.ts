@@ -27,7 +27,7 @@ export class AccountStore {
 
   saveAccount(account: Account): void {
     const saved = account.toJSON()
-    // A file that goes and comes back finds its account as it was, not as it was at the start.
+    // A file that goes and comes back gets the state that its account had then, not the one from the start.
     this.#accounts.set(account.key, saved)
     this.store.put('account', account.key, saved)
   }

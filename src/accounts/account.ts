@@ -1,4 +1,3 @@
-import { redact } from '../../config/secrets.js'
 import type {
   AccountState,
   Credential,
@@ -6,19 +5,16 @@ import type {
   PoolAccount,
   ProviderAccount,
   Quota,
-  Verdict,
 } from '../../config/provider.js'
+import { redact } from '../../config/secrets.js'
 import type { Candidate } from '../../config/account.js'
-import { cooldownAfter, type Cooldown } from './cooldown.js'
+import { type Cooldown, Cooldowns, type CooldownVerdict, scopeOf } from './cooldowns.js'
 import { type ObservedWindow, type SavedQuota, Windows } from './windows.js'
-
-/** Cooldowns are kept per model; this key is the account as a whole. */
-const WHOLE = ''
-const scopeOf = ({ model }: { readonly model?: string | undefined }): string => model ?? WHOLE
 
 /** A problem that only the user can repair. */
 export interface LoginNeeded {
   readonly reason: string
+  /** ms since 1970 */
   readonly since: number
 }
 
@@ -27,17 +23,16 @@ export class Account {
   inFlight = 0
   lastUsedAt: number | undefined
   disabled = false
-  /** Why the renewed credential is not in its file. */
+  /** Why the refreshed credential is not in its file. */
   unsaved: string | undefined
   /** Why the client's own copy of the login still holds the old, spent one. */
   unshared: string | undefined
   facts: Readonly<Record<string, string>> = {}
   readonly windows = new Windows()
+  readonly #cooldowns = new Cooldowns()
   /** What the file held when it was last read or written. */
   written: Credential
   #loginNeeded: LoginNeeded | undefined
-  #cooldowns = new Map<string, Cooldown>()
-  #probing = new Set<string>()
 
   constructor(
     /** File name without `.json`. */
@@ -47,7 +42,7 @@ export class Account {
     readonly file: string,
     public credential: Credential,
     public inspection: Inspection,
-    /** Of the file as last read or written by us, so that our own writes are no news. */
+    /** Of the file as last read or written by us: our own writes are no changes. */
     public digest: string,
   ) {
     this.written = credential
@@ -58,18 +53,22 @@ export class Account {
     return `${this.provider}/${this.id}`
   }
 
+  get plan(): string | undefined {
+    return this.windows.plan ?? this.inspection.plan
+  }
+
   get loginNeeded(): LoginNeeded | undefined {
     return this.#loginNeeded
   }
 
-  /** The reason is shown to many, and may be the words of an upstream or of a provider of the user's own. */
+  /** The reason is shown to many readers, and may come from an upstream or from a provider of the user's own. */
   set loginNeeded(needed: LoginNeeded | undefined) {
     this.#loginNeeded = needed && { ...needed, reason: redact(needed.reason) }
   }
 
-  /** A new credential: what was wrong with the old one no longer counts. With a digest it is what the file holds. */
+  /** Gives the account a new credential. With a digest, it is what the file holds. */
   replaceCredential(credential: Credential, inspection: Inspection, digest?: string): void {
-    if (isSomebodyElse(inspection, this.inspection)) this.#forget()
+    if (isAnotherOwner(inspection, this.inspection)) this.#forget()
     this.credential = credential
     this.inspection = inspection
     this.loginNeeded = undefined
@@ -83,39 +82,29 @@ export class Account {
     this.unsaved = undefined
   }
 
-  /** Limits and facts of somebody whose credential is no longer here. */
+  /** Drops the limits and facts of an owner whose credential is no longer in the file. */
   #forget(): void {
     this.#cooldowns.clear()
-    this.#probing.clear()
     this.windows.clear()
     this.facts = {}
     this.unshared = undefined
   }
 
-  /** Why it cannot be leased for `model` now. A rest that is over admits one probe at a time. */
+  /** Why it cannot be leased for `model` now. */
   unavailable(model: string | undefined, now: number): AccountState | 'probing' | undefined {
     if (this.disabled) return 'disabled'
     if (this.loginNeeded) return 'needs-login'
-    for (const [scope, cooldown] of this.#cooldownsFor(model)) {
-      // A model that was refused is offered again when nobody else can serve it: the client then hears why.
-      if (cooldown.kind === 'refused') continue
-      if (cooldown.until > now) return cooldown.kind
-      if (this.#probing.has(scope)) return 'probing'
-    }
-    return undefined
+    return this.#cooldowns.unavailable(model, now)
   }
 
   /** Whether it said lately that it cannot serve `model`. */
   refuses(model: string | undefined, now: number): boolean {
-    return this.#cooldownsFor(model).some(
-      ([, cooldown]) => cooldown.kind === 'refused' && cooldown.until > now,
-    )
+    return this.#cooldowns.refuses(model, now)
   }
 
-  /** Takes the account for one attempt; call the function returned once the attempt is over, as often as you like. */
+  /** Takes the account for one attempt. @returns ends the lease; a second call does nothing */
   lease(model: string | undefined, now: number): () => void {
-    const probed = this.#cooldownsFor(model).map(([scope]) => scope)
-    for (const scope of probed) this.#probing.add(scope)
+    const endProbe = this.#cooldowns.probe(model)
     this.inFlight++
     this.lastUsedAt = now
     let held = true
@@ -123,40 +112,37 @@ export class Account {
       if (!held) return
       held = false
       this.inFlight--
-      for (const scope of probed) this.#probing.delete(scope)
+      endProbe()
     }
   }
 
-  /** A success: it can serve, for this model, unless that has just filled its window. */
+  /** A success ends the cooldowns for this model, but for an exhaustion whose window is reported to be full. */
   succeeded(model: string | undefined, now: number): void {
     const full = this.#fullScopes(now)
-    for (const [scope, { kind }] of this.#cooldownsFor(model))
-      if (kind !== 'exhausted' || !full.has(scope)) this.#cooldowns.delete(scope)
+    this.#cooldowns.end(model, ({ kind }, scope) => kind !== 'exhausted' || !full.has(scope))
   }
 
-  rest(verdict: Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>, now: number): Cooldown {
-    const scope = scopeOf(verdict)
-    const before = this.#cooldowns.get(scope)
-    // Models are the client's to name: what it asked for in vain is not kept for ever.
-    for (const [model, { kind, until }] of this.#cooldowns)
-      if (kind === 'refused' && until <= now) this.#cooldowns.delete(model)
-    const cooldown = cooldownAfter({ ...verdict, reason: redact(verdict.reason) }, before, now)
-    this.#cooldowns.set(scope, cooldown)
-    return cooldown
+  cool(verdict: CooldownVerdict, now: number): Cooldown {
+    return this.#cooldowns.start(verdict, now)
   }
 
   /** Quota as an answer or a poll told it: a full window exhausts the account, fresh room ends an exhaustion. */
   observe(quota: Quota, source: ObservedWindow['source'], now: number): void {
     this.windows.observe(quota, source, now)
     for (const { name, model, resetsAt } of this.windows.full(now)) {
-      const known = this.#cooldowns.get(model ?? WHOLE)
-      if (known?.kind === 'exhausted' && known.until > now) continue
-      this.rest({ kind: 'exhausted', reason: `window ${name} is full`, resetsAt, model }, now)
+      const known = this.#cooldowns
+        .all()
+        .find(({ model: scope, cooldown }) => scope === model && cooldown.until > now)
+      if (known?.cooldown.kind !== 'exhausted')
+        this.cool({ kind: 'exhausted', reason: `window ${name} is full`, resetsAt, model }, now)
     }
     const full = this.#fullScopes(now)
-    const told = quota.windows.filter(({ usedPercent }) => usedPercent !== undefined)
-    for (const scope of told.map(scopeOf))
-      if (!full.has(scope) && this.#cooldowns.get(scope)?.kind === 'exhausted') this.#cooldowns.delete(scope)
+    for (const { usedPercent, model } of quota.windows)
+      if (usedPercent !== undefined)
+        this.#cooldowns.end(
+          model,
+          ({ kind }, scope) => kind === 'exhausted' && scope === scopeOf({ model }) && !full.has(scope),
+        )
   }
 
   #fullScopes(now: number): Set<string> {
@@ -166,43 +152,35 @@ export class Account {
   state(now: number, model?: string): AccountState {
     if (this.disabled) return 'disabled'
     if (this.loginNeeded) return 'needs-login'
-    const resting = this.#cooldownsFor(model).find(([, { kind, until }]) => kind !== 'refused' && until > now)
-    return resting ? (resting[1].kind as AccountState) : 'ready'
+    return (this.#cooldowns.running(model, now)?.kind ?? 'ready') as AccountState
   }
 
   /** When it can be asked again, for `model`; ms since 1970. `undefined` if now, or only after a login. */
   availableAt(now: number, model?: string): number | undefined {
-    const ends = this.#cooldownsFor(model).flatMap(([, { kind, until }]) =>
-      kind !== 'refused' && until > now ? until : [],
-    )
-    return ends.length > 0 ? Math.max(...ends) : undefined
+    return this.#cooldowns.endsAt(model, now)
   }
 
   /** When its quota comes back, as the upstream told; ms since 1970. */
   resetsAt(now: number, model?: string): number | undefined {
-    const resets = this.#cooldownsFor(model).flatMap(([, { resetsAt }]) => resetsAt ?? [])
-    const latest = Math.max(...resets)
-    return latest > now && Number.isFinite(latest) ? latest : undefined
+    return this.#cooldowns.resetsAt(model, now)
   }
 
-  #cooldownsFor(model: string | undefined): [string, Cooldown][] {
-    const scopes = model === undefined ? [WHOLE] : [WHOLE, model]
-    return scopes.flatMap((scope) => {
-      const cooldown = this.#cooldowns.get(scope)
-      return cooldown ? [[scope, cooldown] as [string, Cooldown]] : []
-    })
+  cooldowns(): { model: string | undefined; cooldown: Cooldown }[] {
+    return this.#cooldowns.all()
   }
 
   /** What a strategy sees. */
   candidate(model: string | undefined, now: number): Candidate {
+    const { id, provider, plan, inFlight, lastUsedAt } = this
+    const usedPercent = this.windows.usedPercent(now, model)
     return {
-      id: this.id,
-      provider: this.provider,
-      plan: this.plan,
-      inFlight: this.inFlight,
-      usedPercent: this.windows.usedPercent(now, model),
+      id,
+      provider,
+      plan,
+      inFlight,
+      usedPercent,
       windows: this.windows.current(now, model),
-      lastUsedAt: this.lastUsedAt,
+      lastUsedAt,
     }
   }
 
@@ -223,18 +201,10 @@ export class Account {
     }
   }
 
-  get plan(): string | undefined {
-    return this.windows.plan ?? this.inspection.plan
-  }
-
-  cooldowns(): { model: string | undefined; cooldown: Cooldown }[] {
-    return [...this.#cooldowns].map(([scope, cooldown]) => ({ model: scope || undefined, cooldown }))
-  }
-
-  /** What a restart must not forget. */
+  /** What is kept over a restart. */
   toJSON(): SavedAccount {
     return {
-      cooldowns: [...this.#cooldowns],
+      cooldowns: this.#cooldowns.toJSON(),
       windows: this.windows.toJSON(),
       facts: this.facts,
       disabled: this.disabled,
@@ -244,18 +214,18 @@ export class Account {
   }
 
   restore(saved: SavedAccount): void {
-    this.#cooldowns = new Map(saved.cooldowns)
+    this.#cooldowns.restore(saved.cooldowns)
     this.windows.restore(saved.windows)
     this.facts = saved.facts
     this.disabled = saved.disabled
     this.lastUsedAt = saved.lastUsedAt
-    // A changed file is the user's answer to it.
+    // If the file has changed meanwhile, the user has probably logged in.
     if (saved.loginNeeded?.digest === this.digest) this.loginNeeded = saved.loginNeeded
   }
 }
 
-/** Whether a file that has changed is another account's. A key says nothing about its owner: another one is another account. */
-function isSomebodyElse(now: Inspection, before: Inspection): boolean {
+/** Whether a changed file is another owner's. A key does not tell its owner, so another key is another owner's. */
+function isAnotherOwner(now: Inspection, before: Inspection): boolean {
   if (now.kind !== before.kind) return true
   if (now.identity === undefined || before.identity === undefined) return !now.refreshable
   const labels = now.label !== undefined && before.label !== undefined

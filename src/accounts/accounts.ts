@@ -1,8 +1,8 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Credential, Inspection } from '../../config/provider.js'
-import type { SpentLogins } from './account-store.js'
-import { Account, type SavedAccount } from './account.js'
+import type { AccountStore, SpentLogins } from './account-store.js'
+import { Account } from './account.js'
 import { type Claimant, claimantsOf, claimOf, type Providers } from '../credentials/claim.js'
 import { type CredentialRead, readCredential } from '../credentials/credential-file.js'
 
@@ -17,13 +17,10 @@ export interface SkippedFile {
   readonly reason: string
 }
 
-/** What is remembered of accounts over restarts. */
-export interface AccountsMemory {
-  savedAccount(key: string): SavedAccount | undefined
-  readonly spent: SpentLogins
-}
+/** What is kept of accounts over a restart. */
+export type AccountsStore = Pick<AccountStore, 'savedAccount' | 'spent'>
 
-const NO_MEMORY: AccountsMemory = {
+const IN_MEMORY: AccountsStore = {
   savedAccount: () => undefined,
   spent: { has: () => false, add: () => {} },
 }
@@ -31,14 +28,13 @@ const NO_MEMORY: AccountsMemory = {
 /** The accounts of the pool, by the files of its folder. An account keeps its state as long as its file exists. */
 export class Accounts {
   #accounts = new Map<string, Account>()
-  /** Files that are no accounts, and why. */
+  /** Files that are not accounts, and why. */
   skipped: readonly SkippedFile[] = []
-  /** What is wrong with files that are. */
+  /** Files that are accounts although something is wrong with them, and what. */
   warnings: readonly SkippedFile[] = []
-
   #scanning: Promise<void> = Promise.resolve()
 
-  constructor(private readonly memory: AccountsMemory = NO_MEMORY) {}
+  constructor(private readonly store: AccountsStore = IN_MEMORY) {}
 
   all(): Account[] {
     return [...this.#accounts.values()]
@@ -54,7 +50,7 @@ export class Accounts {
 
   /** Reads the folder. One bad file never stops the others. */
   scan(poolDir: string, providers: Providers): Promise<void> {
-    // One after the other: two at once would each make an account of a new file.
+    // One scan after the other: two at once would each make an account of a new file.
     const scan = this.#scanning.then(() => this.#scan(poolDir, providers))
     this.#scanning = scan.catch(() => {})
     return scan
@@ -78,13 +74,14 @@ export class Accounts {
         skipped.push({ file: name, reason: result })
         continue
       }
-      const twin = result.account.inspection.login && logins.get(result.account.inspection.login)
-      if (twin) {
+      const { login } = result.account.inspection
+      const other = login && logins.get(login)
+      if (other) {
         // Two copies of one single-use refresh token: the second refresh would revoke the login.
-        skipped.push({ file: name, reason: `is the same login as ${twin.id}.json` })
+        skipped.push({ file: name, reason: `is the same login as ${other.id}.json` })
         continue
       }
-      if (result.account.inspection.login) logins.set(result.account.inspection.login, result.account)
+      if (login) logins.set(login, result.account)
       found.set(result.account.key, result.account)
       if (result.warning) warnings.push({ file: name, reason: result.warning })
     }
@@ -102,7 +99,7 @@ export class Accounts {
     const known = claimants.map(({ provider }) => this.#accounts.get(`${provider}/${id}`)).find(Boolean)
     const read = await readUnwritten(file, known)
     if ('problem' in read) {
-      // A login that is just being rewritten by its owner must not lose its account.
+      // A file that another program is rewriting just now must not lose its account.
       return known
         ? { account: known, warning: `${read.problem}; the last good content stays in use` }
         : read.problem
@@ -117,19 +114,19 @@ export class Accounts {
     const { credential, inspection, digest } = found
     const known = this.#accounts.get(`${provider}/${id}`)
     if (known?.file === file) {
-      // The same file again: only what the settings make of it may have changed.
-      if (known.digest !== digest) adoptFileContent(known, found, this.memory.spent)
+      // With the same content, only the settings may have changed, and with them the inspection.
+      if (known.digest !== digest) adoptFileContent(known, found, this.store.spent)
       else if (!known.unsaved) known.inspection = { ...inspection, expiresAt: known.inspection.expiresAt }
       return known
     }
     const account = new Account(id, provider, file, credential, inspection, digest)
-    const saved = this.memory.savedAccount(account.key)
+    const saved = this.store.savedAccount(account.key)
     if (saved) account.restore(saved)
     return account
   }
 }
 
-/** A refresh may replace the file between our reading it and our looking at it: what was read is then old. */
+/** Reads a file again if a refresh has replaced it meanwhile: what was read is then old. */
 async function readUnwritten(file: string, known: Account | undefined): Promise<CredentialRead> {
   for (;;) {
     const before = known?.digest
@@ -148,8 +145,8 @@ async function fileNames(poolDir: string): Promise<string[]> {
 }
 
 /**
- * A file holds something else than before. An old copy of the login that the account has, put there by hand or by an
- * editor, is not taken over: its refresh token is spent, and the only good one is in memory.
+ * Adopts the changed content of an account's file. An old copy of the account's login, put there by hand or by an
+ * editor, is not adopted: its refresh token is spent, and the only good one is in memory.
  */
 export function adoptFileContent(account: Account, found: FoundCredential, spent: SpentLogins): void {
   if (!isOldCopy(found.inspection, account, spent))

@@ -7,12 +7,12 @@ export interface PinStore {
   remove(key: string): void
 }
 
-/** A pin in daily use is written again only this often: its time matters to within the hour, not the request. */
+/** How often a pin in use is written again: its time matters to within the hour, not to the request; ms. */
 const TOUCH_MS = 10 * 60_000
 
 /**
- * What belongs to which account: conversations, and opaque values that one account issued. Bounded, because the keys
- * are the client's to choose; kept as hashes, because they may be secrets.
+ * Which account a conversation, or an opaque value that an account issued, belongs to. Bounded, because the client
+ * chooses the keys; kept as hashes, because the keys may be secrets.
  */
 export class Pins {
   #pins: LRUCache<string, { account: string; at: number }>
@@ -62,9 +62,5 @@ export class Pins {
       if (left > 0) this.#pins.set(key, { account, at }, { ttl, start: at })
       else this.store.remove(key)
     }
-  }
-
-  get size(): number {
-    return this.#pins.size
   }
 }

@@ -13,7 +13,7 @@ export class StrategyFailed extends Error {
 export function fit(accounts: readonly Account[], provider: Provider, request: ClientRequest): Account[] {
   const able = accounts.filter((account) => provider.serves?.(account.forProvider(), request) ?? true)
   const members = able.filter((account) => account.inspection.standby === undefined)
-  // Who has ChatGPT accounts has not agreed to pay per token, even while they rest.
+  // A user with plan accounts has not agreed to pay per token, even while they cool down.
   return members.length > 0 ? able.filter((account) => account.inspection.standby !== 'when-alone') : able
 }
 
@@ -40,7 +40,7 @@ export function exhaustionOf(
   return { resetsAt, plan, model }
 }
 
-/** Those of `fitting` that can be leased now; standbys only if nobody else can. */
+/** Those of `fitting` that can be leased now; standbys only if no other account can. */
 export function available(
   fitting: readonly Account[],
   tried: ReadonlySet<Account>,

@@ -3,7 +3,7 @@ import type { ResolvedConfig } from '../../config/config.js'
 import type { Account } from '../accounts/account.js'
 import type { Providers } from '../credentials/claim.js'
 import { Accounts } from '../accounts/accounts.js'
-import { lockCredential } from '../credentials/credential-lock.js'
+import { lockCredential } from '../credentials/credential-file.js'
 import { type ConfigSource, CurrentSettings } from '../settings.js'
 import { refusal } from './output.js'
 

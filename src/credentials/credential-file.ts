@@ -1,16 +1,18 @@
 import { createHash } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { readFile, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import type { Credential } from '../../config/provider.js'
+import { acquireLock, type Lock } from '../state/lock.js'
 import { writeDurably } from './durable-file.js'
 
-/** No login file is larger; anything that is, is not one. */
+/** Larger than any credential file; bytes. */
 const LARGEST_FILE = 1024 * 1024
 
 export type CredentialRead =
   | { readonly credential: Credential; readonly digest: string; readonly openToOthers: boolean }
   | { readonly problem: string }
 
-/** Reads a credential file. A problem is told in words, never with the file's content. */
+/** Reads a credential file. `problem` says in words why it cannot be used, and never quotes the file. */
 export async function readCredential(file: string): Promise<CredentialRead> {
   let text: string
   let mode: number
@@ -37,16 +39,38 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    // The parser's own message quotes the text, and so a token.
+    // The parser's own message would quote the text, and so a token.
     return undefined
   }
 }
 
 const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex')
 
-/** Writes a credential durably, see {@link writeDurably}. Returns the digest of what was written. */
+/** Writes a credential with {@link writeDurably}. @returns the digest of the file's new content */
 export async function writeCredential(file: string, credential: Credential): Promise<string> {
   const text = `${JSON.stringify(credential, null, 2)}\n`
   await writeDurably(file, text)
   return digestOf(text)
+}
+
+/**
+ * After this a holder on another machine or in another container counts as dead (one that was killed on this machine is
+ * seen at once): five heartbeats; ms. With less, a disk that is busy for a moment makes a living holder look dead, and
+ * the next one presents the same refresh token. With more, requests on a token that has ended wait longer.
+ */
+const STALE_MS = 5_000
+
+/** Longer than a token call of another process (10 s) and, if that was killed meanwhile, until its lock is stale; ms. */
+const WAIT_MS = 20_000
+
+/**
+ * Locks a credential file against other processes that refresh or write it. Of a link, the target is locked, since two
+ * pools may have a link to one file.
+ * @param onCompromised called if the lock is taken away
+ * @throws {LockHeldError} if another process does not release it
+ */
+export async function lockCredential(file: string, onCompromised: () => void): Promise<Lock> {
+  const target = await realpath(file).catch(() => file)
+  const lockfile = join(dirname(target), `.${basename(target, '.json')}.codex-pool.lock`)
+  return acquireLock(target, { lockfile, staleMs: STALE_MS, waitMs: WAIT_MS, onCompromised })
 }

@@ -2,15 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { access, chown, constants, type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-/** What a file is called until it is whole. */
+/** How the name of a file ends until it is whole. */
 export const TEMPORARY = /\.\d+-[0-9a-f]{8}\.tmp$/
-/** The new content, while the file itself is being overwritten. */
+/** How the name of the copy ends that holds the new content while the file itself is overwritten. */
 export const RECOVERY = '.recovery'
 
 /**
  * Writes a file so that a crash at any moment leaves the old content or the new one: temporary file (0600), fsync,
  * rename, fsync of the folder. A link is followed, and the owner stays. Where no rename can be, it is overwritten.
- * @throws what the disk refuses; the file is then as it was, or its recovery copy holds the new content
+ * @throws if the disk refuses; the file is then as it was, or its recovery copy holds the new content
  */
 export async function writeDurably(file: string, text: string): Promise<void> {
   const target = await realpath(file).catch(() => file)
@@ -60,8 +60,8 @@ async function replace(file: string, text: string): Promise<void> {
 }
 
 /**
- * All of it or an error. One call of `write` on a disk that fills up takes a part and reports no error; write-file-atomic
- * does not look, and puts half a login in the place of a whole one.
+ * Writes all bytes or throws. On a disk that fills up, one call of `write` takes a part and reports no error;
+ * write-file-atomic does not look at how much was taken, and replaces a whole login with half of one.
  */
 async function writeWhole(file: string, bytes: Buffer): Promise<void> {
   const handle = await open(file, 'wx', 0o600)
@@ -73,7 +73,7 @@ async function writeWhole(file: string, bytes: Buffer): Promise<void> {
   }
 }
 
-/** A bind-mounted file cannot be renamed over; and a writable file can lie in a folder that takes no other. */
+/** A bind-mounted file cannot be renamed over, and a writable file can lie in a folder that takes no new file. */
 async function onlyInPlace(file: string, { code = '' }: NodeJS.ErrnoException): Promise<boolean> {
   if (code === 'EBUSY') return true
   if (!FOLDER_REFUSES.has(code)) return false
@@ -83,12 +83,12 @@ async function onlyInPlace(file: string, { code = '' }: NodeJS.ErrnoException): 
   )
 }
 
-/** A folder that takes no new file; who waits does not change it. */
+/** The folder takes no new file, and waiting does not change that. */
 export const FOLDER_REFUSES = new Set(['EROFS', 'EACCES', 'EPERM'])
 
 /**
- * First the room is taken, while the old content is still there: blanks behind a JSON text do no harm. Then the recovery
- * copy, complete on disk before the only other one is overwritten. The file is never shorter in between.
+ * Lengthens the file with blanks while the old content is still there, so that the disk cannot fill up later; blanks
+ * behind a JSON text do no harm. Then writes the recovery copy, and only then the new content.
  */
 async function writeInPlace(file: string, text: string): Promise<void> {
   const bytes = Buffer.from(text)
@@ -109,7 +109,7 @@ async function writeInPlace(file: string, text: string): Promise<void> {
   }
 }
 
-/** Returns where the recovery copy is; a folder may take none. */
+/** @returns where the recovery copy is, if the folder takes one */
 async function prepare(
   handle: FileHandle,
   size: number,
@@ -138,8 +138,8 @@ async function writeAt(handle: FileHandle, bytes: Buffer, position: number): Pro
 }
 
 /**
- * Without it a power loss can bring back the old name, and with it a refresh token that is already spent. Not every
- * system can: the file itself is safe then, and nothing is gained by an error.
+ * Without this a power loss can bring back the old file, and with it a refresh token that is already spent. Where the
+ * system cannot sync a folder, the file itself is safe and an error would gain nothing.
  */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, constants.O_RDONLY).catch(() => undefined)

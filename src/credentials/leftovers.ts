@@ -3,12 +3,12 @@ import { basename, dirname, join } from 'node:path'
 import { readCredential } from './credential-file.js'
 import { RECOVERY, TEMPORARY, writeDurably } from './durable-file.js'
 
-/** A write that is still running is younger; ms. */
+/** A temporary file that is younger may belong to a write that still runs; ms. */
 export const OLD_MS = 60_000
 
 /**
- * Tidies up after a kill: temporary files go, and a recovery copy takes the place of a file that was being rewritten.
- * `others` are credential files outside the pool folder; nothing that is not theirs is touched there.
+ * Cleans up after a kill: removes temporary files, and restores a file that was being overwritten from its recovery
+ * copy. `others` are credential files outside the pool folder; beside them only files of their names are touched.
  */
 export async function sweepLeftovers(poolDir: string, others: readonly string[]): Promise<void> {
   const inPool = await namesIn(poolDir)
@@ -43,7 +43,7 @@ async function removeOld(path: string): Promise<void> {
   if (found && Date.now() - found.mtimeMs > OLD_MS) await rm(path, { force: true }).catch(() => {})
 }
 
-/** A copy that is still there is newer than the file, unless somebody has written the file since. */
+/** The copy is newer than the file, unless another program has written the file since. */
 async function recover(copy: string, file: string): Promise<void> {
   const [copied, written] = [await stat(copy), await stat(file).catch(() => undefined)]
   const whole = 'credential' in (await readCredential(file))

@@ -3,54 +3,54 @@ import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { type FSWatcher, watch } from 'chokidar'
 
-/** Editors and copying write in several steps; what follows within this time is one change; ms. */
+/** Editors and copying write in several steps; events that follow within this time are one change; ms. */
 const SETTLE_MS = 250
-/** Where writing never ends for so long, it is not waited for; ms. */
+/** A change is told after this at the latest, even while the writing goes on; ms. */
 const UNSETTLED_MS = 2_000
 /**
- * A network folder, a folder that a virtual machine shares, and one that is not there yet tell of no change: they are
- * looked at in between; ms.
+ * How often the files are compared with before. A network folder, a folder shared with a virtual machine, and one that
+ * does not exist yet send no events; ms.
  */
-const LOOK_MS = 2_000
+const COMPARE_MS = 2_000
 
 export interface WatchTargets {
   readonly poolDir: string
-  /** The clients' own copies of logins. */
-  readonly twins: readonly string[]
+  /** The clients' own files of logins. */
+  readonly clientFiles: readonly string[]
 }
 
-/** Tells when credential files appear, change or vanish. What has changed is found by content, not by the event. */
+/** Tells when credential files appear, change or vanish. The caller finds out by content what has changed. */
 export class Watcher {
   #watcher: FSWatcher | undefined
   #settling: NodeJS.Timeout | undefined
   /** When the first change came that has not been told yet. */
   #since: number | undefined
-  #looking: NodeJS.Timeout | undefined
+  #comparing: NodeJS.Timeout | undefined
   #watched = ''
   #marks = ''
 
   constructor(private readonly onChange: () => void) {}
 
-  /** Watches these places from now on, and no others. */
+  /** Watches these files from now on, and no others. */
   async watch(targets: WatchTargets): Promise<void> {
     const key = JSON.stringify(targets)
     if (key === this.#watched) return
     this.#watched = key
     await this.close()
     this.#marks = await marksOf(targets)
-    this.#watcher = watch([targets.poolDir, ...targets.twins], {
+    this.#watcher = watch([targets.poolDir, ...targets.clientFiles], {
       depth: 0,
       ignoreInitial: true,
       // Lock files and temporary files come and go with every refresh.
       ignored: (path, stats) => stats?.isFile() === true && !path.endsWith('.json'),
     })
     this.#watcher.on('all', () => this.#settle()).on('error', () => {})
-    // What changed before it was ready is no event to it.
-    this.#watcher.on('ready', () => void this.#look(targets))
-    this.#looking = setInterval(() => void this.#look(targets), LOOK_MS).unref()
+    // A change before the watcher is ready brings no event.
+    this.#watcher.on('ready', () => void this.#compare(targets))
+    this.#comparing = setInterval(() => void this.#compare(targets), COMPARE_MS).unref()
   }
 
-  async #look(targets: WatchTargets): Promise<void> {
+  async #compare(targets: WatchTargets): Promise<void> {
     const marks = await marksOf(targets)
     if (marks === this.#marks) return
     this.#marks = marks
@@ -69,20 +69,20 @@ export class Watcher {
 
   async close(): Promise<void> {
     clearTimeout(this.#settling)
-    clearInterval(this.#looking)
+    clearInterval(this.#comparing)
     await this.#watcher?.close()
   }
 }
 
-/** Changes whenever one of the files does. */
-async function marksOf({ poolDir, twins }: WatchTargets): Promise<string> {
+/** A text that changes whenever one of the files does. */
+async function marksOf({ poolDir, clientFiles }: WatchTargets): Promise<string> {
   const names = (await readdir(poolDir).catch(() => [])).filter((name) => name.endsWith('.json'))
-  const files = [...names.map((name) => join(poolDir, name)), ...twins]
+  const files = [...names.map((name) => join(poolDir, name)), ...clientFiles]
   const marks = await Promise.all(files.map(markOf))
   return JSON.stringify([files, marks])
 }
 
-/** Of what a link points to. */
+/** Of a link, the mark is that of its target. */
 async function markOf(file: string): Promise<string> {
   const info = await stat(file).catch(() => undefined)
   return info ? [info.ino, info.size, info.mtimeMs, info.mode].join() : ''

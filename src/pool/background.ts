@@ -1,20 +1,18 @@
+import type { ResolvedConfig } from '../../config/config.js'
 import type { Account } from '../accounts/account.js'
 import type { Tokens } from '../refresh/tokens.js'
 
 export interface BackgroundOptions {
   readonly tokens: Tokens
   readonly accounts: () => readonly Account[]
-  /** Accounts of one provider share an OAuth client; a burst of refreshes has cost whole logins. */
-  readonly spacingMs: () => number
-  /** 0: never. */
-  readonly quotaPollMs: () => number
+  readonly settings: () => Pick<ResolvedConfig, 'refresh' | 'quotaPollMs'>
   readonly pollQuota: (account: Account) => Promise<void>
   readonly now: () => number
 }
 
 const TICK_MS = 1_000
 
-/** Work that no request waits for: tokens renewed before they end, quota asked for, unsaved pairs written. */
+/** Work that no request waits for: tokens refreshed before they end, quota polled, unsaved logins written. */
 export class Background {
   #timer: NodeJS.Timeout | undefined
   #lastRefresh = new Map<string, number>()
@@ -24,8 +22,7 @@ export class Background {
   constructor(private readonly options: BackgroundOptions) {}
 
   start(): void {
-    this.#timer = setInterval(() => this.tick(), TICK_MS)
-    this.#timer.unref()
+    this.#timer = setInterval(() => this.tick(), TICK_MS).unref()
   }
 
   async stop(): Promise<void> {
@@ -39,22 +36,24 @@ export class Background {
     for (const account of accounts)
       if (account.unsaved || account.unshared) this.#run(this.options.tokens.reconcile(account))
     for (const account of mostUrgent(accounts, this.options.tokens)) this.#refresh(account, now)
-    if (this.options.quotaPollMs() > 0) for (const account of accounts) this.#poll(account, now)
+    if (this.options.settings().quotaPollMs > 0) for (const account of accounts) this.#poll(account, now)
   }
 
   #refresh(account: Account, now: number): void {
     if ((this.options.tokens.dueAt(account) ?? Infinity) > now) return
-    if (now - (this.#lastRefresh.get(account.provider) ?? 0) < this.options.spacingMs()) return
+    // Accounts of one provider share an OAuth client; a burst of refreshes has cost whole logins.
+    const { spacingMs } = this.options.settings().refresh
+    if (now - (this.#lastRefresh.get(account.provider) ?? 0) < spacingMs) return
     this.#lastRefresh.set(account.provider, now)
     this.#run(this.options.tokens.refresh(account))
   }
 
   #poll(account: Account, now: number): void {
     const due = this.#nextPoll.get(account)
-    // The first look comes within seconds, not all accounts at once.
+    // The first poll comes within seconds, but not for all accounts at once.
     if (due === undefined) this.#nextPoll.set(account, now + Math.random() * TICK_MS * 5)
     if (due === undefined || due > now || account.loginNeeded || account.disabled) return
-    this.#nextPoll.set(account, now + this.options.quotaPollMs() * (0.8 + Math.random() * 0.4))
+    this.#nextPoll.set(account, now + this.options.settings().quotaPollMs * (0.8 + Math.random() * 0.4))
     this.#run(this.options.pollQuota(account))
   }
 
@@ -64,7 +63,7 @@ export class Background {
   }
 }
 
-/** One account of each provider: the one whose token ends first. */
+/** Of each provider the account whose token ends first. */
 function mostUrgent(accounts: readonly Account[], tokens: Tokens): Account[] {
   const first = new Map<string, { account: Account; dueAt: number }>()
   for (const account of accounts) {

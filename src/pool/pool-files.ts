@@ -1,60 +1,61 @@
 import { OLD_MS, sweepLeftovers } from '../credentials/leftovers.js'
 import { Watcher } from '../credentials/watcher.js'
-import type { Pool, PoolSettings } from './pool.js'
+import type { Pool } from './pool.js'
 
 export interface PoolFilesOptions {
   readonly pool: Pool
-  readonly settings: () => PoolSettings
   readonly onScanned?: () => void
   readonly onError: (error: Error) => void
 }
 
 /** Keeps the accounts in step with the files of the pool folder, and with the clients' own copies of logins. */
 export class PoolFiles {
-  #tidying: NodeJS.Timeout | undefined
+  #sweeping: NodeJS.Timeout | undefined
   #watcher = new Watcher(() => void this.#changed().catch(this.options.onError))
 
   constructor(private readonly options: PoolFilesOptions) {}
 
   async open(): Promise<void> {
-    await this.#tidy()
-    this.#tidying = setInterval(() => void this.#tidy().catch(this.options.onError), OLD_MS).unref()
+    await this.#sweep()
+    // Again later: what a kill has left a moment ago looks like a write that still runs.
+    this.#sweeping = setInterval(() => void this.#sweep().catch(this.options.onError), OLD_MS).unref()
     await this.scan()
-    // Not waited for: another gateway may hold a lock for a while.
-    void this.#lookAfterAll()
+    // The start does not wait for this: another gateway may hold a lock for a while.
+    void this.#reconcileAll()
   }
 
   async scan(): Promise<void> {
-    const { config, providers } = this.options.settings()
-    // First, so that no change falls between the reading and the watching.
-    if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, twins: this.#twins() })
-    await this.options.pool.accounts.scan(config.poolDir, providers)
+    const { accounts, settings } = this.options.pool
+    const { config, providers } = settings()
+    // Watched first, so that a change during the scan is not missed.
+    if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, clientFiles: this.#clientFiles() })
+    await accounts.scan(config.poolDir, providers)
     this.options.onScanned?.()
   }
 
-  /** What was left by a kill a moment ago is too young to be told from a write that runs. */
-  #tidy(): Promise<void> {
-    return sweepLeftovers(this.options.settings().config.poolDir, this.#twins())
+  #sweep(): Promise<void> {
+    return sweepLeftovers(this.options.pool.settings().config.poolDir, this.#clientFiles())
   }
 
-  #twins(): string[] {
-    return [...this.options.settings().providers.values()].flatMap(({ clientFiles: twins = [] }) => twins)
+  #clientFiles(): string[] {
+    const { providers } = this.options.pool.settings()
+    return [...providers.values()].flatMap(({ clientFiles = [] }) => clientFiles)
   }
 
   async #changed(): Promise<void> {
     await this.scan()
     const { accounts, tokens } = this.options.pool
     await tokens.retain(accounts.all())
-    await this.#lookAfterAll()
+    await this.#reconcileAll()
   }
 
-  async #lookAfterAll(): Promise<void> {
+  async #reconcileAll(): Promise<void> {
     const { accounts, tokens } = this.options.pool
     await Promise.all(accounts.all().map((account) => tokens.reconcile(account)))
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#tidying)
+    clearInterval(this.#sweeping)
     await this.#watcher.close()
   }
 }

@@ -1,11 +1,14 @@
 import type { ResolvedConfig } from '../../config/config.js'
-import type { PoolAccount, Provider, Quota, Verdict } from '../../config/provider.js'
+import type { CallContext, PoolAccount, Provider, Quota, Verdict } from '../../config/provider.js'
+import type { AccountStore } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
+import { Accounts } from '../accounts/accounts.js'
 import type { Pins } from '../accounts/pins.js'
-import type { TokenResult, Tokens } from '../refresh/tokens.js'
+import type { RefreshOutcome } from '../refresh/refresh.js'
+import { type TokenResult, Tokens } from '../refresh/tokens.js'
 import type { Events } from '../telemetry/events.js'
-import type { Accounts } from '../accounts/accounts.js'
-import type { Facts } from './facts.js'
+import { deadline } from './deadline.js'
+import { Facts } from './facts.js'
 
 /** The settings in force, as far as the pool goes by them. */
 export interface PoolSettings {
@@ -14,20 +17,25 @@ export interface PoolSettings {
   readonly providers: ReadonlyMap<string, Provider>
 }
 
-type CooldownVerdict = Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>
-
-export interface PoolParts {
-  readonly accounts: Accounts
-  readonly tokens: Tokens
-  readonly facts: Facts
-  readonly pins: Pins
-  readonly issued: Pins
+export interface PoolOptions {
+  readonly settings: () => PoolSettings
+  readonly store: AccountStore
+  readonly network: { fetch(proxy: string | undefined): typeof globalThis.fetch }
   readonly events: Events
-  readonly save: (account: Account) => void
+  /** Aborts when the gateway closes. */
+  readonly closing: AbortSignal
   readonly now: () => number
 }
 
-/** The accounts and everything that is remembered about them. What happens to an account goes through here. */
+type CooldownVerdict = Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>
+
+/** A quota poll is given up after this; ms. */
+const POLL_MS = 15_000
+
+/**
+ * The accounts and everything that is remembered about them, which outlives a reload of the config. Whatever happens to
+ * an account is applied here, so that it is saved and told.
+ */
 export class Pool {
   readonly accounts: Accounts
   readonly tokens: Tokens
@@ -40,17 +48,46 @@ export class Pool {
    */
   readonly issued: Pins
   readonly now: () => number
+  readonly settings: () => PoolSettings
 
-  constructor(private readonly parts: PoolParts) {
-    this.accounts = parts.accounts
-    this.tokens = parts.tokens
-    this.facts = parts.facts
-    this.pins = parts.pins
-    this.issued = parts.issued
-    this.now = parts.now
+  constructor(private readonly options: PoolOptions) {
+    const { settings, store, now } = options
+    this.now = now
+    this.settings = settings
+    this.accounts = new Accounts(store)
+    this.tokens = new Tokens({
+      provider: (name) => this.#provider(name),
+      // A refresh that has begun is not broken off when the gateway closes: its answer would be lost.
+      call: (name, timeoutMs) => ({ fetch: this.#fetch(name), signal: deadline(timeoutMs) }),
+      settings: () => settings().config.refresh,
+      spent: store.spent,
+      apply: (account, outcome) => this.#applyRefresh(account, outcome),
+      now,
+    })
+    this.facts = new Facts({
+      provider: (name) => this.#provider(name),
+      call: (name, timeoutMs) => this.#call(name, timeoutMs),
+      applyVerdict: (account, verdict, credential) => this.applyVerdict(account, verdict, credential),
+      found: (account) => store.saveAccount(account),
+      now,
+    })
+    this.pins = store.openPins('pin', settings().config.pins, now)
+    this.issued = store.openPins('issued', settings().config.pins, now)
   }
 
-  /** The accounts of a provider as `answer` and its like see them. */
+  #provider(name: string): Provider | undefined {
+    return this.settings().providers.get(name)
+  }
+
+  #fetch(name: string): typeof globalThis.fetch {
+    return this.options.network.fetch(this.settings().config.providers[name]?.proxy)
+  }
+
+  #call(name: string, timeoutMs: number): CallContext {
+    return { fetch: this.#fetch(name), signal: deadline(timeoutMs, this.options.closing) }
+  }
+
+  /** The accounts of a provider as its local answers see them. */
   forAnswers(provider: string): PoolAccount[] {
     const now = this.now()
     return this.accounts.of(provider).map((account) => account.forAnswers(now))
@@ -58,13 +95,13 @@ export class Pool {
 
   succeeded(account: Account, model: string | undefined): void {
     account.succeeded(model, this.now())
-    this.parts.save(account)
+    this.options.store.saveAccount(account)
   }
 
   /**
    * Applies a verdict to an account, whatever brings it: an answer, a late failure in a stream, a WebSocket frame, a
-   * poll, a discovery. This is the only place that does, so that every change is saved and told. `credential` is the
-   * one that the upstream judged: if the account has another one by now, nothing changes.
+   * poll, a discovery. `credential` is the one that the upstream judged: if the account has another one by now, nothing
+   * changes.
    * @returns for `unauthorized` what has become of the token; nothing for all others
    */
   async applyVerdict(
@@ -72,9 +109,9 @@ export class Pool {
     verdict: Verdict,
     credential: object = account.credential,
   ): Promise<TokenResult | undefined> {
-    if (verdict.kind === 'unauthorized') return this.tokens.renew(account, credential)
+    if (verdict.kind === 'unauthorized') return this.tokens.replaceRefused(account, credential)
     if (account.credential !== credential) return undefined
-    if (verdict.kind === 'needs-login') this.#needLogin(account, verdict.reason)
+    if (verdict.kind === 'needs-login') this.#applyRefresh(account, verdict)
     if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') this.#cool(account, verdict)
     if (verdict.kind === 'refused' && verdict.model !== undefined) this.#cool(account, verdict)
     return undefined
@@ -82,15 +119,21 @@ export class Pool {
 
   #cool(account: Account, verdict: CooldownVerdict): void {
     if (verdict.kind === 'exhausted' && verdict.plan) account.windows.plan = verdict.plan
-    const { kind, reason, until } = account.rest(verdict, this.now())
-    this.parts.save(account)
-    this.parts.events.emit('cooldown', { account: account.key, kind, reason, until, model: verdict.model })
+    const { kind, reason, until } = account.cool(verdict, this.now())
+    this.options.store.saveAccount(account)
+    this.options.events.emit('cooldown', {
+      account: account.key,
+      kind,
+      reason,
+      until,
+      model: verdict.model,
+    })
   }
 
-  #needLogin(account: Account, reason: string): void {
-    account.loginNeeded = { reason, since: this.now() }
-    this.parts.save(account)
-    this.parts.events.emit('refresh', { account: account.key, outcome: `needs login: ${reason}` })
+  #applyRefresh(account: Account, outcome: RefreshOutcome): void {
+    if (outcome.kind === 'needs-login') account.loginNeeded = { reason: outcome.reason, since: this.now() }
+    this.options.store.saveAccount(account)
+    this.options.events.emit('refreshOutcome', { account: account.key, outcome })
   }
 
   /** @deprecated use {@link Pool.applyVerdict} */
@@ -103,17 +146,28 @@ export class Pool {
     void this.applyVerdict(account, { kind: 'needs-login', reason })
   }
 
-  /** The user's word, which nothing else changes. Returns whether there is an account of this id. */
+  /** Only the user disables and enables an account. @returns whether there is an account of this id */
   setDisabled(id: string, disabled: boolean): boolean {
     const account = this.accounts.all().find((candidate) => candidate.id === id)
     if (!account) return false
     account.disabled = disabled
-    this.parts.save(account)
+    this.options.store.saveAccount(account)
     return true
   }
 
+  /** Quota as an answer or a poll tells it. */
   observe(account: Account, quota: Quota, source: 'headers' | 'poll'): void {
     account.observe(quota, source, this.now())
-    this.parts.save(account)
+    this.options.store.saveAccount(account)
+  }
+
+  /** Asks the upstream for an account's quota, if it can be asked. */
+  async pollQuota(account: Account): Promise<void> {
+    const provider = this.#provider(account.provider)
+    if (!provider?.pollQuota || (await this.tokens.ready(account)).kind !== 'fresh') return
+    if ((await this.facts.ready(account)) !== undefined) return
+    const call = this.#call(account.provider, POLL_MS)
+    const quota = await provider.pollQuota(account.forProvider(), call)
+    if (quota) this.observe(account, quota, 'poll')
   }
 }

@@ -6,8 +6,9 @@ import type { SpentLogins } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
 import { inspected } from '../credentials/claim.js'
 import { readCredential, writeCredential } from '../credentials/credential-file.js'
+import { codeOf } from '../credentials/durable-file.js'
 
-/** The client's own copy of an account's login. */
+/** A file of the client's own that holds a login of an account: the same one, or one that was refreshed since. */
 export interface ClientCopy {
   readonly file: string
   readonly credential: Credential
@@ -16,37 +17,42 @@ export interface ClientCopy {
   readonly shared: boolean
 }
 
-/** The client's files that hold a login of this account: the same one, or one that has been renewed since. */
 export async function clientCopiesOf(account: Account, provider: Provider): Promise<ClientCopy[]> {
-  const twins: ClientCopy[] = []
+  const copies: ClientCopy[] = []
   for (const file of provider.clientFiles ?? []) {
-    const twin = await twinAt(file, account, provider)
-    if (twin) twins.push(twin)
+    const copy = await clientCopyAt(file, account, provider)
+    if (copy) copies.push(copy)
   }
-  return twins
+  return copies
 }
 
-async function twinAt(file: string, account: Account, provider: Provider): Promise<ClientCopy | undefined> {
+async function clientCopyAt(
+  file: string,
+  account: Account,
+  provider: Provider,
+): Promise<ClientCopy | undefined> {
   const read = await readCredential(file)
   if ('problem' in read) return undefined
   const inspection = inspected(provider, read.credential)
-  if (typeof inspection === 'string' || !isSameAccount(inspection, account.inspection)) return undefined
-  // The pool may hold a link to it: then there is only one file to write.
+  if (typeof inspection === 'string') return undefined
+  const { identity, label, login } = inspection
+  const ours = account.inspection
+  if (identity === undefined || identity !== ours.identity || label !== ours.label) return undefined
+  // The pool's file may be a link to the client's: then there is only one file to write.
   if ((await targetOf(file)) === (await targetOf(account.file))) return undefined
-  const { login } = inspection
-  const shared = login !== undefined && login === account.inspection.login
-  return { file, credential: read.credential, inspection, shared }
+  return {
+    file,
+    credential: read.credential,
+    inspection,
+    shared: login !== undefined && login === ours.login,
+  }
 }
 
 const targetOf = (file: string): Promise<string> => realpath(file).catch(() => file)
 
-function isSameAccount(one: Inspection, other: Inspection): boolean {
-  return one.identity !== undefined && one.identity === other.identity && one.label === other.label
-}
-
 /**
- * Whether the client has renewed its login since: then ours is spent, and presenting it would revoke both. `anyOther`:
- * with ours refused, any other one is worth a try.
+ * Whether the client has refreshed the login since: then the account's own token is spent, and presenting it would
+ * revoke both. With `anyOther`, another login need not be newer: the account's own is refused.
  */
 export function isNewer(
   { inspection: { expiresAt = 0, login } }: ClientCopy,
@@ -58,31 +64,59 @@ export function isNewer(
   return anyOther || expiresAt > (account.inspection.expiresAt ?? Infinity)
 }
 
+/** Whether the client still holds a spent token of this login: if it presents that, both are logged out. */
+export function isLeftBehind(
+  { inspection: { login } }: ClientCopy,
+  { inspection: { login: ours } }: Account,
+  spent: SpentLogins,
+): boolean {
+  return login !== undefined && login !== ours && spent.has(login) && ours !== undefined && !spent.has(ours)
+}
+
 /**
- * Carries a renewal over to the client's file, and leaves everything else in it as it is. A login that was put there
- * meanwhile stays.
+ * Writes a refreshed login to the client's copies, which keep everything else that is in them. A copy that was given
+ * another login meanwhile stays as it is.
+ * @returns which copy cannot be written, and why
  */
-export async function renewClientCopy(
-  file: string,
+export async function refreshClientCopies(
+  copies: readonly ClientCopy[],
   account: Account,
   provider: Provider,
   { before, after }: { before: Credential; after: Credential },
-): Promise<void> {
-  const now = await twinAt(file, account, provider)
-  if (now?.shared) await writeCredential(file, changed(now.credential, before, after))
+): Promise<string | undefined> {
+  for (const { file } of copies) {
+    const now = await clientCopyAt(file, account, provider)
+    if (!now?.shared) continue
+    const trouble = await written(file, changed(now.credential, before, after))
+    if (trouble !== undefined) return trouble
+  }
+  return undefined
 }
 
-/** Brings the client's file up to the account's login if it still holds a spent one of it. */
-export async function repairClientCopy(
+/** Writes the account's login to a copy that {@link isLeftBehind}. @returns why it cannot be written */
+export function repairClientCopy(
   { file, credential }: ClientCopy,
   account: Account,
   provider: Provider,
-): Promise<void> {
+): Promise<string | undefined> {
   const login = loginOf(account.credential, provider)
-  await writeCredential(file, overlaid(credential, onlyKeysOf(credential, login)))
+  return written(file, overlaid(credential, onlyKeysOf(credential, login)))
 }
 
-/** What of a file is the login. Fields that we do not know are the file's own, even if both files have them. */
+async function written(file: string, credential: Credential): Promise<string | undefined> {
+  try {
+    await writeCredential(file, credential)
+    return undefined
+  } catch (error) {
+    return cannotBeWritten(file, codeOf(error))
+  }
+}
+
+export function cannotBeWritten(file: string, code: string): string {
+  return `the client's own copy of the login, ${file}, cannot be written (${code})`
+}
+
+/** The fields that make up the login. All others belong to their file, even if both files have them. */
 export function loginOf(credential: Credential, { loginFields }: Provider): Credential {
   if (!loginFields) return credential
   return Object.fromEntries(Object.entries(credential).filter(([name]) => loginFields.includes(name)))
@@ -112,8 +146,4 @@ function onlyKeysOf(target: Credential, source: Credential): Credential {
       isRecord(value) && isRecord(target[key]) ? onlyKeysOf(target[key], value) : value,
     ]),
   )
-}
-
-export function notShared(file: string, code: string): string {
-  return `the client's own copy of the login, ${file}, cannot be written (${code})`
 }

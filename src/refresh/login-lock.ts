@@ -1,29 +1,35 @@
-import type { Provider } from '../../config/provider.js'
 import type { Account } from '../accounts/account.js'
-import { lockCredential, Locks } from '../credentials/credential-lock.js'
-import { LockHeldError } from '../state/lock.js'
+import { lockCredential } from '../credentials/credential-file.js'
+import { type Lock, LockHeldError } from '../state/lock.js'
 import { clientCopiesOf } from './client-copy.js'
+import type { LoginContext } from './login.js'
 import { NotAttempted } from './refresh.js'
 
-export interface LoginLockOptions {
-  readonly provider: Provider
+export interface LoginLockOptions extends Pick<LoginContext, 'provider'> {
   /** Whether to go without a lock where the disk takes none. */
   readonly dead: boolean
+  /** The lock was taken away while `work` ran. */
   readonly onLost: () => void
 }
 
-/** The locks under which logins are renewed and written. */
+/** The locks of one login that are held together. */
+interface HeldLocks {
+  holds(): Promise<boolean>
+  release(): Promise<void>
+}
+
+/** The locks under which logins are refreshed and written. */
 export class LoginLocks {
-  #kept = new Map<Account, Locks>()
+  #kept = new Map<Account, HeldLocks>()
 
   /**
-   * Runs `work` under an account's locks. They stay held for as long as its pair is only in memory: another process would
-   * read the old one and present its spent token.
+   * Runs `work` under an account's locks. As long as its new pair is in memory only, they stay held: another process
+   * would read the old pair and present its spent token.
    */
   async under<T>(
     account: Account,
     options: LoginLockOptions,
-    work: (locks: Locks) => Promise<T>,
+    work: (locks: HeldLocks) => Promise<T>,
   ): Promise<T> {
     const locks = (await this.#takeKept(account)) ?? (await lockLogin(account, options))
     try {
@@ -34,16 +40,16 @@ export class LoginLocks {
     }
   }
 
-  async #takeKept(account: Account): Promise<Locks | undefined> {
+  async #takeKept(account: Account): Promise<HeldLocks | undefined> {
     const kept = this.#kept.get(account)
     this.#kept.delete(account)
     if (!kept || (await kept.holds())) return kept
-    // Taken away while the machine slept.
+    // It was taken away while the machine slept.
     await kept.release()
     return undefined
   }
 
-  /** Lets go of what is held for anybody else than these. */
+  /** Releases the locks of all accounts but these, which are the ones in the pool. */
   async retain(accounts: readonly Account[]): Promise<void> {
     for (const [account, locks] of this.#kept) {
       if (accounts.includes(account)) continue
@@ -54,32 +60,39 @@ export class LoginLocks {
 }
 
 /**
- * Keeps everybody else from renewing a login: under the lock of its file, and under that of the client's own copy,
- * which gateways with other pools may share. In this order everywhere, or two would wait for each other.
- * @throws {LockHeldError} when another process does not let go; {NotAttempted} when the disk refuses
+ * Locks the account's file, and the client's own copy of the login, which gateways with other pools may share. Always
+ * in this order, or two gateways would wait for each other.
+ * @throws {LockHeldError} if another process does not release it; {NotAttempted} if the disk refuses
  */
-async function lockLogin(account: Account, options: LoginLockOptions): Promise<Locks> {
-  const { provider, dead, onLost } = options
-  const locks = new Locks()
+async function lockLogin(account: Account, { provider, dead, onLost }: LoginLockOptions): Promise<HeldLocks> {
+  const locks: Lock[] = []
+  const release = async () => {
+    for (const lock of locks.toReversed()) await lock.release()
+  }
+  const take = async (file: string, doWithout: (code: string) => boolean) => {
+    try {
+      locks.push(await lockCredential(file, onLost))
+    } catch (error) {
+      const { code = '', message } = error as NodeJS.ErrnoException
+      if (error instanceof LockHeldError) throw error
+      if (!doWithout(code)) throw new NotAttempted(message, { cause: error })
+    }
+  }
   try {
     await take(account.file, (code) => dead && DISK_REFUSES.has(code))
-    const shared = (await clientCopiesOf(account, provider)).filter((twin) => twin.shared)
-    // Where no lock can be put, nobody else puts one, and whether the copy can be written is found out later.
+    const shared = (await clientCopiesOf(account, provider)).filter((copy) => copy.shared)
+    // Where this process cannot put a lock, no other can. Whether the copy can be written is found out later.
     for (const { file } of shared) await take(file, () => true)
-    return locks
   } catch (error) {
-    await locks.release()
+    await release()
     throw error
   }
-
-  async function take(file: string, doWithout: (code: string) => boolean): Promise<void> {
-    try {
-      locks.add(await lockCredential(file, onLost))
-    } catch (error) {
-      const { code = '' } = error as NodeJS.ErrnoException
-      if (error instanceof LockHeldError) throw error
-      if (!doWithout(code)) throw new NotAttempted((error as Error).message, { cause: error })
-    }
+  return {
+    async holds() {
+      for (const lock of locks) if (!(await lock.holds())) return false
+      return true
+    },
+    release,
   }
 }
 

@@ -6,90 +6,94 @@ import {
 } from '../../config/provider.js'
 import type { Account } from '../accounts/account.js'
 import { inspected } from '../credentials/claim.js'
-import { canWrite, codeOf, FOLDER_REFUSES } from '../credentials/durable-file.js'
-import { adopt, type Surroundings, writeLogin } from './adoption.js'
-import { clientCopiesOf, type ClientCopy, notShared, renewClientCopy } from './client-copy.js'
+import { canWrite, FOLDER_REFUSES } from '../credentials/durable-file.js'
+import { cannotBeWritten, clientCopiesOf, type ClientCopy, refreshClientCopies } from './client-copy.js'
+import { adopt, type LoginContext, writeLogin } from './login.js'
 
-export type Renewed =
-  | {
-      readonly kind: 'renewed'
-      readonly outcome: 'refreshed' | 'adopted' | string
-      readonly lifetimeMs?: number | undefined
-    }
+/** What a refresh, or bringing an account and its files together, has come to. */
+export type RefreshOutcome =
+  | { readonly kind: 'refreshed'; readonly lifetimeMs?: number | undefined }
+  /** Refreshed, but one of the files of this login could not be written. */
+  | { readonly kind: 'unsaved'; readonly reason: string; readonly lifetimeMs?: number | undefined }
+  /** Somebody else had refreshed it, or put another login into a file. */
+  | { readonly kind: 'adopted' }
+  /** A login that was in memory only, or only in one of its files, is in all of them. */
+  | { readonly kind: 'written' }
   | { readonly kind: 'needs-login'; readonly reason: string }
+  /** The old token stays; tried again later. */
+  | { readonly kind: 'failed'; readonly reason: string }
 
-export interface RenewalParts extends Surroundings {
+export interface RefreshContext extends LoginContext {
   readonly context: CallContext
-  /** Whether the lock is still ours. */
+  /** Whether this process still holds the lock. */
   readonly holds: () => Promise<boolean>
   /** Whether the access token is of no use any more: it has ended, or the upstream refused it. */
   readonly dead: boolean
   readonly now: () => number
 }
 
-/** No call was made, so nothing is spent. */
+/** No call was made, so no refresh token is spent. */
 export class NotAttempted extends Error {
   override name = 'NotAttempted'
 }
 
 /**
- * One refresh of one account, under its lock. In this order, because a refresh token may be single use: take over what
- * somebody else has written; make sure that the disk will take the new pair; call; write; use.
- * @throws what passes: the network, the token endpoint in trouble, a disk that refuses ({@link NotAttempted})
+ * One refresh of one account, under its lock. A refresh token may be single use, hence the order: adopt what somebody
+ * else has written; make sure that the disk will take the new pair; call; write; use.
+ * @throws on passing trouble: the network, the token endpoint, a disk that refuses ({@link NotAttempted})
  */
-export async function renew(account: Account, parts: RenewalParts): Promise<Renewed> {
-  const { provider, spent } = parts
-  if ((await adopt(account, parts)) && !hasEnded(account, parts.now()))
-    return { kind: 'renewed', outcome: 'adopted' }
+export async function refresh(account: Account, context: RefreshContext): Promise<RefreshOutcome> {
+  const { provider, spent } = context
+  if ((await adopt(account, context)) && !hasEnded(account, context.now())) return { kind: 'adopted' }
   const { login } = account.inspection
   if (login !== undefined && spent.has(login)) {
     const reason = 'its refresh token was used before (is the file an old copy of a login?)'
     return { kind: 'needs-login', reason }
   }
-  const twins = (await clientCopiesOf(account, provider)).filter(({ shared }) => shared)
-  await requireDisk(account, twins, parts.dead)
-  // A machine that slept between the lock and here may have lost it, and the token may be spent since.
-  if (!(await parts.holds())) throw new NotAttempted('another process took the lock over')
-  // A new login may be put into the file while the call runs; what is presented and spent is this one.
+  const copies = (await clientCopiesOf(account, provider)).filter(({ shared }) => shared)
+  await requireDisk(account, copies, context.dead)
+  // A machine that slept after taking the lock may have lost it, and the token may be spent since.
+  if (!(await context.holds())) throw new NotAttempted('another process took the lock over')
+  // Another login may be put into the file while the call runs; the one presented and spent is this one.
   const before: Login = { credential: account.credential, inspection: account.inspection }
-  let renewed
+  let answer
   try {
-    renewed = await provider.refresh!(account.credential, parts.context)
+    answer = await provider.refresh!(account.credential, context.context)
   } catch (error) {
     if (!(error instanceof CredentialRejected)) throw error
-    if (isReplaced(account, before)) return { kind: 'renewed', outcome: 'adopted' }
-    // Somebody who does not know our lock may have renewed it in the meantime.
-    if (await adopt(account, parts, true)) return { kind: 'renewed', outcome: 'adopted' }
+    if (isReplaced(account, before)) return { kind: 'adopted' }
+    // A program that does not know our lock may have refreshed the login in the meantime.
+    if (await adopt(account, context, true)) return { kind: 'adopted' }
     return { kind: 'needs-login', reason: error.message }
   }
-  return keep(account, before, twins, renewed, parts)
+  return keep(account, before, copies, answer, context)
 }
 
-/** The new pair is on disk before it is used. The client's copy goes first: see docs/credentials.md. */
+/** Writes the new pair before it is used. The client's copy goes first: see docs/credentials.md. */
 async function keep(
   account: Account,
   before: Login,
-  twins: readonly ClientCopy[],
+  copies: readonly ClientCopy[],
   { credential, expiresAt }: { credential: Credential; expiresAt?: number | undefined },
-  parts: RenewalParts,
-): Promise<Renewed> {
-  const found = inspected(parts.provider, credential)
-  if (typeof found === 'string') throw new Error(`the renewed credential cannot be used: ${found}`)
+  context: RefreshContext,
+): Promise<RefreshOutcome> {
+  const found = inspected(context.provider, credential)
+  if (typeof found === 'string') throw new Error(`the refreshed credential cannot be used: ${found}`)
   const inspection: Inspection = { ...found, expiresAt: expiresAt ?? found.expiresAt }
   const { login } = before.inspection
-  if (login !== undefined && inspection.login !== login) parts.spent.add(login)
-  account.unshared = await renewTwins(account, twins, { before: before.credential, after: credential }, parts)
-  if (isReplaced(account, before)) return { kind: 'renewed', outcome: 'adopted' }
-  await writeLogin(account, { credential, inspection }, parts)
-  const trouble = account.unsaved ?? account.unshared
-  const lifetimeMs = inspection.expiresAt === undefined ? undefined : inspection.expiresAt - parts.now()
-  const outcome = trouble === undefined ? 'refreshed' : `refreshed, but not written: ${trouble}`
-  return { kind: 'renewed', outcome, lifetimeMs }
+  if (login !== undefined && inspection.login !== login) context.spent.add(login)
+  const change = { before: before.credential, after: credential }
+  account.unshared = await refreshClientCopies(copies, account, context.provider, change)
+  if (isReplaced(account, before)) return { kind: 'adopted' }
+  await writeLogin(account, { credential, inspection }, context)
+  const lifetimeMs = inspection.expiresAt === undefined ? undefined : inspection.expiresAt - context.now()
+  const reason = account.unsaved ?? account.unshared
+  return reason === undefined ? { kind: 'refreshed', lifetimeMs } : { kind: 'unsaved', reason, lifetimeMs }
 }
 
 type Login = Pick<Account, 'credential' | 'inspection'>
 
-/** Whether the account has another login by now, which is nobody's to overwrite. */
+/** Whether the account was given another login meanwhile, which the refreshed one must not overwrite. */
 function isReplaced(account: Account, { credential, inspection: { login } }: Login): boolean {
   return login === undefined ? account.credential !== credential : account.inspection.login !== login
 }
@@ -99,35 +103,21 @@ export function hasEnded({ inspection: { expiresAt } }: Account, now: number): b
 }
 
 /**
- * As long as the old token lives, nothing is risked: a pair that cannot be written would be lost at the next crash. And
- * a copy of the client's that can never be written is not left behind with a spent token: to present it would revoke
- * the login for both.
+ * Refuses a refresh whose new pair could not be written and would be lost at the next crash, as long as the old token
+ * lives. Also one that would leave the client with a spent token in a file that can never be written: when the client
+ * presents that token, the issuer revokes the login for both.
  */
-async function requireDisk(account: Account, twins: readonly ClientCopy[], dead: boolean): Promise<void> {
+async function requireDisk(account: Account, copies: readonly ClientCopy[], dead: boolean): Promise<void> {
   const bytes = JSON.stringify(account.credential).length * 2
   const refused = dead ? undefined : await canWrite(account.file, bytes)
   if (refused !== undefined)
-    throw new NotAttempted(`the pool folder cannot be written (${refused}); the token is renewed when it can`)
-  for (const { file } of twins) {
+    throw new NotAttempted(
+      `the pool folder cannot be written (${refused}); the token is refreshed when it can`,
+    )
+  for (const { file } of copies) {
     const code = await canWrite(file, bytes)
     if (code === undefined || (dead && !FOLDER_REFUSES.has(code))) continue
-    account.unshared = notShared(file, code)
-    throw new NotAttempted(`${account.unshared}; renewing it here would lock the client out`)
+    account.unshared = cannotBeWritten(file, code)
+    throw new NotAttempted(`${account.unshared}; refreshing it here would lock the client out`)
   }
-}
-
-async function renewTwins(
-  account: Account,
-  twins: readonly ClientCopy[],
-  change: { readonly before: Credential; readonly after: Credential },
-  { provider }: Surroundings,
-): Promise<string | undefined> {
-  for (const { file } of twins) {
-    try {
-      await renewClientCopy(file, account, provider, change)
-    } catch (error) {
-      return notShared(file, codeOf(error))
-    }
-  }
-  return undefined
 }

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import type { RefreshOutcome } from '../refresh/refresh.js'
 
 /** What a gateway tells while it works. No event carries a secret. */
 export interface GatewayEvents {
@@ -8,8 +9,10 @@ export interface GatewayEvents {
   attempt: [AttemptEvent]
   /** A token refresh ended: `refreshed`, `adopted`, or what went wrong. */
   refresh: [{ account: string; outcome: string }]
-  /** An account rests. `until` in ms since 1970. */
+  /** An account is not asked until `until`, in ms since 1970; with `model`, not for that model. */
   cooldown: [{ account: string; kind: string; reason: string; until: number; model?: string | undefined }]
+  /** @internal The source of `refresh`. */
+  refreshOutcome: [{ account: string; outcome: RefreshOutcome }]
 }
 
 export interface RequestEvent {

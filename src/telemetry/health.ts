@@ -59,19 +59,18 @@ export class Health {
   #problems(): string[] {
     const { accounts, configProblem, stores } = this.options
     const files = [...accounts.skipped, ...accounts.warnings].map(({ file, reason }) => `${file}: ${reason}`)
-    const logins = accounts
-      .all()
-      .flatMap(({ id, loginNeeded }) =>
-        loginNeeded ? `${id}: needs a new login: ${loginNeeded.reason}` : [],
-      )
-    const unsaved = accounts
-      .all()
-      .flatMap(({ id, unsaved }) =>
-        unsaved ? `${id}: its renewed login is in memory only, the file cannot be written (${unsaved})` : [],
-      )
-    const unshared = accounts.all().flatMap(({ id, unshared }) => (unshared ? `${id}: ${unshared}` : []))
+    const logins: string[] = []
+    const unwritten: string[] = []
+    for (const { id, loginNeeded, unsaved, unshared } of accounts.all()) {
+      if (loginNeeded) logins.push(`${id}: needs a new login: ${loginNeeded.reason}`)
+      if (unsaved)
+        unwritten.push(
+          `${id}: its refreshed login is in memory only, the file cannot be written (${unsaved})`,
+        )
+      if (unshared) unwritten.push(`${id}: ${unshared}`)
+    }
     const empty = accounts.all().length === 0 ? ['the pool has no account'] : []
     const own = [configProblem() ?? [], stores.failing()].flat()
-    return [...empty, ...own, ...unsaved, ...unshared, ...logins, ...files].map(redact)
+    return [...empty, ...own, ...unwritten, ...logins, ...files].map(redact)
   }
 }

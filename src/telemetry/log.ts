@@ -1,6 +1,8 @@
 import winston from 'winston'
 import type { ResolvedConfig } from '../../config/config.js'
 import { redact } from '../../config/index.js'
+import type { Accounts } from '../accounts/accounts.js'
+import { standbyNotices } from '../accounts/selection.js'
 
 /** What the gateway writes while it works: one line per event, to stderr. */
 export interface Log {
@@ -23,4 +25,42 @@ export function openLog({ level }: ResolvedConfig['log']): Log {
     // stdout is for the line that says where the gateway listens, and for the commands' output.
     transports: [new winston.transports.Console({ stderrLevels: ['error', 'warn', 'info', 'debug'] })],
   })
+}
+
+/** Logs what has changed in the pool between two scans. */
+export class PoolLog {
+  #lines: ReadonlySet<string> | undefined
+  #keys: ReadonlySet<string> = new Set()
+
+  constructor(
+    private readonly accounts: Accounts,
+    private readonly log: Log,
+  ) {}
+
+  /** Called after each scan. The first call only records the state to compare with. */
+  scanned(): void {
+    const { infos, warnings } = poolLines(this.accounts)
+    const keys = new Set(this.accounts.all().map(({ key }) => key))
+    const before = this.#lines
+    if (before) {
+      for (const key of this.#keys) if (!keys.has(key)) this.log.info(`account ${key} has left the pool`)
+      for (const line of infos) if (!before.has(line)) this.log.info(line)
+      for (const line of warnings) if (!before.has(line)) this.log.warn(line)
+    }
+    this.#lines = new Set([...infos, ...warnings])
+    this.#keys = keys
+  }
+}
+
+/** The pool in sentences: its accounts, which of them are held back, and what is wrong with files. */
+export function poolLines(accounts: Accounts): { infos: string[]; warnings: string[] } {
+  const all = accounts.all()
+  const members = all.map(
+    ({ id, provider, inspection: { kind, plan } }) =>
+      `account ${id}: ${[provider, kind, plan].filter(Boolean).join(', ')}`,
+  )
+  return {
+    infos: [...members, ...standbyNotices(all)],
+    warnings: [...accounts.skipped, ...accounts.warnings].map(({ file, reason }) => `${file}: ${reason}`),
+  }
 }

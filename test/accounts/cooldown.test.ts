@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Account } from '../../src/accounts/account.js'
-import { cooldownAfter, type Cooldown } from '../../src/accounts/cooldown.js'
+import { cooldownAfter, type Cooldown } from '../../src/accounts/cooldowns.js'
 
 const NOW = 1_900_000_000_000
 const SECOND = 1_000
@@ -60,12 +60,12 @@ const window = (model: string | undefined, usedPercent: number, resetsAt = NOW +
 
 test('a rest for one model is none for another, and one for all is one for each', () => {
   const it = account()
-  it.rest(exhausted(undefined, 'pro'), NOW)
+  it.cool(exhausted(undefined, 'pro'), NOW)
   assert.deepEqual(
     ['pro', 'flash', undefined].map((model) => it.unavailable(model, NOW)),
     ['exhausted', undefined, undefined],
   )
-  it.rest(cooling(MINUTE), NOW)
+  it.cool(cooling(MINUTE), NOW)
   assert.deepEqual(
     ['pro', 'flash'].map((model) => it.availableAt(NOW, model)),
     [NOW + 15 * MINUTE, NOW + MINUTE],
@@ -74,7 +74,7 @@ test('a rest for one model is none for another, and one for all is one for each'
 
 test('after a rest one request at a time may try; the others wait for how it ends', () => {
   const it = account()
-  it.rest(cooling(MINUTE), NOW)
+  it.cool(cooling(MINUTE), NOW)
   const after = NOW + MINUTE
   assert.equal(it.unavailable('pro', after), undefined)
   const release = it.lease('pro', after)
@@ -89,8 +89,8 @@ test('after a rest one request at a time may try; the others wait for how it end
 
 test('room that a poll finds ends an exhaustion, of that model alone', () => {
   const it = account()
-  it.rest(exhausted(undefined, 'pro'), NOW)
-  it.rest(exhausted(undefined, 'flash'), NOW)
+  it.cool(exhausted(undefined, 'pro'), NOW)
+  it.cool(exhausted(undefined, 'flash'), NOW)
   it.observe(window('pro', 10), 'poll', NOW)
   assert.deepEqual(
     it.cooldowns().map(({ model }) => model),
@@ -100,7 +100,7 @@ test('room that a poll finds ends an exhaustion, of that model alone', () => {
 
 test('an answer that tells nothing of a quota ends no exhaustion', () => {
   const it = account()
-  it.rest(exhausted(), NOW)
+  it.cool(exhausted(), NOW)
   it.observe({ windows: [{ name: 'primary' }] }, 'headers', NOW)
   assert.equal(it.state(NOW), 'exhausted')
 })

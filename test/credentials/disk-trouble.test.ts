@@ -51,7 +51,7 @@ async function problems(pool: TestPool): Promise<string> {
 async function livesInMemory(pool: TestPool, code: string): Promise<void> {
   for (const session of ['s1', 's2']) assert.equal(await pool.servedBy(session), 'alice')
   assert.equal(issuerCalls(pool.sim), 1)
-  assert.match(await problems(pool), new RegExp(`alice: its renewed login is in memory only.*${code}`))
+  assert.match(await problems(pool), new RegExp(`alice: its refreshed login is in memory only.*${code}`))
   assert.equal((await pool.account('alice')).unsaved, code)
 }
 

@@ -64,7 +64,7 @@ const arrows: [room: string, mayImport: string[]][] = [
   ['src/credentials/', ['src/state/', 'config/']],
   ['src/accounts/', ['src/credentials/', 'src/state/', 'config/']],
   ['src/refresh/', ['src/accounts/', 'src/credentials/', 'src/state/', 'config/']],
-  ['src/telemetry/', ['src/accounts/', 'src/usage/', 'config/']],
+  ['src/telemetry/', ['src/refresh/', 'src/accounts/', 'src/usage/', 'config/']],
   ['src/pool/', ['src/telemetry/', 'src/refresh/', 'src/accounts/', 'src/credentials/', 'config/']],
   [
     'middleware/',

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { defaults } from '../../config/defaults.js'
 import { Background } from '../../src/pool/background.js'
 import type { Account } from '../../src/accounts/account.js'
 import { faults, type Simulator } from '../../src/simulator/index.js'
@@ -96,8 +97,7 @@ test('in the background one account of a provider follows the other at a distanc
       },
     } as never,
     accounts: () => accounts,
-    spacingMs: () => 5 * SECOND,
-    quotaPollMs: () => 0,
+    settings: () => ({ refresh: { ...defaults.refresh, spacingMs: 5 * SECOND }, quotaPollMs: 0 }),
     pollQuota: () => Promise.resolve(),
     now: () => now,
   })

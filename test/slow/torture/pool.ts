@@ -9,8 +9,9 @@ import { codex } from '../../../providers/codex.js'
 import type { Account } from '../../../src/accounts/account.js'
 import { Events } from '../../../src/telemetry/events.js'
 import { AccountStore } from '../../../src/accounts/account-store.js'
-import { assemblePool } from '../../../src/pool/assemble.js'
+import { Background } from '../../../src/pool/background.js'
 import { PoolFiles } from '../../../src/pool/pool-files.js'
+import { Pool } from '../../../src/pool/pool.js'
 import type { Settings } from '../../../src/settings.js'
 import { openStateStore } from '../../../src/state/store.js'
 
@@ -35,18 +36,24 @@ const settings = {
   config: { ...defaults, poolDir, refresh, quotaPollMs: 0, providers: {} },
   providers: new Map([['codex', provider]]),
 } as unknown as Settings
-const { pool, background } = assemblePool({
+const pool = new Pool({
   settings: () => settings,
-  memory: new AccountStore(await openStateStore(false)),
+  store: new AccountStore(await openStateStore(false)),
   // Not through undici's own package, which takes as long to load as all the rest.
   network: { fetch: () => fetch },
   events: new Events(),
   closing: new AbortController().signal,
   now: Date.now,
 })
+const background = new Background({
+  tokens: pool.tokens,
+  accounts: () => pool.accounts.all(),
+  settings: () => settings.config,
+  pollQuota: (account) => pool.pollQuota(account),
+  now: Date.now,
+})
 const files = new PoolFiles({
   pool,
-  settings: () => settings,
   onError(error) {
     throw error
   },
@@ -70,5 +77,5 @@ async function use(account: Account): Promise<void> {
   const headers = (await provider.authorize({ credential } as never)) as Record<string, string>
   const answer = await fetch(`${upstream}/wham/usage`, { headers }).catch(() => undefined)
   await answer?.text().catch(() => undefined)
-  if (answer?.status === 401) await pool.tokens.renew(account, credential)
+  if (answer?.status === 401) await pool.tokens.replaceRefused(account, credential)
 }
