@@ -22,7 +22,11 @@ export const rules = {
   host: text('bad_host', 'must be a host name alone: no scheme, port or path', (value) =>
     /^[\w.-]+$/.test(value),
   ),
-  origin: text('bad_origin', 'must be an origin: https://example.com, without a path', isOrigin),
+  origin: text(
+    'bad_origin',
+    'must be an origin: https://example.com or app://name, without a path',
+    isOrigin,
+  ),
   filePattern: text('bad_pattern', 'must be a pattern for file names: no folder', (value) =>
     /^[^/\\]+$/.test(value),
   ),
@@ -56,8 +60,12 @@ function checkRoutePath(path: string): ValueProblem | undefined {
     : undefined
 }
 
+/** `app://…`, `vscode-webview://…` and their like have no `origin` for URL, and are sent as they stand here. */
 function isOrigin(value: string): boolean {
-  return URL.canParse(value) && new URL(value).origin === value
+  if (!URL.canParse(value)) return false
+  return /^https?:/i.test(value)
+    ? new URL(value).origin === value
+    : /^[a-z][a-z\d+.-]*:\/\/[\w.:-]+$/.test(value)
 }
 
 /** Long enough not to be guessed through the port; without `/`, which would end the key in `/k/KEY/…`. */

@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
-import { isIP } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../config/config.js'
 import { isLoopback } from '../config/index.js'
 import { GatewayFailure } from './failure.js'
+import { admitPage, foreignPage } from './web-pages.js'
 
 type Access = ResolvedConfig['access']
 type Rules = Exclude<Access, 'host-app'>
@@ -35,49 +35,32 @@ export function admitted(request: object): Admitted {
 
 /** Refuses requests that `access` does not allow, before anything of the request is read. */
 export function guard(access: () => Access): RequestHandler {
-  return function guard(request, _response, next) {
-    const failure = refusal(request, access())
-    if (failure) next(failure)
-    else next()
+  return function guard(request, response, next) {
+    disarm(response)
+    const rules = access()
+    const failure = foreign(request, rules)
+    if (failure) return next(failure)
+    if (rules !== 'host-app' && admitPage(request, response, rules)) return
+    next(rules === 'host-app' ? undefined : missingKey(request, rules))
   }
 }
 
-/** Checks a request and takes the access key out of it. Returns why it is refused. */
+/** Whatever an upstream serves as a page is none here: it would run with the rights of the gateway's own origin. */
+function disarm(response: ServerResponse): void {
+  response.setHeader('x-content-type-options', 'nosniff')
+  if (!response.hasHeader('content-security-policy'))
+    response.setHeader('content-security-policy', "sandbox; default-src 'none'")
+}
+
+/** Checks a WebSocket handshake in the same way, and takes the access key out of it. Returns why it must not come in. */
 export function refusal(request: IncomingMessage, access: Access): GatewayFailure | undefined {
+  return foreign(request, access) ?? (access === 'host-app' ? undefined : missingKey(request, access))
+}
+
+/** What is refused whatever key comes with it. */
+export function foreign(request: IncomingMessage, access: Access): GatewayFailure | undefined {
   if (request.rawHeaders.length > MOST_HEADERS * 2) return tooManyHeaders
-  if (access === 'host-app') return undefined
-  return foreignHost(request, access) ?? foreignOrigin(request, access) ?? missingKey(request, access)
-}
-
-/** A page in the user's browser can reach loopback under a name of its own (DNS rebinding), but cannot choose the Host. */
-export function foreignHost(request: IncomingMessage, access: Rules): GatewayFailure | undefined {
-  const host = hostName(request.headers.host)
-  if (host === undefined || host === 'localhost' || isIP(host) || access.hosts.includes(host))
-    return undefined
-  return new GatewayFailure(
-    403,
-    'host_not_allowed',
-    `the Host "${printable(host)}" is not allowed. Use 127.0.0.1 or localhost, or add it to access.hosts`,
-  )
-}
-
-/** Without port and brackets; lower case. An absent Host is HTTP/1.0 and no browser. */
-function hostName(host: string | undefined): string | undefined {
-  if (host === undefined || host === '') return undefined
-  const name = host.startsWith('[') ? host.slice(1, host.indexOf(']')) : host.replace(/:\d*$/, '')
-  return name.toLowerCase().replace(/\.$/, '')
-}
-
-export function foreignOrigin(request: IncomingMessage, access: Rules): GatewayFailure | undefined {
-  const { origin, host } = request.headers
-  if (origin === undefined || access.origins.includes(origin)) return undefined
-  const scheme = 'encrypted' in request.socket ? 'https' : 'http'
-  if (host !== undefined && origin.toLowerCase() === `${scheme}://${host.toLowerCase()}`) return undefined
-  return new GatewayFailure(
-    403,
-    'origin_not_allowed',
-    `a web page of "${printable(origin)}" must not use the pool. To allow it, add it to access.origins`,
-  )
+  return access === 'host-app' ? undefined : foreignPage(request, access)
 }
 
 function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | undefined {
@@ -126,5 +109,3 @@ const hash = (text: string): Buffer => createHash('sha256').update(text).digest(
 export function sameSecret(a: string, b: string): boolean {
   return timingSafeEqual(hash(a), hash(b))
 }
-
-const printable = (text: string): string => text.replace(/[^\x21-\x7e]/g, '?').slice(0, 100)

@@ -48,7 +48,7 @@ export function forwardable(
 
 /**
  * An upstream's headers as the client gets them, in their order and spelling (`rawHeaders` form). Cookies belong to the
- * account, not to the client.
+ * account, not to the client; which web pages may read an answer, the gateway says.
  */
 export function deliverable(
   raw: readonly string[],
@@ -59,7 +59,7 @@ export function deliverable(
   const kept: string[] = []
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!.toLowerCase()
-    if (name === 'set-cookie' || hidden.includes(name)) continue
+    if (name === 'set-cookie' || hidden.includes(name) || name.startsWith('access-control-')) continue
     // `Trailer` stays: it announces the trailers that are passed on after the body.
     if (HOP_BY_HOP.has(name) && name !== 'trailer') continue
     const value = Object.hasOwn(replaced, name) ? replaced[name] : raw[i + 1]!

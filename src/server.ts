@@ -5,8 +5,9 @@ import express from 'express'
 import { isOurs, noRoute } from '../middleware/exchange.js'
 import { failureAnswer, GatewayFailure } from '../middleware/failure.js'
 import { answerFailure } from '../middleware/final-answer.js'
-
+import { toOriginForm } from '../middleware/web-pages.js'
 import { sendAnswer, UPGRADE_NOT_SERVED } from '../middleware/websocket/upgrade.js'
+import { noForeignPages } from './admin/access.js'
 import type { Gateway } from './gateway.js'
 
 export interface RunningServer {
@@ -24,6 +25,7 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
   // A router without an application: Express's application sets the prototypes of every request, which costs a third.
   const router = express.Router()
   router.use(gateway.admin, gateway.middleware)
+  router.use(noForeignPages(() => gateway.config.access))
   router.use((_request, _response, next) => next(noRoute(gateway.config.routes)))
   router.use(answerFailure({ onUnexpected: (error) => gateway.log.error(error.stack ?? error.message) }))
 
@@ -36,6 +38,7 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
   server.maxHeadersCount = 0
   const running = new WeakMap<Duplex, ServerResponse>()
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    toOriginForm(request)
     running.set(request.socket, response)
     // A client may keep its connection open after the answer, and a stop would wait for it.
     response.once('close', () => {
@@ -44,6 +47,7 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
     router(request as express.Request, response as express.Response, () => response.destroy())
   })
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    toOriginForm(request)
     if (isOurs(gateway.config.routes, request.url ?? '/')) gateway.upgrade(request, socket, head)
     else refuse(socket, UPGRADE_NOT_SERVED)
   })

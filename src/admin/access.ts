@@ -5,14 +5,16 @@ import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
 import { isLoopback } from '../../config/index.js'
 import { GatewayFailure } from '../../middleware/failure.js'
-import { foreignHost, foreignOrigin, sameSecret } from '../../middleware/guard.js'
+import { foreign, sameSecret } from '../../middleware/guard.js'
+import { admitPage } from '../../middleware/web-pages.js'
 
-/** Only Host and Origin are checked: a health check carries no key. */
-export function fromHere(access: () => ResolvedConfig['access']): RequestHandler {
-  return function fromHere(request, _response, next) {
+/** Keeps web pages out as the guard does. No key is asked for: a health check carries none. */
+export function noForeignPages(access: () => ResolvedConfig['access']): RequestHandler {
+  return function noForeignPages(request, response, next) {
     const rules = access()
-    if (rules === 'host-app') return next()
-    next(foreignHost(request, rules) ?? foreignOrigin(request, rules))
+    const failure = foreign(request, rules)
+    if (failure) return next(failure)
+    if (rules === 'host-app' || !admitPage(request, response, rules)) next()
   }
 }
 

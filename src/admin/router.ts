@@ -5,7 +5,7 @@ import { GatewayFailure, sendJson } from '../../middleware/failure.js'
 import { answerFailure, type FailureOptions } from '../../middleware/final-answer.js'
 import type { Health } from '../telemetry/health.js'
 import type { Metrics } from '../telemetry/metrics.js'
-import { fromHere, mayChange, mayRead } from './access.js'
+import { noForeignPages, mayChange, mayRead } from './access.js'
 import type { Administered } from './reports.js'
 
 export interface AdminParts extends FailureOptions {
@@ -21,7 +21,7 @@ export interface AdminParts extends FailureOptions {
 export function adminRouter(parts: AdminParts): Router {
   const router = express.Router()
   const read = mayRead(parts.access, parts.token)
-  router.use(['/healthz', '/metrics', '/admin'], fromHere(parts.access))
+  router.use(['/healthz', '/metrics', '/admin'], noForeignPages(parts.access))
   router.get('/healthz', (_request, response) =>
     sendJson(response, { status: 200, body: parts.health.report() }),
   )

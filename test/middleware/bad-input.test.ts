@@ -209,8 +209,7 @@ for (const [name, bytes] of Object.entries(shapes))
   test(`what could be read in two ways is refused: ${name}`, (t) => refused(t, bytes, 'malformed_request'))
 
 const targets: Record<string, { target: string; code: string }> = {
-  'in absolute form': { target: 'http://chatgpt.com/v1/models', code: 'no_route' },
-  'in absolute form, of this server': { target: 'http://localhost/v1/models', code: 'no_route' },
+  'in absolute form, of another host': { target: 'http://chatgpt.com/v1/models', code: 'host_not_allowed' },
   'in asterisk form': { target: '*', code: 'no_route' },
   'with dot segments': { target: '/v1/../admin', code: 'bad_path' },
   'with dot segments in disguise': { target: '/v1/%2e%2e/backend-api/wham/usage', code: 'bad_path' },
