@@ -14,7 +14,7 @@ import { inspect, parseArgs } from 'node:util'
 /** The tests wait for sockets and child processes more than they compute. */
 const FILES_AT_ONCE = Math.max(2, Math.ceil(availableParallelism() * 1.5))
 /** A file that takes longer hangs; its process is ended. */
-const FILE_TIMEOUT_MS = 5 * 60_000
+const FILE_TIMEOUT_MS = 3 * 60_000
 const FULL_FILE_TIMEOUT_MS = 15 * 60_000
 const NOT_BY_DEFAULT = ['package', 'real']
 /** The longest files. They start first, so that none of them runs alone at the end. */

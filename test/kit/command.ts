@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,6 +31,17 @@ export interface RunningCommand {
   readonly ended: Promise<Ended>
 }
 
+/** The commands of each test. */
+const started = new WeakMap<TestContext, { child: ChildProcess; ended: Promise<Ended> }[]>()
+
+/** A folder can be removed only when no command writes to it any more; `after` hooks run in the order of their making. */
+async function endCommands(t: TestContext): Promise<void> {
+  for (const { child, ended } of started.get(t) ?? []) {
+    child.kill('SIGKILL')
+    await ended
+  }
+}
+
 /** Starts a command in a process of its own; it is ended with the test. */
 export function startCommand(
   t: TestContext,
@@ -43,7 +54,6 @@ export function startCommand(
     env: { PATH: process.env.PATH, HOME: cwd, NO_PROXY: '*', ...env },
     stdio: [alone ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   })
-  t.after(() => child.kill('SIGKILL'))
   let output = ''
   const listeners = new Set<() => void>()
   for (const stream of [child.stdout!, child.stderr!])
@@ -52,6 +62,9 @@ export function startCommand(
       for (const listener of listeners) listener()
     })
   const ended = new Promise<Ended>((resolve) => child.on('close', (status) => resolve({ status, output })))
+  const ofTest = started.get(t) ?? []
+  started.set(t, [...ofTest, { child, ended }])
+  t.after(() => endCommands(t))
   return {
     printed: (pattern) =>
       new Promise((resolve, reject) => {
@@ -77,7 +90,10 @@ export function runCommand(t: TestContext, args: readonly string[], options: Com
 /** A folder of one's own, gone with the test. */
 export async function emptyFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'codex-pool-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  t.after(async () => {
+    await endCommands(t)
+    await rm(folder, { recursive: true, force: true })
+  })
   return folder
 }
 

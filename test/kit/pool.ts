@@ -67,6 +67,8 @@ export async function startPool(t: TestContext, options: PoolOptions = {}): Prom
     quotaPollMs: 0,
     watch: false,
     log: { level: 'debug' },
+    // Room for ten thousand takes longer to make than most tests to run.
+    pins: { max: 100 },
     ...config,
   }
   const configFile = join(dir, 'codex-pool.config.json')

@@ -51,8 +51,6 @@ async function openPool(t: TestContext, { line: fault, retry }: Row, front: Fron
     strategies: { 'in-order': (accounts) => accounts.find(({ id }) => shortName(id) === order.first) },
     routes: [{ path: front.route, provider: front.provider, strategy: 'in-order' }],
     retry: { default: { headersTimeoutMs: 20_000, ...retry } },
-    // Room for ten thousand takes longer to make than a cell to run.
-    pins: { max: 10 },
   }
   let line: BadLine | undefined
   const pool = await startPool(t, {
