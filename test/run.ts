@@ -7,20 +7,19 @@
  */
 import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join, relative, resolve, sep } from 'node:path'
+import { join, relative, sep } from 'node:path'
 import { run } from 'node:test'
 import { inspect, parseArgs } from 'node:util'
 
-/** The tests wait for sockets and child processes more than they compute. */
-const FILES_AT_ONCE = Math.max(2, Math.ceil(availableParallelism() * 1.5))
+/** The tests wait for sockets and child processes as much as they compute. */
+const FILES_AT_ONCE = Math.ceil(availableParallelism() * 1.5)
 /** A file that takes longer hangs; its process is ended. */
 const FILE_TIMEOUT_MS = 3 * 60_000
 const FULL_FILE_TIMEOUT_MS = 15 * 60_000
 const NOT_BY_DEFAULT = ['package', 'real']
-/** The longest files. They start first, so that none of them runs alone at the end. */
+/** The rooms with the longest files. They start first, so that none of these files runs alone at the end. */
 const FIRST = ['slow', 'house', 'cli', 'login', 'setup']
 
-const folder = import.meta.dirname
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -30,37 +29,31 @@ const { values: options, positionals } = parseArgs({
     concurrency: { type: 'string', default: String(FILES_AT_ONCE) },
   },
 })
-// Read by test/kit/size.ts in the process of each file.
+// The process of each file inherits it: test/kit/size.ts.
 if (options.full) process.env.CODEX_POOL_TEST_SIZE = 'full'
 
-const roomOf = (file: string): string => relative(folder, file).split(sep)[0] ?? ''
+const folder = import.meta.dirname
+/** From the folder of the tests, with `/`: `accounts/pins.test.js`. */
+const nameOf = (file: string): string => relative(folder, file).replaceAll(sep, '/')
+const roomOf = (file: string): string => nameOf(file).split('/')[0] ?? ''
+const sourceOf = (file: string): string => `test/${nameOf(file).replace(/\.js$/, '.ts')}`
 
 function chosenFiles(): string[] {
   const parts = positionals.map((part) =>
-    part.replace(/^(\.\/)?(dist\/)?(test\/)?/, '').replace(/\.[tj]s$/, '.js'),
+    part.replace(/^(\.\/)?(dist\/)?(test\/)?/, '').replace(/\.ts$|\/$/, (end) => (end === '/' ? '' : '.js')),
   )
-  const isChosen = (name: string, room: string) =>
+  const isChosen = (file: string) =>
     parts.length === 0
-      ? !NOT_BY_DEFAULT.includes(room)
-      : parts.some((part) => name === part || name.startsWith(`${part.replace(/\/$/, '')}/`))
-  const rank = (file: string) => (FIRST.indexOf(roomOf(file)) + FIRST.length + 1) % (FIRST.length + 1)
-  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .map((name) => name.split(sep).join('/'))
-    .filter((name) => name.endsWith('.test.js') && isChosen(name, name.split('/')[0] ?? ''))
+      ? !NOT_BY_DEFAULT.includes(roomOf(file))
+      : parts.some((part) => nameOf(file) === part || nameOf(file).startsWith(`${part}/`))
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.test.js'))
     .map((name) => join(folder, name))
-    .sort((a, b) => rank(a) - rank(b))
-}
-
-/** `dist/test/x.test.js` → `test/x.test.ts` */
-const sourceOf = (file: string): string =>
-  relative(resolve(folder, '../..'), file)
-    .replace(/^dist[/\\]/, '')
-    .replace(/\.js$/, '.ts')
-
-interface Failure {
-  readonly file: string
-  readonly name: string
-  readonly error: unknown
+    .filter(isChosen)
+  return [
+    ...FIRST.flatMap((room) => files.filter((file) => roomOf(file) === room)),
+    ...files.filter((file) => !FIRST.includes(roomOf(file))),
+  ]
 }
 
 const files = chosenFiles()
@@ -68,72 +61,66 @@ if (files.length === 0) {
   console.error(`no test file matches: ${positionals.join(' ')}`)
   process.exit(2)
 }
+
+const isFile = new Set(files)
 const counts = { passed: 0, failed: 0, skipped: 0 }
-const failures: Failure[] = []
+const failures: { readonly file: string; readonly name: string; readonly error: unknown }[] = []
 const stderr = new Map<string, string>()
 const durations = new Map<string, number>()
-const started = performance.now()
+const startedAt = performance.now()
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
 
-/** Says one line per room, once the last file of the room has ended. */
+/** Prints a line for a room once its last file has ended. */
 function fileEnded(file: string, ms: number): void {
   durations.set(file, ms)
-  const room = roomOf(file)
-  const ofRoom = files.filter((other) => roomOf(other) === room)
-  if (ofRoom.every((other) => durations.has(other)))
-    console.log(
-      `${room.padEnd(12)} ${ofRoom.length} files, done after ${seconds(performance.now() - started)}`,
-    )
+  const ofRoom = files.filter((other) => roomOf(other) === roomOf(file))
+  if (!ofRoom.every((other) => durations.has(other))) return
+  const after = seconds(performance.now() - startedAt)
+  console.log(`${roomOf(file).padEnd(12)} ${String(ofRoom.length).padStart(3)} files, done after ${after}`)
 }
 
-/** Node 20 reports a test that `--name` leaves out as skipped. */
-const leftOut = (skip: unknown): boolean => typeof skip === 'string' && /does not match pattern/.test(skip)
-
-const stream = run({
+const tests = run({
   files,
   concurrency: Number(options.concurrency),
   timeout: options.full ? FULL_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS,
   ...(options.name !== undefined && { testNamePatterns: options.name }),
 })
-stream.on('test:complete', ({ name, details }) => {
-  if (files.includes(name)) fileEnded(name, details.duration_ms)
+tests.on('test:complete', ({ name, details }) => {
+  if (isFile.has(name)) fileEnded(name, details.duration_ms)
 })
-stream.on('test:pass', ({ name, skip, details }) => {
-  // A suite is no test; a file passes by its name if it has no test that ran.
-  if (details.type === 'suite' || files.includes(name) || leftOut(skip)) return
-  if (skip !== undefined && skip !== false) counts.skipped++
-  else counts.passed++
+tests.on('test:pass', ({ name, skip, details }) => {
+  // A file in which no test ran passes under its own name. Node 20 reports what `--name` leaves out as skipped.
+  if (details.type === 'suite' || isFile.has(name) || /does not match pattern/.test(String(skip))) return
+  counts[skip === undefined || skip === false ? 'passed' : 'skipped']++
 })
-stream.on('test:fail', ({ name, file = name, details: { error } }) => {
-  // Its subtests are reported by themselves.
+tests.on('test:fail', ({ name, file = name, details: { error } }) => {
+  // The subtests that failed are reported by themselves.
   if ((error as { failureType?: string }).failureType === 'subtestsFailed') return
   counts.failed++
   failures.push({ name, file, error: error.cause ?? error })
 })
-stream.on('test:stderr', ({ file, message }) => stderr.set(file, (stderr.get(file) ?? '') + message))
-stream.on('test:diagnostic', ({ file, message }) => {
+tests.on('test:stderr', ({ file, message }) => stderr.set(file, (stderr.get(file) ?? '') + message))
+tests.on('test:diagnostic', ({ file, message }) => {
   if (options.full && file !== undefined) console.log(`  ${sourceOf(file)}: ${message}`)
 })
-for await (const _ of stream);
+// The events come only while somebody reads.
+for await (const _ of tests);
 
-if (options.slowest)
-  for (const [file, ms] of [...durations].sort(([, a], [, b]) => b - a).slice(0, 30))
-    console.log(`${seconds(ms).padStart(8)}  ${sourceOf(file)}`)
+if (options.slowest) {
+  const longest = [...durations].sort(([, a], [, b]) => b - a).slice(0, 30)
+  for (const [file, ms] of longest) console.log(`${seconds(ms).padStart(8)}  ${sourceOf(file)}`)
+}
+
+const indented = (text: string, by = '  '): string => text.trimEnd().replace(/^/gm, by)
+const titleOf = (name: string): string => (isFile.has(name) ? 'the file as a whole' : name)
 
 for (const { file, name, error } of failures) {
-  console.log(`\n✖ ${files.includes(name) ? 'the file itself' : name}\n  ${sourceOf(file)}`)
-  const text =
-    error instanceof Error
-      ? (error.stack ?? error.message)
-      : typeof error === 'string'
-        ? error
-        : inspect(error)
-  console.log(text.replace(/^/gm, '  '))
-  if (files.includes(name))
-    console.log((stderr.get(file) ?? '').trimEnd().split('\n').slice(-30).join('\n').replace(/^/gm, '  | '))
+  console.log(`\n✖ ${titleOf(name)}\n  ${sourceOf(file)}`)
+  console.log(indented(error instanceof Error && error.stack ? error.stack : inspect(error)))
+  const written = isFile.has(name) ? stderr.get(file) : undefined
+  if (written !== undefined) console.log(indented(written.split('\n').slice(-30).join('\n'), '  | '))
 }
-if (failures.length > 0) console.log(`\n${failures.length} failed:`)
-for (const { file, name } of failures)
-  console.log(`✖ ${sourceOf(file)}: ${files.includes(name) ? 'the file itself' : name}`)
+if (failures.length > 0) console.log('\nFailed:')
+for (const { file, name } of failures) console.log(`✖ ${sourceOf(file)}: ${titleOf(name)}`)
 console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
 process.exitCode = counts.failed > 0 ? 1 : 0
