@@ -29,10 +29,11 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
     const missing = await pool.facts.ready(account)
     if (missing !== undefined)
       return { unfit: account.loginNeeded ? 'needs-login' : 'unavailable', reason: missing }
+    const { credential } = account
     const authorized = await authorize(exchange, account)
     if (network.closed) throw closed
     if (typeof authorized === 'string') {
-      await pool.applyVerdict(account, { kind: 'needs-login', reason: authorized })
+      await pool.applyVerdict(account, { kind: 'needs-login', reason: authorized }, credential)
       return { unfit: 'needs-login', reason: authorized }
     }
     const target = targetOf(exchange, account)

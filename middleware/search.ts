@@ -166,7 +166,11 @@ export class Search {
       // The upstream serves this account, so the trouble was of the accounts that met it.
       for (const troubled of this.tries.troubled)
         if (troubled !== account)
-          void pool.applyVerdict(troubled, { kind: 'cooling', reason: 'upstream_errors' })
+          void pool.applyVerdict(
+            troubled,
+            { kind: 'cooling', reason: 'upstream_errors' },
+            troubled.credential,
+          )
     }
     this.tries.refusal?.answer.discard()
     return { kind: 'upstream', answer, account, credential, release }

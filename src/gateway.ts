@@ -21,7 +21,7 @@ import type { Metrics } from './telemetry/metrics.js'
 import type { Network } from './network.js'
 import type { PoolFiles } from './pool/pool-files.js'
 import type { CurrentSettings } from './settings.js'
-import type { Stores } from './usage/stores.js'
+import type { Stores } from './usage/ledger.js'
 
 /**
  * What a gateway is made of; see `create-gateway.ts`.
@@ -95,7 +95,7 @@ export class Gateway {
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const path = under(this.#parts.mountPath, request.url ?? '/')
     if (path === undefined || !isOurs(this.#parts.settings.current.routes, path)) return
-    // A view of it: other listeners of the app must still find the path that was asked for.
+    // An object of its own: other listeners of the app must still find the client's path in `request`.
     const own = Object.create(request, { url: { value: path, writable: true } }) as IncomingMessage
     void this.#sockets.upgrade(own, socket as Socket, head)
   }
@@ -107,7 +107,7 @@ export class Gateway {
     return pool.accounts.all().map((account) => reportOf(account, totals.get(account.id), pool.now()))
   }
 
-  /** Files of the pool folder that are no accounts, and why. */
+  /** Files of the pool folder that are not accounts, and why. */
   skipped(): readonly SkippedFile[] {
     return this.#parts.pool.accounts.skipped
   }
@@ -117,7 +117,7 @@ export class Gateway {
     return poolLines(this.#parts.pool.accounts)
   }
 
-  /** What is wrong with files that are accounts all the same. */
+  /** Files that are accounts although something is wrong with them, and what. */
   warnings(): readonly SkippedFile[] {
     return this.#parts.pool.accounts.warnings
   }
@@ -151,14 +151,14 @@ export class Gateway {
     this.#sockets.drain()
   }
 
-  /** Lets go of everything. Requests still running lose their upstream. A second call does nothing. */
+  /** Stops everything and releases the files. Requests still running lose their upstream. A second call does nothing. */
   close(): Promise<void> {
     return (this.#closed ??= this.#close())
   }
 
   async #close(): Promise<void> {
     const { closing, files, background, pool, stores, network } = this.#parts
-    // No request may begin to refresh or to send from here on; what is in flight ends.
+    // From here on no request may begin to refresh or to send. Refreshes in flight end.
     network.closed = true
     closing.abort()
     this.#sockets.close()

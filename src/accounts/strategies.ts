@@ -1,7 +1,7 @@
 import type { BuiltinStrategy } from '../../config/config.js'
 import type { Candidate, Strategy } from '../../config/account.js'
 
-/** The built-in strategies, fresh: round-robin remembers whose turn it is. `sticky` is no strategy but a route's choice. */
+/** The built-in strategies, new for each gateway: round-robin keeps its turn. `sticky` is not one, but a route's choice. */
 export function builtinStrategies(): Record<Exclude<BuiltinStrategy, 'sticky'>, Strategy> {
   return { 'round-robin': roundRobin(), 'least-used': leastUsed() }
 }
@@ -11,7 +11,7 @@ export function leastUsed(): Strategy {
   return function leastUsed(accounts) {
     const fewest = Math.min(...accounts.map(({ inFlight }) => inFlight))
     const idlest = accounts.filter(({ inFlight }) => inFlight === fewest)
-    // Where one quota is unknown, quotas say nothing: taken for 0 it would draw every conversation, for 100 none.
+    // If one quota is unknown, none is compared: taken for 0 it would draw every conversation, for 100 none.
     const known = idlest.every(({ usedPercent }) => usedPercent !== undefined)
     return idlest.sort((a, b) => (known ? byQuota(a, b) : 0) || byAge(a, b))[0]
   }
@@ -27,7 +27,7 @@ export function roundRobin(): Strategy {
   let last = ''
   return function roundRobin(accounts) {
     const inOrder = [...accounts].sort((a, b) => (a.id < b.id ? -1 : 1))
-    // The name, not an index: the list changes with every cooldown, and an index would skip or repeat accounts.
+    // Goes by the name: the list changes with every cooldown, and an index would skip or repeat accounts.
     const next = inOrder.find((account) => account.id > last) ?? inOrder[0]
     last = next?.id ?? last
     return next

@@ -15,7 +15,7 @@ export class Windows {
   resets: readonly ResetCredit[] | undefined
 
   observe(quota: Quota, source: ObservedWindow['source'], now: number): void {
-    // A poll tells all there is: a window that it leaves out (the 5-hour one came and went in 2026) is gone.
+    // A poll tells all windows: one that it leaves out no longer exists (the 5-hour one came and went in 2026).
     if (source === 'poll') this.#byName.clear()
     for (const window of quota.windows) this.#byName.set(window.name, { ...window, source, seenAt: now })
     if (quota.plan !== undefined) this.plan = quota.plan

@@ -25,7 +25,7 @@ export function claimantsOf(name: string, providers: Providers): Claimant[] {
   return fitting.filter(({ specificity }) => specificity === best)
 }
 
-/** A provider of the user's own may throw: that is this file's trouble, and no other's. */
+/** What a provider finds in a credential. A provider of the user's own may throw, which costs this file only. */
 export function inspected(provider: Provider, credential: Credential): Inspection | string {
   try {
     return provider.inspect?.(credential) ?? {}
@@ -45,7 +45,7 @@ export function claimOf(credential: Credential, claimants: readonly Claimant[]):
   return { refused: reasons.join('; ') }
 }
 
-/** What every name that fits a pattern begins with. */
+/** How every name begins that fits a pattern. */
 export function fixedPart(pattern: string): string {
   return pattern.slice(0, pattern.search(/[*?[{(!]|$/))
 }

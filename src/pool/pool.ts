@@ -107,7 +107,7 @@ export class Pool {
   async applyVerdict(
     account: Account,
     verdict: Verdict,
-    credential: object = account.credential,
+    credential: object,
   ): Promise<TokenResult | undefined> {
     if (verdict.kind === 'unauthorized') return this.tokens.replaceRefused(account, credential)
     if (account.credential !== credential) return undefined
@@ -134,16 +134,6 @@ export class Pool {
     if (outcome.kind === 'needs-login') account.loginNeeded = { reason: outcome.reason, since: this.now() }
     this.options.store.saveAccount(account)
     this.options.events.emit('refreshOutcome', { account: account.key, outcome })
-  }
-
-  /** @deprecated use {@link Pool.applyVerdict} */
-  rest(account: Account, verdict: CooldownVerdict): void {
-    void this.applyVerdict(account, verdict)
-  }
-
-  /** @deprecated use {@link Pool.applyVerdict} */
-  needsLogin(account: Account, reason: string): void {
-    void this.applyVerdict(account, { kind: 'needs-login', reason })
   }
 
   /** Only the user disables and enables an account. @returns whether there is an account of this id */

@@ -2,26 +2,26 @@ import { chmod, copyFile, mkdir, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import Datastore from 'nedb-promises'
 
-/** One line of a datastore file. Build it with `_id` first: that is how a file is known as ours. */
+/** One line of a datastore file. `_id` comes first: a file is recognised by how its first line begins. */
 export interface Row {
   readonly _id: string
   readonly [field: string]: unknown
 }
 
-/** An open datastore file. All of it is in memory; every method rejects if the disk refuses. */
+/** An open datastore file, all of which is in memory. Every method rejects if the disk refuses. */
 export interface DatastoreFile {
   all(): Promise<Row[]>
   count(): Promise<number>
-  /** Adds what is new in one append, replaces what is there in one append each. Doing it twice is harmless. */
+  /** Adds new rows in one append, and replaces others in one append each. A second call does no harm. */
   put(rows: readonly Row[]): Promise<void>
   remove(ids: readonly string[]): Promise<void>
-  /** Writes the file anew, one line per document: to a temporary file, synced, renamed. */
+  /** Writes the file anew, one line per document, by a temporary file that is synced and renamed. */
   compact(): Promise<void>
 }
 
 /**
- * Opens a datastore file, made with its folder if it is not there (modes 0600 and 0700).
- * @param onTorn told where the copy is of a file that had unreadable lines, which are gone from the file itself
+ * Opens a datastore file. Creates it and its folder if they are missing (modes 0600 and 0700).
+ * @param onTorn called with the path of a copy if the file had unreadable lines, which are no longer in the file itself
  * @throws {DatabaseError}
  */
 export async function openDatastore(file: string, onTorn?: (backup: string) => void): Promise<DatastoreFile> {
@@ -34,8 +34,10 @@ export async function openDatastore(file: string, onTorn?: (backup: string) => v
   }
 }
 
-// NeDB takes a file for its own whatever is in it, drops the lines that it cannot read and writes the rest back at
-// once: without this look an old BoltDB would be an empty file after the first start.
+/**
+ * Refuses a file of another program. NeDB accepts any file, drops the lines that it cannot read and writes the rest back
+ * at once: an old BoltDB would be an empty file after the first start.
+ */
 async function refuseForeign(file: string): Promise<void> {
   const stats = await stat(file).catch(ignoreMissing)
   if (!stats) return
@@ -63,8 +65,10 @@ async function readHead(file: string): Promise<Buffer> {
   }
 }
 
-// A threshold of 0 makes NeDB refuse a file with any unreadable line before it has written anything; its usual 10 %
-// would drop up to a tenth in silence, and refuse a small file for a single torn line.
+/**
+ * With a threshold of 0 NeDB refuses a file with an unreadable line before it has written anything. Its default of 10 %
+ * would drop up to a tenth without a word, and refuse a small file for a single torn line.
+ */
 async function load(file: string, onTorn?: (backup: string) => void): Promise<Datastore<Row>> {
   const strict = create(file, 0)
   try {
@@ -73,7 +77,7 @@ async function load(file: string, onTorn?: (backup: string) => void): Promise<Da
   } catch (error) {
     if (!(error as { corruptItems?: number }).corruptItems) throw error
   }
-  // One name, so that a disk that tears files again and again is not filled with copies of them.
+  // Always the same name: a disk that tears files again and again is not filled with copies.
   const backup = `${file}.torn`
   await copyFile(file, backup)
   await chmod(backup, 0o600)
@@ -84,12 +88,12 @@ async function load(file: string, onTorn?: (backup: string) => void): Promise<Da
 }
 
 function create(filename: string, corruptAlertThreshold: number): Datastore<Row> {
-  // `modes` is missing from the published types; without it files are 0644.
+  // The published types lack `modes`; without it files are 0644.
   const options = { filename, corruptAlertThreshold, modes: { fileMode: 0o600, dirMode: 0o700 } }
   return Datastore.create(options) as Datastore<Row>
 }
 
-/** Between two chunks others get their turn; NeDB spends about 20 µs on each row. */
+/** Rows between two turns of the event loop; NeDB spends about 20 µs on each. */
 const CHUNK = 500
 
 function datastoreFile(datastore: Datastore<Row>): DatastoreFile {
@@ -107,11 +111,13 @@ function datastoreFile(datastore: Datastore<Row>): DatastoreFile {
   }
 }
 
-// Measured with 15,000 documents on Node 20, CPU per document: insertMany 20 µs, update 250 µs (each opens,
-// appends and closes), removeMany and insertMany 50 µs. The last is no way to update: a kill between its two appends
-// loses the documents. 300 updates take 80 ms, of which the loop is never held for more than 6.
+/**
+ * Measured with 15,000 documents on Node 20, CPU per document: insertMany 20 µs, update 250 µs (each opens, appends and
+ * closes). 300 updates take 80 ms, of which the loop is never held for more than 6. removeMany and insertMany take
+ * 50 µs, but a kill between their two appends would lose the documents.
+ */
 async function putChunk(datastore: Datastore<Row>, rows: readonly Row[]): Promise<void> {
-  // What is there is asked of NeDB and not remembered: a failed append leaves its documents in NeDB's memory.
+  // Asks NeDB which rows it has: a failed append leaves its documents in NeDB's memory.
   const found = await datastore.find<Row>({ _id: { $in: rows.map((row) => row._id) } }, { _id: 1 })
   const there = new Set(found.map((row) => row._id))
   const fresh = rows.filter((row) => !there.has(row._id))
@@ -124,23 +130,23 @@ function* chunks<T>(items: readonly T[]): Generator<T[]> {
 }
 
 export interface WriteBehind {
-  /** Sees to it that what is pending is written, a second from now at the latest. */
+  /** Writes what is pending within a second. */
   schedule(): void
   /** Writes what is pending now. Never rejects: see `failing`. */
   flush(): Promise<void>
-  /** The last flush; nothing is written after it. */
+  /** Flushes a last time. */
   close(): Promise<void>
   /** Why the last write failed; `undefined` once one has succeeded. */
   readonly failing: string | undefined
 }
 
 const DELAY_MS = 1000
-/** A full disk is not asked every second. */
+/** Pause after a failed write: a full disk stays full for a while; ms. */
 const RETRY_MS = 5000
 
 /**
  * Calls `write` off the request path, one call at a time.
- * @param write writes what is pending; if it rejects it must have kept it, and is called again
+ * @param write writes what is pending; if it rejects it must have kept that, and is called again
  */
 export function writeBehind(write: () => Promise<void>): WriteBehind {
   let timer: NodeJS.Timeout | undefined
@@ -187,7 +193,7 @@ export function writeBehind(write: () => Promise<void>): WriteBehind {
 export class DatabaseError extends Error {
   constructor(
     /**
-     * - `database_foreign`: the file is not one of ours; it was left untouched.
+     * - `database_foreign`: the file is another program's, and was left untouched.
      * - `database_unusable`: the system refused; `cause` says how.
      */
     readonly code: 'database_foreign' | 'database_unusable',
@@ -202,7 +208,7 @@ export class DatabaseError extends Error {
 
 const OTHER_PATH = 'Name another path by "database" or PROXY_DB_PATH'
 
-export function foreign(file: string, what: string): DatabaseError {
+function foreign(file: string, what: string): DatabaseError {
   return new DatabaseError('database_foreign', file, `${file} ${what}; it was left untouched. ${OTHER_PATH}`)
 }
 

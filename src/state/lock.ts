@@ -9,24 +9,18 @@ import { setTimeout as delay } from 'node:timers/promises'
 export interface LockOptions {
   /** The folder that is the lock; its parent must exist. @default `PATH.lock` */
   lockfile?: string
-  /** A holder whose pid we cannot see, and that shows no sign of life for so long, is dead; ms. @default 10000 */
+  /** A holder whose pid cannot be seen from here, and that shows no sign of life for so long, is dead; ms. @default 10000 */
   staleMs?: number
-  /** How long to wait while another holds it; ms. @default 0 */
+  /** How long to wait while another process holds it; ms. @default 0 */
   waitMs?: number
-  /** Pause between two tries; ms, ±50 %. @default 100 */
-  retryDelayMs?: number
   /** Whether to wait for a dead holder only: a sign of life ends the waiting. @default false */
   onlyForDead?: boolean
-  /** Ends the waiting. */
-  signal?: AbortSignal
-  /** The lock was taken away: this process was silent for longer than `staleMs`. Stop what it protects. */
+  /** The lock was taken away: this process was silent for longer than `staleMs`. Stop what the lock protects. */
   onCompromised: (reason: Error) => void
 }
 
 export interface Lock {
-  /** Whether it was taken away, as far as is known. */
-  readonly compromised: boolean
-  /** Whether it is still ours. Looks at the disk: a process that was suspended does not know yet that it lost it. */
+  /** Whether this process still holds it. Looks at the disk: after a suspension the process cannot know otherwise. */
   holds(): Promise<boolean>
   /** Never rejects; a second call does nothing. */
   release(): Promise<void>
@@ -41,56 +35,53 @@ export class LockHeldError extends Error {
 }
 
 /** How often a holder shows that it lives; ms. */
-export const HEARTBEAT_MS = 1000
+const HEARTBEAT_MS = 1000
+/** Pause between two tries while another process holds the lock; ms, ±50 % so that two waiting ones do not collide. */
+const RETRY_MS = 100
 
 /**
- * Locks a path against other processes, and against a second call in this one. Everybody who wants the lock puts a
- * claim of a name of its own into the folder, and holds it if then no other claim is there but those of the dead.
+ * Locks a path against other processes, and against a second call in this one. A process that wants the lock puts a
+ * claim, a file with a unique name, into the folder. It holds the lock if no other claim is there but those of dead
+ * processes.
  *
- * A claim of the dead is known by its name when it is removed. With one name for all, as proper-lockfile has it, two
- * processes that find the same dead lock can remove each other's new one, and both hold it. And the dead are known by
- * their pid, or where that cannot be seen by watching them; not by comparing their time with ours: a clock that jumps, or
- * a neighbour's that is wrong, would make the living look dead.
+ * A dead process's claim is removed by its unique name. With one name for all claims, as in proper-lockfile, two
+ * processes that find the same dead lock can remove each other's new one, and both hold it. A process counts as dead by
+ * its pid, or if that cannot be seen from here, when its claim has not changed while it was watched. Comparing times
+ * instead would take a living process with a wrong clock for dead.
  * @throws {LockHeldError} when the waiting is over
  */
 export async function acquireLock(path: string, options: LockOptions): Promise<Lock> {
-  const { waitMs = 0, retryDelayMs = 100, signal } = options
   const folder = resolve(options.lockfile ?? `${path}.lock`)
   const rivals = new Rivals(folder, options.staleMs ?? 10_000)
-  const deadline = performance.now() + waitMs
+  const deadline = performance.now() + (options.waitMs ?? 0)
   for (;;) {
-    signal?.throwIfAborted()
     const claim = await tryClaim(folder, rivals)
-    if (claim !== undefined) {
-      const lock = hold(claim, folder, options)
-      if (!signal?.aborted) return lock
-      await lock.release()
-    }
+    if (claim !== undefined) return hold(claim, folder, options)
     if (performance.now() >= deadline || (options.onlyForDead && rivals.alive))
       throw new LockHeldError(folder)
-    await delay(retryDelayMs * (0.5 + Math.random()), undefined, { signal })
+    await delay(RETRY_MS * (0.5 + Math.random()))
   }
 }
 
-/** Both of two who claim at once see the other, since each looks after it has claimed; then both stand back. */
+/** Two processes that claim at once see each other, since each looks again after its claim. Then both withdraw. */
 async function tryClaim(folder: string, rivals: Rivals): Promise<string | undefined> {
   if ((await rivals.look()).living > 0) return undefined
-  const claim = join(folder, claimName())
+  const claim = join(folder, `${pidSpace()}-${process.pid}-${randomBytes(6).toString('hex')}`)
   if (!(await put(claim, folder))) return undefined
   try {
     const { living, dead } = await rivals.look(claim)
     for (const gone of living > 0 ? [] : dead) await rm(gone, { force: true })
     if (living === 0) return claim
   } catch (error) {
-    await takeBack(claim, folder)
+    await withdraw(claim, folder)
     throw error
   }
-  await takeBack(claim, folder)
+  await withdraw(claim, folder)
   return undefined
 }
 
-/** A claim that cannot be removed is dead to the others before long. */
-async function takeBack(claim: string, folder: string): Promise<void> {
+/** If the claim cannot be removed, it looks dead to other processes before long. */
+async function withdraw(claim: string, folder: string): Promise<void> {
   await rm(claim, { force: true }).catch(() => {})
   await rmdir(folder).catch(() => {})
 }
@@ -105,7 +96,7 @@ async function put(claim: string, folder: string): Promise<boolean> {
     await writeFile(claim, '', { flag: 'wx', mode: 0o600 })
     return true
   } catch (error) {
-    // Its last holder has just removed the folder.
+    // The last holder has removed the folder since.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     return false
   }
@@ -116,50 +107,42 @@ function hold(claim: string, folder: string, { staleMs = 10_000, onCompromised }
   let released = false
   let lastBeat = performance.now()
   let beats = Math.floor(Date.now() / 1000)
-  const forget = leaveNoClaim(claim, folder)
+  removeAtExit(claim, folder)
   const heart = setInterval(async () => {
     const at = performance.now()
     try {
-      // Counted, since a clock that stands still would look like death.
+      // A counter, not the time: a clock that stands still would look like death.
       await utimes(claim, ++beats, beats)
       lastBeat = at
     } catch (error) {
       const gone = (error as NodeJS.ErrnoException).code === 'ENOENT'
-      // Whoever waits has seen no beat for as long, and takes us for dead.
+      // Waiting processes have seen no beat for as long as this one could not write one.
       if (released || compromised || (!gone && at - lastBeat < staleMs)) return
       compromised = true
       clearInterval(heart)
-      forget()
+      keepAtExit(claim)
       onCompromised(error as Error)
     }
   }, HEARTBEAT_MS).unref()
   return {
-    get compromised() {
-      return compromised
-    },
     holds: async () => !compromised && !released && (await stat(claim).catch(() => undefined)) !== undefined,
     async release() {
       if (released) return
       released = true
       clearInterval(heart)
-      forget()
-      await takeBack(claim, folder)
+      keepAtExit(claim)
+      await withdraw(claim, folder)
     },
   }
 }
 
-/** A name for a claim that nobody else has, and that tells who to look for. */
-export function claimName(): string {
-  return `${place()}-${process.pid}-${randomBytes(6).toString('hex')}`
-}
-
 /**
- * Whether the process behind a claim is known to have ended. Only told of processes that we could see: the pid of one in
- * another container, or on another machine, means nothing here.
+ * Whether the process behind a claim is known to have ended. A pid of another machine or of another container means
+ * nothing here.
  */
-export function isGone(name: string): boolean {
-  const [where, pid] = name.split('-')
-  if (where !== place()) return false
+function hasEnded(claim: string): boolean {
+  const [space, pid] = claim.split('-')
+  if (space !== pidSpace()) return false
   try {
     process.kill(Number(pid), 0)
     return false
@@ -168,14 +151,14 @@ export function isGone(name: string): boolean {
   }
 }
 
-let ours: string | undefined
+let ownSpace: string | undefined
 
-/** Where pids mean the same as here: this boot of this machine, and this container in it. */
-function place(): string {
-  return (ours ??= createHash('sha256').update(whereabouts()).digest('hex').slice(0, 12))
+/** Names where a pid means the same as here: this boot of this machine, and this container in it. */
+function pidSpace(): string {
+  return (ownSpace ??= createHash('sha256').update(spaceName()).digest('hex').slice(0, 12))
 }
 
-function whereabouts(): string {
+function spaceName(): string {
   if (process.platform !== 'linux') return hostname()
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8')
@@ -187,17 +170,15 @@ function whereabouts(): string {
 
 const claims = new Map<string, string>()
 
-/**
- * Sees to it that a process which ends in the ordinary way leaves no claim on a lock: the next one would wait until it
- * looks dead. Returns what takes that back.
- */
-export function leaveNoClaim(claim: string, folder: string): () => void {
+/** A process that ends without a release removes its claim: else the next one waits until the claim looks dead. */
+function removeAtExit(claim: string, folder: string): void {
   if (claims.size === 0) process.once('exit', removeAll)
   claims.set(claim, folder)
-  return () => {
-    claims.delete(claim)
-    if (claims.size === 0) process.off('exit', removeAll)
-  }
+}
+
+function keepAtExit(claim: string): void {
+  claims.delete(claim)
+  if (claims.size === 0) process.off('exit', removeAll)
 }
 
 function removeAll(): void {
@@ -206,15 +187,15 @@ function removeAll(): void {
       rmSync(claim, { force: true })
       rmdirSync(folder)
     } catch {
-      // Somebody else waits in the folder, or the disk refuses; the process ends in any case.
+      // Another process waits in the folder, or the disk refuses. This process ends in any case.
     }
   }
 }
 
-/** The claims of others on a lock, and for how long each has shown no sign of life while we watched. */
-export class Rivals {
+/** The claims of others on a lock, and for how long each has shown no sign of life while it was watched. */
+class Rivals {
   #seen = new Map<string, { beat: number; since: number }>()
-  /** Whether one of them has shown a sign of life since we first looked. */
+  /** Whether one of them has shown a sign of life since the first look. */
   alive = false
 
   constructor(
@@ -225,11 +206,11 @@ export class Rivals {
   async look(ours?: string): Promise<{ living: number; dead: string[] }> {
     const dead: string[] = []
     let living = 0
-    for (const name of await present(readdir(this.folder), [])) {
+    for (const name of await unlessMissing(readdir(this.folder), [])) {
       const claim = join(this.folder, name)
-      const beat = claim === ours ? undefined : await present(beatOf(claim), undefined)
+      const beat = claim === ours ? undefined : (await unlessMissing(stat(claim), undefined))?.mtimeMs
       if (beat === undefined) continue
-      if (isGone(name) || this.#isDead(claim, beat)) dead.push(claim)
+      if (hasEnded(name) || this.#isDead(claim, beat)) dead.push(claim)
       else living++
     }
     return { living, dead }
@@ -245,14 +226,12 @@ export class Rivals {
   }
 }
 
-const beatOf = async (claim: string): Promise<number> => (await stat(claim)).mtimeMs
-
-/** What cannot be looked at may live: only what is not there counts as gone. */
-async function present<T, U>(looking: Promise<T>, gone: U): Promise<T | U> {
+/** Only a missing file counts as gone: the holder of one that cannot be read may live. */
+async function unlessMissing<T, U>(reading: Promise<T>, missing: U): Promise<T | U> {
   try {
-    return await looking
+    return await reading
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return gone
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return missing
     throw error
   }
 }

@@ -1,9 +1,11 @@
-import { mkdir, realpath } from 'node:fs/promises'
+import { mkdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
+import { performance } from 'node:perf_hooks'
 import { type DatastoreFile, openDatastore, type Row, unusable } from './datastore.js'
-import { lockStore } from './store-lock.js'
+import { acquireLock, type Lock, LockHeldError } from './lock.js'
 
-/** What was put, and where: `_id` is `KIND:KEY`. */
+/** A stored value; `_id` is `KIND:KEY`. */
 export interface Document {
   readonly _id: string
   readonly [field: string]: unknown
@@ -20,6 +22,7 @@ export interface StoreFile {
   close(): Promise<void>
 }
 
+/** @throws {StoreLockedError} within about a second if a living process has it open; {DatabaseError} */
 export async function openStoreFile(path: string, onTorn?: (backup: string) => void): Promise<StoreFile> {
   const file = await locate(path)
   let lost: string | undefined
@@ -50,8 +53,10 @@ export async function openStoreFile(path: string, onTorn?: (backup: string) => v
   }
 }
 
-// NeDB renames over the name it was given, which would put a file where a link was; and two processes that come by
-// different links must meet at one lock.
+/**
+ * The file itself if the path is a link. NeDB renames over the name that it is given, which would replace the link, and
+ * two processes that come by different links must meet at one lock.
+ */
 async function locate(path: string): Promise<string> {
   const file = resolve(path)
   try {
@@ -78,7 +83,7 @@ function writer(datastore: DatastoreFile, size: number): StoreFile['write'] {
 
   return async function write(changes) {
     // An append that failed may have left half a line, with which the next one would be lost too, and NeDB's memory is
-    // ahead of its file. Writing the file anew from memory cures both.
+    // ahead of its file. Writing the file anew from memory repairs both.
     if (damaged) await compact()
     damaged = true
     await datastore.remove([...changes].flatMap(([id, document]) => (document ? [] : [id])))
@@ -89,8 +94,7 @@ function writer(datastore: DatastoreFile, size: number): StoreFile['write'] {
   }
 }
 
-// The value travels as text because NeDB refuses names with a dot: a cooldown kept under `gemini-2.5-pro` would fail
-// every write, and all other changes with it.
+/** As text, because NeDB refuses names with a dot: a cooldown of `gemini-2.5-pro` would fail the whole batch. */
 function encode({ _id, ...value }: Document): Row {
   return { _id, value: JSON.stringify(value) }
 }
@@ -100,5 +104,63 @@ function decode({ _id, value }: Row): Document[] {
     return [{ _id, ...(JSON.parse(value as string) as object) }]
   } catch {
     return [] // not written by us; it stays in the file
+  }
+}
+
+/** The process that has a store open. */
+export interface Holder {
+  readonly pid: number
+  readonly host: string
+  /** ISO 8601 */
+  readonly startedAt: string
+}
+
+export class StoreLockedError extends Error {
+  readonly code = 'database_locked'
+  constructor(
+    readonly file: string,
+    /** `undefined` if it left no note. */
+    readonly holder: Holder | undefined,
+  ) {
+    const who = holder
+      ? `process ${holder.pid} on ${holder.host}, running since ${holder.startedAt}`
+      : 'another process'
+    super(
+      `${file} is in use by ${who}. Stop it, or name another path by "database" or PROXY_DB_PATH. ` +
+        `If no such process runs, remove the folder ${file}.lock`,
+    )
+    this.name = 'StoreLockedError'
+  }
+}
+
+/** Well above the longest time that a store keeps the loop busy (0.2 s for 75,000 lines); ms. */
+const STALE_MS = 5_000
+
+/** Locks a store. The lock of a killed process is taken over: at once if its pid can be seen from here, else 5 s later. */
+async function lockStore(file: string, onCompromised: () => void): Promise<Lock> {
+  const note = `${file}.lock.json`
+  const options = { staleMs: STALE_MS, waitMs: STALE_MS + 2_000, onlyForDead: true, onCompromised }
+  const lock = await acquireLock(file, options).catch(async (error: unknown) => {
+    throw error instanceof LockHeldError ? new StoreLockedError(file, await readHolder(note)) : error
+  })
+  const startedAt = new Date(performance.timeOrigin).toISOString()
+  const holder: Holder = { pid: process.pid, host: hostname(), startedAt }
+  // On a disk too full for the note the lock still holds; another process then cannot name this one.
+  await writeFile(note, `${JSON.stringify(holder)}\n`, { mode: 0o600 }).catch(() => {})
+  return {
+    holds: () => lock.holds(),
+    async release() {
+      // Once the lock is lost, the note is another process's.
+      if (await lock.holds()) await rm(note, { force: true }).catch(() => {})
+      await lock.release()
+    },
+  }
+}
+
+async function readHolder(note: string): Promise<Holder | undefined> {
+  try {
+    return JSON.parse(await readFile(note, 'utf8')) as Holder
+  } catch {
+    return undefined
   }
 }

@@ -1,8 +1,6 @@
 import { type Document, openStoreFile } from './store-file.js'
 import { writeBehind } from './datastore.js'
 
-export type { Document }
-
 /** Small documents by kind and key, in memory; changes reach the disk within a second, so a kill loses no more. */
 export interface StateStore {
   /** All documents of a kind, in no order. */
@@ -16,14 +14,14 @@ export interface StateStore {
   remove(kind: string, key: string): void
   /** Resolves when everything so far is on disk, or has failed to get there: see `failing`. */
   flush(): Promise<void>
-  /** Flushes and lets go of the file. Changes after it stay in memory. */
+  /** Flushes and releases the file. Later changes stay in memory. */
   close(): Promise<void>
   /** Why changes do not reach the disk; they are kept and tried again. */
   readonly failing: string | undefined
 }
 
 export interface StateStoreOptions {
-  /** A file with unreadable lines was opened without them; its copy is at `backup`. */
+  /** Called if a file was opened without its unreadable lines, with the path of a copy. */
   onTorn?: (backup: string) => void
 }
 
@@ -70,7 +68,7 @@ export async function openStateStore(
     remove(kind, key) {
       const id = `${kind}:${key}`
       if (!documents.delete(id) || !file) return
-      // While the disk is full nothing leaves `pending`: removals of what was never written would pile up for ever.
+      // While the disk is full nothing leaves `pending`, and removals of documents never written would pile up.
       if (!written.has(id)) return void pending.delete(id)
       pending.set(id, undefined)
       writer.schedule()

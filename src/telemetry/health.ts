@@ -1,6 +1,6 @@
 import { redact } from '../../config/index.js'
 import type { AccountState } from '../../config/provider.js'
-import type { Stores } from '../usage/stores.js'
+import type { Stores } from '../usage/ledger.js'
 import type { Accounts } from '../accounts/accounts.js'
 
 export interface HealthReport {

@@ -47,7 +47,7 @@ export class Metrics {
   })
   readonly refreshes = new Counter({
     name: 'codexpool_token_refreshes_total',
-    help: 'Token refreshes, by outcome: refreshed, adopted (somebody else had done it), failed',
+    help: 'Token refreshes, by outcome: refreshed, adopted (from a file), failed',
     labelNames: ['outcome'] as const,
     registers: [this.registry],
   })

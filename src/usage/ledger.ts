@@ -1,6 +1,6 @@
-import type { StateStore } from '../state/store.js'
-import { bounded, type RequestRecord } from './record.js'
-import { openRequestLog } from './request-log.js'
+import type { ResolvedConfig } from '../../config/config.js'
+import { openStateStore, type StateStore } from '../state/store.js'
+import { bounded, openRequestLog, type RequestRecord } from './request-log.js'
 import { type AccountTotals, openRollups, type Rollup } from './rollups.js'
 
 export interface LedgerOptions {
@@ -14,11 +14,11 @@ export interface LedgerOptions {
   keepDays?: number
   /** Records kept of one day; further requests are counted, but not kept. @default 100000 */
   maxPerDay?: number
-  /** Told once a day, when its first record is not kept. */
+  /** Called once a day, when its first record is not kept. */
   onDropped?: (day: string) => void
 }
 
-/** Who used what. Days are those of UTC. */
+/** Records what each account, provider and model was used for. Days are those of UTC. */
 export interface Ledger {
   /** Never throws and never waits. */
   record(record: RequestRecord): void
@@ -56,7 +56,7 @@ export function openLedger(options: LedgerOptions): Ledger {
   }
 
   turnDay()
-  // Old records are to go also while nobody sends requests.
+  // Old records are removed also while no requests come.
   const timer = setInterval(turnDay, HOUR).unref()
 
   return {
@@ -86,4 +86,43 @@ export function openLedger(options: LedgerOptions): Ledger {
 
 function dayOf(time: number): string {
   return new Date(time).toISOString().slice(0, 10)
+}
+
+/** What is kept on disk beside the credentials. */
+export interface Stores {
+  readonly state: StateStore
+  readonly ledger: Ledger
+  /** Why some of it does not reach the disk. */
+  failing(): string[]
+  close(): Promise<void>
+}
+
+/** @throws `StoreLockedError`, `DatabaseError` */
+export async function openStores(
+  { database }: ResolvedConfig,
+  warn: (message: string) => void,
+  now: () => number,
+): Promise<Stores> {
+  const state = await openStateStore(database, {
+    onTorn: (backup) => warn(`the database had unreadable lines; they are kept in ${backup}`),
+  })
+  const ledger = openLedger({
+    database,
+    store: state,
+    now,
+    onDropped: (day) => warn(`no more request records are kept for ${day}: the day's limit is reached`),
+  })
+  return {
+    state,
+    ledger,
+    failing: () => [
+      ...(state.failing ? [`state is not written: ${state.failing}`] : []),
+      ...(ledger.failing ? [`request records are not written: ${ledger.failing}`] : []),
+    ],
+    async close() {
+      // First the ledger: its roll-ups go into the state store.
+      await ledger.close()
+      await state.close()
+    },
+  }
 }

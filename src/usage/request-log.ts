@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Usage } from '../../config/provider.js'
 import {
   DatabaseError,
   type DatastoreFile,
@@ -8,20 +9,64 @@ import {
   type Row,
   writeBehind,
 } from '../state/datastore.js'
-import type { RequestRecord } from './record.js'
 
-/** The way of request records to the disk: a second at the most, or a hundred of them. */
+/** One finished request. */
+export interface RequestRecord {
+  readonly id: string
+  /** ms since 1970 */
+  readonly at: number
+  readonly provider: string
+  readonly account: string
+  readonly route: string
+  readonly model?: string | undefined
+  /** A hash. */
+  readonly conversation?: string | undefined
+  readonly client: string
+  /** What the client got; 0 for nothing. */
+  readonly status: number
+  readonly attempts: number
+  readonly durationMs: number
+  readonly firstByteMs?: number | undefined
+  readonly usage?: Usage | undefined
+}
+
+/** The longest model name that is kept: the client may name any. */
+const MAX_MODEL = 100
+
+/** The record with a model name of bounded length, and with usage that is numbers only. */
+export function bounded(record: RequestRecord): RequestRecord {
+  const { model, usage } = record
+  return { ...record, model: model?.slice(0, MAX_MODEL), usage: usage && tokens(usage) }
+}
+
+/**
+ * `usage` may come from a provider of the user's own. Anything but a number would spoil every sum after it, and a field
+ * name that NeDB refuses would fail the whole batch.
+ */
+function tokens(usage: Usage): Usage {
+  const number = (value: unknown) =>
+    Number.isFinite(value) && (value as number) >= 0 ? (value as number) : undefined
+  return {
+    inputTokens: number(usage.inputTokens),
+    cachedTokens: number(usage.cachedTokens),
+    outputTokens: number(usage.outputTokens),
+    reasoningTokens: number(usage.reasoningTokens),
+    totalTokens: number(usage.totalTokens),
+  }
+}
+
+/** Writes request records, a second after they come or a hundred at once. */
 export interface RequestLog {
-  /** Takes a record for a day's file; `false` if the disk refuses and the memory for it is full. */
+  /** Keeps a record for a day's file. @returns `false` if the disk refuses and the memory for it is full */
   add(day: string, record: RequestRecord): boolean
-  /** Has the files of the days before `day` unlinked. */
+  /** Unlinks the files of the days before `day`. */
   forget(day: string): void
   flush(): Promise<void>
   close(): Promise<void>
   readonly failing: string | undefined
 }
 
-/** A batch of so many is written at once, without waiting for its second to end. */
+/** So many records are written at once, before their second is over. */
 const BATCH = 100
 /** Records kept in memory for a disk that refuses them; about 4 MB. */
 const MAX_BUFFERED = 10_000
@@ -46,7 +91,7 @@ export function openRequestLog(folder: string): RequestLog {
   return {
     add(day, record) {
       if (buffer.length >= MAX_BUFFERED) return false
-      // Not the record's own id: should it ever come twice, the first record would be overwritten.
+      // Not the record's own id: if that came twice, the first record would be overwritten.
       buffer.push({ day, row: { _id: randomUUID(), ...record } })
       if (buffer.length === BATCH) void writer.flush()
       else writer.schedule()
@@ -69,8 +114,8 @@ export function openRequestLog(folder: string): RequestLog {
  *
  * NeDB holds a file that it has open in memory, and loading 100,000 records takes it 3 seconds, of which one in one
  * piece. So a file takes 10,000 records at the most, and after a restart the last one is opened again only while it
- * loads in a tenth of a second; otherwise the next number begins. What is old is unlinked as a whole: NeDB cannot
- * delete from a collection of more than 125,000, and forgets its time-to-live indexes.
+ * loads in a tenth of a second; otherwise the next number begins. Old files are unlinked as a whole: NeDB cannot delete
+ * from a collection of more than 125,000, and forgets its time-to-live indexes.
  */
 export interface RequestFiles {
   /** Doing it again after a rejection writes no record twice within a file. */
@@ -103,7 +148,7 @@ export function requestFiles(folder: string): RequestFiles {
       for (let at = 0; at < records.length;) {
         const part = await partFor(day)
         const fitting = records.slice(at, at + MAX_RECORDS - part.records)
-        // Forgotten while it is written to: a failed append may have left half a line, which opening it again mends.
+        // A failed append may have left half a line. Then `current` stays unset, and opening the file again repairs it.
         current = undefined
         await part.file.put(fitting)
         part.records += fitting.length
@@ -113,7 +158,7 @@ export function requestFiles(folder: string): RequestFiles {
     },
     async sweep(day) {
       for (const name of await list(folder)) {
-        // Backups and NeDB's temporary files begin with the day, too.
+        // The names of backups and of NeDB's temporary files begin with the day, too.
         const old = /^\d{4}-\d\d-\d\d(?=\.)/.exec(name)?.[0]
         if (old !== undefined && old < day) await unlink(join(folder, name))
       }

@@ -1,5 +1,5 @@
 import type { StateStore } from '../state/store.js'
-import type { RequestRecord } from './record.js'
+import type { RequestRecord } from './request-log.js'
 
 /** One hour of one account, provider and model. */
 export interface Rollup extends Totals {
@@ -30,7 +30,7 @@ export interface Rollups {
 const HOUR = 3_600_000
 const KIND = 'rollup'
 
-/** A client can name any model it likes; what is beyond so many roll-ups in one hour is summed up as `(other)`. */
+/** A client may name any model. Beyond so many roll-ups in one hour, further models are summed up as `(other)`. */
 const MAX_PER_HOUR = 1000
 const OTHER = '(other)'
 
@@ -95,7 +95,7 @@ export function openRollups(store: StateStore, now: () => number): Rollups {
   }
 }
 
-/** Sums. Tokens are those that the upstream named; a request of which it named none adds none. */
+/** Sums. Tokens as the upstream counted them; a request without a count adds none. */
 export interface Totals {
   readonly requests: number
   /** Requests that ended with a status of 400 or more, or with none. */
@@ -107,7 +107,7 @@ export interface Totals {
   readonly totalTokens: number
 }
 
-export const NOTHING: Totals = {
+const NOTHING: Totals = {
   requests: 0,
   failures: 0,
   inputTokens: 0,
@@ -117,7 +117,7 @@ export const NOTHING: Totals = {
   totalTokens: 0,
 }
 
-export function totalsOf({ status, usage = {} }: RequestRecord): Totals {
+function totalsOf({ status, usage = {} }: RequestRecord): Totals {
   return {
     requests: 1,
     failures: status >= 400 || status < 100 ? 1 : 0,
@@ -129,7 +129,7 @@ export function totalsOf({ status, usage = {} }: RequestRecord): Totals {
   }
 }
 
-export function plus(a: Totals, b: Totals): Totals {
+function plus(a: Totals, b: Totals): Totals {
   return {
     requests: a.requests + b.requests,
     failures: a.failures + b.failures,

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { acquireLock, LockHeldError } from '../../src/state/lock.js'
-import { StoreLockedError } from '../../src/state/store-lock.js'
+import { StoreLockedError } from '../../src/state/store-file.js'
 import { openStateStore } from '../../src/state/store.js'
 
 async function folder(t: TestContext): Promise<string> {
@@ -120,22 +120,9 @@ test('a lock is held until it is released, and released once', async (t) => {
 test('who waits for a lock gets it when it is released', async (t) => {
   const path = join(await folder(t), 'token.json')
   const lock = await acquireLock(path, { onCompromised: unexpected })
-  const waiting = acquireLock(path, { waitMs: 5000, retryDelayMs: 5, onCompromised: unexpected })
+  const waiting = acquireLock(path, { waitMs: 5000, onCompromised: unexpected })
   await lock.release()
   await (await waiting).release()
-})
-
-test('a signal ends the waiting, and leaves no lock', async (t) => {
-  const path = await folder(t)
-  const lock = await acquireLock(join(path, 'token.json'), { onCompromised: unexpected })
-  const abort = new AbortController()
-  const options = { waitMs: 5000, signal: abort.signal, onCompromised: unexpected }
-  const waiting = acquireLock(join(path, 'token.json'), options)
-  abort.abort()
-  await assert.rejects(waiting, { name: 'AbortError' })
-  await lock.release()
-  await assert.rejects(acquireLock(join(path, 'token.json'), options), { name: 'AbortError' })
-  assert.deepEqual(await readdir(path), [])
 })
 
 test('of many who find a dead lock at once, one gets it at a time', { timeout: 30_000 }, async (t) => {
@@ -144,7 +131,7 @@ test('of many who find a dead lock at once, one gets it at a time', { timeout: 3
     await mkdir(`${path}.lock`)
     await writeFile(join(`${path}.lock`, 'the-claim-of-the-dead'), '')
     let holders = 0
-    const options = { staleMs: 50, waitMs: 10_000, retryDelayMs: 5, onCompromised: unexpected }
+    const options = { staleMs: 50, waitMs: 10_000, onCompromised: unexpected }
     const hold = async () => {
       const lock = await acquireLock(path, options)
       assert.equal(++holders, 1)
@@ -164,7 +151,7 @@ test('a holder with another clock is not taken for dead', { timeout: 30_000 }, a
   let beats = 0
   const heart = setInterval(() => void utimes(claim, ++beats, beats).catch(() => {}), 50)
   t.after(() => clearInterval(heart))
-  const waiting = { staleMs: 500, waitMs: 1000, retryDelayMs: 20, onCompromised: unexpected }
+  const waiting = { staleMs: 500, waitMs: 1000, onCompromised: unexpected }
   await assert.rejects(acquireLock(path, waiting), LockHeldError)
   clearInterval(heart)
   await (await acquireLock(path, { ...waiting, waitMs: 10_000 })).release()
@@ -189,7 +176,6 @@ test('a holder hears that its lock was taken away, and does not release the new 
   const thief = await acquireLock(path, { onCompromised: unexpected })
   assert.equal(await lock.holds(), false, 'who asks hears it at once')
   while (!reason) await delay(20)
-  assert.equal(lock.compromised, true)
   await lock.release()
   await assert.rejects(acquireLock(path, { onCompromised: unexpected }), LockHeldError)
   await thief.release()

@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openStateStore } from '../../src/state/store.js'
 import { type LedgerOptions, openLedger } from '../../src/usage/ledger.js'
-import type { RequestRecord } from '../../src/usage/record.js'
+import type { RequestRecord } from '../../src/usage/request-log.js'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
