@@ -4,7 +4,7 @@ import { answer, mergeModels, usageLimit } from './codex/answers.js'
 import { authHeaders, inspect, type ResolvedCodexSettings } from './codex/credentials.js'
 import { discover, login, refresh } from './codex/login.js'
 import { pollQuota, poolHeaders, quotaFromHeaders } from './codex/quota.js'
-import { conversation, model, replayable, serves, upstreamPath } from './codex/requests.js'
+import { conversation, model, replayable, serves, upstreamPath, usesQuota } from './codex/requests.js'
 import { codexSocket } from './codex/socket.js'
 import { classify, classifyEvent } from './codex/verdict.js'
 import { openAiFailure, openAiUsage, openAiUsageMarker } from './openai.js'
@@ -26,6 +26,7 @@ export function codex(settings: ResolvedCodexSettings): Provider {
     model,
     serves,
     replayable,
+    usesQuota,
     // An opaque value that Codex sends back in the same turn; another account's upstream does not know it.
     boundHeaders: ['x-codex-turn-state'],
     classify,

@@ -1,6 +1,5 @@
 import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
-import { fields, number, text, type Fields } from './json.js'
-import { shortWord } from './tokens.js'
+import { fields, number } from './json.js'
 
 /**
  * Headers in which OpenAI's clients name their own account and workspace, and where that workspace may be served. Under
@@ -12,47 +11,8 @@ export const openAiIdentityHeaders: readonly string[] = [
   'openai-project',
   'x-openai-fedramp',
   'x-openai-internal-codex-residency',
+  'x-openai-account-routing-override',
 ]
-
-/** An error of OpenAI's APIs, read from any of its forms. */
-export interface OpenAiError {
-  readonly type: string | undefined
-  readonly code: string | undefined
-  readonly message: string | undefined
-  readonly plan: string | undefined
-  /** ms since 1970 */
-  readonly resetsAt: number | undefined
-}
-
-/**
- * Reads `{"error":{…}}`, `{"error":"…"}`, `{"detail":"…"}`, `{"detail":{…}}`, or the error itself. `now` in ms since
- * 1970: some resets are told in seconds from now.
- */
-export function openAiError(payload: unknown, now: number): OpenAiError {
-  const body = fields(payload) ?? {}
-  const error = fields(body.error) ?? fields(body.detail) ?? body
-  return {
-    type: shortWord(error.type),
-    code: shortWord(error.code),
-    message: text(error.message) ?? text(body.message) ?? text(body.detail) ?? text(body.error),
-    plan: text(error.plan_type),
-    resetsAt: resetOf(error, now),
-  }
-}
-
-function resetOf(error: Fields, now: number): number | undefined {
-  const at = number(error.resets_at)
-  if (at !== undefined && at > 0) return at * 1000
-  const distance = number(error.resets_in_seconds)
-  return distance !== undefined && distance > 0 ? now + distance * 1000 : undefined
-}
-
-/** Whether an error's type or code is one of these. */
-export function isOneOf(error: OpenAiError, words: ReadonlySet<string>): boolean {
-  return (
-    (error.type !== undefined && words.has(error.type)) || (error.code !== undefined && words.has(error.code))
-  )
-}
 
 /** A failure of the gateway's own in the shape that OpenAI's clients parse. */
 export function openAiFailure({ status, code, message }: Failure): Answer {

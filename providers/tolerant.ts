@@ -2,14 +2,7 @@ import { messageOf } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 
 /** Called on the side, while an answer passes: what they cannot tell is not known, and no reason to fail a request. */
-const ASIDE: ReadonlySet<string> = new Set([
-  'usage',
-  'aliases',
-  'resourcesMade',
-  'quota',
-  'classifyEvent',
-  'poolHeaders',
-])
+const ASIDE: ReadonlySet<string> = new Set(['usage', 'aliases', 'quota', 'classifyEvent', 'poolHeaders'])
 /** The only ones that may be async. */
 const ASYNC: ReadonlySet<string> = new Set(['authorize', 'discover', 'refresh', 'pollQuota', 'redeem'])
 

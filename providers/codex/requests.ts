@@ -52,6 +52,19 @@ const GENERATION =
 /** A question that is sent by POST because it is long. */
 const QUERY = /^\/wham\/usage\/.+\/query$/
 
+/** Whether a request, or the handshake of a WebSocket, is for the model API. */
+export function generates(request: ClientRequest | undefined): boolean {
+  if (!request) return true
+  const { area, rest } = placeOf(request.path)
+  return area === 'responses' && (GENERATION.test(rest) || rest.startsWith('/realtime'))
+}
+
+/** Every other call asks for settings, tasks, plugins and the like, or redeems a credit just because quota is used up. */
+export function usesQuota({ path }: ClientRequest): boolean {
+  const { area, rest } = placeOf(path)
+  return area === 'responses' && !/^\/(models|analytics-events)(\/|$)/.test(rest)
+}
+
 /** Sent twice, these requests may be billed twice but create nothing twice. */
 export function replayable({ path }: ClientRequest): boolean {
   const { area, rest } = placeOf(path)

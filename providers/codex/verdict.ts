@@ -1,149 +1,145 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
-import { header, isPage, retryAfterMs, waitInMessage } from '../http.js'
-import { fields, list, number } from '../json.js'
-import { isOneOf, openAiError, type OpenAiError } from '../openai.js'
-import { quotaFromHeaders } from './quota.js'
-import { model } from './requests.js'
-
-const USED_UP = new Set([
-  'usage_limit_reached',
-  'usage_not_included',
-  'insufficient_quota',
-  'billing_hard_limit_reached',
-])
-const TOO_FAST = new Set(['rate_limit_exceeded', 'rate_limit_error', 'too_many_requests'])
-const OVERLOADED = new Set([
-  'server_is_overloaded',
-  'slow_down',
-  'server_error',
-  'internal_server_error',
-  'model_at_capacity',
-])
-/** The workspace or the person is gone: no refresh brings it back. */
-const GONE = new Set([
-  'deactivated_workspace',
-  'account_deactivated',
-  'account_suspended',
-  'user_deactivated',
-])
-const NO_SUCH_MODEL = new Set([
-  'model_not_found',
-  'model_not_available',
-  'model_not_supported',
-  'unsupported_model',
-])
-/** "The 'x' model is not supported when using Codex with a ChatGPT account." */
-const MODEL_REFUSED =
-  /model\b.*(not supported when using|not available|does not exist|not have access|no access to)/i
-
-/** An upstream's error, whatever carried it: an answer, an event of a stream, or a message of a WebSocket. */
-interface UpstreamError extends OpenAiError {
-  readonly status: number | undefined
-  readonly headers: IncomingHttpHeaders
-  /** A page for a browser came instead of JSON. */
-  readonly page: boolean
-}
+import { isPage } from '../http.js'
+import { fields, text } from '../json.js'
+import { readable } from './encrypted.js'
+import { type UpstreamError, upstreamError } from './errors.js'
+import { fullUntil, isOfOneModel } from './quota.js'
+import { generates, model } from './requests.js'
 
 /** Judges an answer by its status and the error in its body. */
 export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdict {
   const { status, headers } = answer
   if (status < 400) return { kind: 'pass' }
-  const error = openAiError(answer.json(), Date.now())
-  return verdictOn({ ...error, status, headers, page: isPage(answer) }, request)
+  const carrier = { status, headers, page: isPage(answer), now: Date.now() }
+  return verdictOn(upstreamError(answer.json() ?? { message: answer.body }, carrier), request)
 }
 
-/** Events that come before any output, whatever becomes of the answer. */
-const PRELUDE = new Set(['response.created', 'response.in_progress', 'response.queued', 'response.metadata'])
+/** Events that show nothing to anybody, whatever becomes of the answer. */
+const PRELUDE = /^response\.(created|in_progress|queued|metadata|heartbeat|keep_?alive|ping)$/
 
 /** Judges an event of a stream, or a message of a WebSocket. */
 export function classifyEvent(payload: unknown, request?: ClientRequest): Verdict | 'output' | undefined {
   const event = fields(payload)
-  const type = event?.type
-  if (type !== 'error' && type !== 'response.failed')
-    return typeof type === 'string' && type.startsWith('response.') && !PRELUDE.has(type)
-      ? 'output'
-      : undefined
-  const told = type === 'error' ? (event?.error ?? event) : fields(event?.response)?.error
-  const status = number(event?.status)
-  return verdictOn({ ...openAiError(told, Date.now()), status, headers: {}, page: false }, request)
+  if (!event) return undefined
+  const type = text(event.type)
+  const untyped = type === undefined && (event.error ?? event.detail) !== undefined
+  if (untyped || type === 'error' || type === 'response.failed' || type === 'response.error')
+    return verdictOn(upstreamError(event, { now: Date.now() }), request)
+  return type?.startsWith('response.') && !PRELUDE.test(type) ? 'output' : undefined
 }
 
-/** The one place that decides what an upstream's error means. A code says more than a status, so codes go first. */
+/** The login is over for good: no refresh brings it back. */
+const LOGIN_OVER =
+  /^((account|user|workspace|organization|access_token|oauth_token|token|session|login|credential)s?_(is_|was_|has_been_)?(deactivated|deleted|disabled|suspended|banned|terminated|revoked|invalidated)|(deactivated|deleted|disabled|suspended|banned|revoked|invalidated)_(account|user|workspace|organization|token|session|login))$/
+const UNAUTHORIZED =
+  /^(unauthori[sz]ed|unauthenticated|not_authenticated|authentication_(error|failed|required)|invalid_(api_key|token|access_token|authentication|credentials)|(access_)?token_expired|expired_(access_)?token|missing_(token|authorization))$/
+const FORBIDDEN =
+  /^(forbidden|permission_(denied|error)|access_denied|insufficient_permissions|not_(a_)?member|invalid_workspace(_selected)?|unsupported_(country|region|country_region_territory))$/
+const USED_UP =
+  /^((usage|quota|billing|billing_hard|billing_soft|credits?|spend|spending|budget|plan|daily|weekly|monthly|workspace_\w+_usage)_limit_(reached|exceeded|hit)|(usage|quota|credits?|workspace_\w+_credits)_(exceeded|exhausted|depleted)|usage_not_included|insufficient_(quota|credits|funds|balance)|out_of_credits|payment_required|billing_not_active)$/
+const TOO_FAST =
+  /^(rate_limit(_exceeded|_error|_reached|ed)?|ratelimit(ed)?|too_many_(concurrent_)?requests|(requests|tokens|concurrency)_limit_(exceeded|reached)|throttled)$/
+const OVERLOADED =
+  /^((server|engine|model|service|upstream)_(is_)?(overloaded|busy|at_capacity|capacity_exceeded|error|timeout)|overloaded(_error)?|slow_down|internal(_server)?_error|service_unavailable|temporarily_unavailable|bad_gateway|gateway_timeout|timeout|api_error)$/
+const NO_SUCH_MODEL =
+  /^(model_(not_(found|available|supported|allowed|enabled)|unavailable|unsupported|access_denied|deprecated)|(unsupported|unknown|no_such)_model)$/
+/** A file, a response and the like that another account has. */
+const NO_SUCH_THING =
+  /^(file|response|previous_response|item|conversation|container|vector_store|upload|batch|cached_content)_(not_found|expired|access_denied)$/
+
+/** The same in texts for people, which count where no code says anything. */
+const SAYS_USED_UP =
+  /usage limit|current quota|quota (is |has been |was )?(exceeded|exhausted|used up)|out of credits|insufficient (quota|credits|funds)|not included in your plan|(daily|weekly|monthly) limit/i
+const SAYS_TOO_FAST = /rate limit|too many (concurrent )?requests/i
+const SAYS_OVERLOADED =
+  /overloaded|at capacity|(service|server|temporarily) (is )?(currently )?(unavailable|busy)|internal (server )?error|error occurred while processing/i
+const SAYS_UNAUTHORIZED =
+  /(authentication|access|oauth) token|\bsign(ing)? in again|incorrect api key|^unauthori[sz]ed$/i
+const SAYS_NO_MODEL =
+  /\bmodel\b.{0,120}(not supported when using|not supported (for|by|on|in) (this|your)|not (yet )?available|does not exist|not have access|no access|not found|not enabled|requires a)|\baccess to (the |this )?model\b/is
+const SAYS_NO_THING =
+  /\b(file|response|item|conversation|container|vector store|upload|cached content)s?\b.{0,160}\b(not found|not exist|not have access|no access|not accessible|belongs? to|expired|no longer)|\bno (file|response|item|container) found/is
+
+/** What a kind of refusal is known by: its codes, and its texts while no code tells. */
+function says(error: UpstreamError, codes: RegExp, texts?: RegExp): boolean {
+  if (error.words.some((word) => codes.test(word))) return true
+  return texts !== undefined && !error.words.some(isTelling) && texts.test(error.message)
+}
+
+/** Whether a code tells more than that something is wrong. */
+function isTelling(word: string): boolean {
+  return !/^(invalid_request(_error)?|bad_request|error|api_error|unknown(_error)?|not_found|upstream_error)$/.test(
+    word,
+  )
+}
+
+/** The one place that decides what an upstream's refusal means. A code tells more than a status, so codes go first. */
 function verdictOn(error: UpstreamError, request: ClientRequest | undefined): Verdict {
-  const { status = 0, headers } = error
-  const reason = error.code ?? error.type
-  const named = reason ?? (status > 0 ? `http_${status}` : 'response_failed')
-  if (isOneOf(error, GONE)) return { kind: 'needs-login', reason: named }
-  const repaired = request && foreignReasoning(error) ? withoutReasoning(request.json()) : undefined
-  if (repaired) return { kind: 'repair', reason: 'invalid_encrypted_content', body: repaired }
-  const wait = retryAfterMs(header(headers, 'retry-after'))
+  const { status = 0, code } = error
+  const reason = code ?? (status > 0 ? `http_${status}` : 'response_failed')
+  const repair = request && readable(error, request)
+  if (repair) return repair
+  if (says(error, LOGIN_OVER)) return { kind: 'needs-login', reason }
   // A challenge of the network in front counts addresses, not accounts: another account would get it, too.
   if (error.page && (status === 403 || status === 429))
-    return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: wait }
-  if (status === 402 || isOneOf(error, USED_UP)) return exhausted(error, named, request)
-  if (status === 429 || isOneOf(error, TOO_FAST)) {
-    if (fullUntil(headers).full) return exhausted(error, named, request)
-    return {
-      kind: 'cooling',
-      reason: reason ?? 'rate_limited',
-      retryAfterMs: wait ?? waitInMessage(error.message),
-    }
-  }
-  if (status === 408 || status >= 500 || isOneOf(error, OVERLOADED))
-    return { kind: 'unavailable', reason: error.code ?? named, retryAfterMs: wait }
-  if (status === 401) return { kind: 'unauthorized', reason: named }
-  const asked = request && model(request)
-  if (status === 403) return { kind: 'refused', reason: error.code ?? 'http_403', model: asked }
-  const refused = isOneOf(error, NO_SUCH_MODEL) || MODEL_REFUSED.test(error.message ?? '')
-  return refused && asked !== undefined
-    ? { kind: 'refused', reason: 'model_not_available', model: asked }
-    : { kind: 'pass' }
+    return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: error.waitMs }
+  return limitVerdict(error, reason, request) ?? accessVerdict(error, reason, request) ?? { kind: 'pass' }
 }
 
-/** The quota is used up. A limit with an id of its own counts one model only. */
-function exhausted(error: UpstreamError, reason: string, request: ClientRequest | undefined): Verdict {
-  const { headers } = error
-  const limit = header(headers, 'x-codex-active-limit')
-  const wait = retryAfterMs(header(headers, 'retry-after'))
+/** Limits and overload. Texts count only where the status does not say that the request itself is wrong. */
+function limitVerdict(error: UpstreamError, reason: string, request?: ClientRequest): Verdict | undefined {
+  const { status = 0, headers, waitMs: retryAfterMs } = error
+  const open = status === 0 || status === 402 || status === 403 || status === 429 || status >= 500
+  const found = (codes: RegExp, texts: RegExp) => says(error, codes, open ? texts : undefined)
+  if (status === 402 || found(USED_UP, SAYS_USED_UP)) return exhausted(error, reason, request)
+  if (status === 429 || found(TOO_FAST, SAYS_TOO_FAST)) {
+    const overloaded = !found(TOO_FAST, SAYS_TOO_FAST) && found(OVERLOADED, SAYS_OVERLOADED)
+    if (overloaded) return { kind: 'unavailable', reason, retryAfterMs }
+    if (fullUntil(headers).full) return exhausted(error, reason, request)
+    const why = error.code === undefined ? 'rate_limited' : reason
+    return { kind: 'cooling', reason: why, retryAfterMs, model: limitedModel(error, request) }
+  }
+  if (status === 408 || status >= 500 || found(OVERLOADED, SAYS_OVERLOADED))
+    return { kind: 'unavailable', reason, retryAfterMs }
+  return undefined
+}
+
+/** What the account may use, and for whom. */
+function accessVerdict(error: UpstreamError, reason: string, request?: ClientRequest): Verdict | undefined {
+  const { status = 0 } = error
+  const asked = request && model(request)
+  if (status === 401 || says(error, UNAUTHORIZED, status === 0 ? SAYS_UNAUTHORIZED : undefined))
+    return { kind: 'unauthorized', reason }
+  // The client sends everything once more on this code, so it is told.
+  if (error.code === 'previous_response_not_found' && status !== 404) return undefined
+  if (says(error, NO_SUCH_THING, SAYS_NO_THING))
+    return generates(request) ? { kind: 'refused', reason } : undefined
+  if (says(error, NO_SUCH_MODEL, SAYS_NO_MODEL) && asked !== undefined)
+    return { kind: 'refused', reason: 'model_not_available', model: asked }
+  if (status === 403 || says(error, FORBIDDEN)) return { kind: 'refused', reason, model: asked }
+  // Whether a path of the model API is there depends on the account, not on the request.
+  return status === 404 && generates(request) ? { kind: 'refused', reason } : undefined
+}
+
+function exhausted(error: UpstreamError, reason: string, request?: ClientRequest): Verdict {
+  const { plan, resetsAt, waitMs, headers } = error
   return {
     kind: 'exhausted',
     reason,
     resetsAt:
-      error.resetsAt ?? fullUntil(headers).resetsAt ?? (wait === undefined ? undefined : Date.now() + wait),
-    plan: error.plan ?? header(headers, 'x-codex-plan-type'),
-    model: limit === undefined || limit === 'codex' || !request ? undefined : model(request),
+      resetsAt ?? fullUntil(headers).resetsAt ?? (waitMs === undefined ? undefined : Date.now() + waitMs),
+    plan,
+    model: limitedModel(error, request),
   }
 }
 
-/** Whether headers tell of a full window, and the last reset of those. */
-function fullUntil(headers: IncomingHttpHeaders): { full: boolean; resetsAt: number | undefined } {
-  const windows = quotaFromHeaders(headers)?.windows ?? []
-  const full = windows.filter(({ usedPercent }) => usedPercent !== undefined && usedPercent >= 100)
-  const resets = full.flatMap(({ resetsAt }) => resetsAt ?? [])
-  return { full: full.length > 0, resetsAt: resets.length > 0 ? Math.max(...resets) : undefined }
-}
-
-/** "The encrypted content gAAA… could not be verified", and the like. */
-const UNREADABLE =
-  /encrypted[ _]content.*(could not be|cannot be|failed to be|is not|not) (verified|decrypted|valid)/i
-const FOREIGN = new Set(['invalid_encrypted_content'])
-
-/** Whether the upstream cannot read reasoning that another account wrote. */
-function foreignReasoning(error: OpenAiError): boolean {
-  return isOneOf(error, FOREIGN) || UNREADABLE.test(error.message ?? '')
-}
-
-/** The request without encrypted reasoning; `undefined` if it holds none. The model's words stay. */
-function withoutReasoning(payload: unknown): object | undefined {
-  const body = fields(payload)
-  const input = list(body?.input)
-  const kept = input.flatMap((item) => {
-    const { encrypted_content, ...rest } = fields(item) ?? {}
-    if (encrypted_content === undefined || encrypted_content === null) return [item]
-    // A reasoning item is refused without its content; other items keep their other fields.
-    return rest.type === 'reasoning' ? [] : [rest]
-  })
-  const changed = kept.length !== input.length || kept.some((item, index) => item !== input[index])
-  return body && changed ? { ...body, input: kept } : undefined
+/** The model that alone is limited. Some limits have an id of their own, some texts name the model. */
+function limitedModel(
+  { limit, headers, message }: UpstreamError,
+  request?: ClientRequest,
+): string | undefined {
+  const asked = request && model(request)
+  if (asked === undefined) return undefined
+  if (limit !== undefined) return isOfOneModel(limit, headers) ? asked : undefined
+  return message.toLowerCase().includes(asked.toLowerCase()) ? asked : undefined
 }

@@ -155,7 +155,7 @@ test('a pool that has only API keys has nobody for what needs a ChatGPT account'
   assert.deepEqual(pool.sim.requests, [])
 })
 
-for (const status of [400, 404, 405, 409, 413, 415, 418, 422])
+for (const status of [400, 405, 409, 413, 415, 418, 422])
   test(`a request that is refused for itself is answered by the upstream, byte for byte: ${status}`, async (t) => {
     const body = `{"detail" : [ {"msg":"caf\\u00e9 é" , "loc": ["body"]} ] }\n`
     const headers = {
@@ -172,6 +172,17 @@ for (const status of [400, 404, 405, 409, 413, 415, 418, 422])
     assert.deepEqual(pool.asked(), ['alice', 'alice'])
     assert.equal((await pool.account('alice')).state, 'ready')
   })
+
+test('a path that is not there for one account is asked for on the next, and is not there if all say so', async (t) => {
+  const fault = { status: 404, body: '{"detail":"Not Found"}' }
+  const { pool, status } = await ask(t, [fault, fault])
+  assert.equal(status, 404)
+  assert.deepEqual(pool.asked(), ['alice', 'bob'])
+  assert.equal((await pool.account('alice')).state, 'ready')
+  const other = await startPool(t, { codex: two, config: inOrder })
+  other.sim.fail({ account: 'alice', path: '/responses', with: fault })
+  assert.equal(await other.servedBy('s1'), 'bob')
+})
 
 test('a model that every account refuses is refused in the words of the last one', async (t) => {
   const pool = await startPool(t, { codex: two.map((account) => ({ ...account, models: ['gpt-5.5'] })) })

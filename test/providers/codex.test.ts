@@ -323,7 +323,7 @@ describe('a verdict', () => {
       [403, '{}', { 'cf-mitigated': 'challenge' }],
       { kind: 'unavailable', reason: 'challenge_page' },
     ],
-    ['404', [404, { detail: 'Not Found' }], { kind: 'pass' }],
+    ['404', [404, { detail: 'Not Found' }], { kind: 'refused', reason: 'http_404' }],
     [
       '404 of a model',
       [404, error({ code: 'model_not_found' })],
