@@ -1,3 +1,5 @@
+import type { Credits, Quota, QuotaWindow } from './account.js'
+
 /** An object with fields, not a list and not `null`. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -27,7 +29,75 @@ export function timeFrom(value: unknown): number | undefined {
   return typeof value === 'number' && value >= 0 && value <= LATEST ? value : undefined
 }
 
+/** A number that somebody else wrote, moved to the nearer bound; `undefined` if it is no finite number. */
+export function numberFrom(value: unknown, least: number, most: number): number | undefined {
+  return Number.isFinite(value) ? Math.min(most, Math.max(least, value as number)) : undefined
+}
+
+/** A quota that somebody else wrote: without windows that have no name, and with every number and time in bounds. */
+export function quotaFrom(value: unknown): Quota | undefined {
+  if (!isRecord(value)) return undefined
+  const windows = Array.isArray(value.windows)
+    ? value.windows.flatMap((window) => windowFrom(window) ?? [])
+    : []
+  const resets = Array.isArray(value.resets)
+    ? value.resets.flatMap((reset) =>
+        isRecord(reset) && typeof reset.id === 'string'
+          ? { id: reset.id, expiresAt: timeFrom(reset.expiresAt) }
+          : [],
+      )
+    : undefined
+  return {
+    windows,
+    ...(typeof value.plan === 'string' && { plan: value.plan }),
+    ...(isRecord(value.credits) && { credits: creditsFrom(value.credits) }),
+    ...(resets && { resets }),
+  }
+}
+
+function creditsFrom({ hasCredits, unlimited, balance }: Record<string, unknown>): Credits {
+  const known = typeof balance === 'string' ? { balance } : {}
+  return { hasCredits: hasCredits === true, unlimited: unlimited === true, ...known }
+}
+
+const YEAR_MINUTES = 366 * 24 * 60
+
+function windowFrom(value: unknown): QuotaWindow | undefined {
+  if (!isRecord(value) || typeof value.name !== 'string') return undefined
+  const { usedPercent, lengthMinutes, resetsAt, ...names } = value
+  return {
+    ...(names as { name: string; model?: string }),
+    usedPercent: numberFrom(usedPercent, 0, 100),
+    lengthMinutes: numberFrom(lengthMinutes, 0, YEAR_MINUTES),
+    resetsAt: timeFrom(resetsAt),
+  }
+}
+
 /** The message of whatever was thrown: JavaScript may throw any value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+/** An error of the network, as Node and undici make them. */
+type NetworkError = NodeJS.ErrnoException & { readonly errors?: readonly NetworkError[] }
+
+/**
+ * Why no connection or no answer came, with the code, host and port: `ECONNREFUSED 127.0.0.1:8443`, or
+ * `CERT_HAS_EXPIRED api.example:443: certificate has expired`. `fetch` itself says "fetch failed", and the reason stands
+ * in its `cause`, or in one of several errors when a host has several addresses.
+ * @param via the proxy, if there is one
+ */
+export function reasonOf(error: unknown, { hostname, port, protocol }: URL, via?: string): string {
+  const { code, message } = deepest(error as NetworkError)
+  const place = `${hostname}:${port || (/^(http|ws):$/.test(protocol) ? 80 : 443)}`
+  const through = via ? ` through the proxy ${new URL(via).host}` : ''
+  if (code === undefined) return `${message} (${place}${through})`
+  // Only these messages say more than their code: which certificate is wrong, and how.
+  const more = /CERT|TLS|SSL|^UNABLE_TO_|SOCKS/.test(code) ? `: ${message}` : ''
+  return `${code} ${place}${through}${more}`
+}
+
+function deepest(error: NetworkError): NetworkError {
+  const inner = error.errors?.[0] ?? error.cause
+  return inner instanceof Error ? deepest(inner) : error
 }

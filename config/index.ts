@@ -9,4 +9,4 @@ export { builtinProviders, builtinRoutes, builtinStrategies, credentialsPattern 
 export { ConfigError, listChoices, type Problem, type ProblemCode } from './problems.js'
 export { resolveConfig, type ConfigContext } from './resolve.js'
 export { covers, isLoopback, localAddress } from './rules.js'
-export { isRecord, messageOf, timeFrom } from './foreign.js'
+export { isRecord, messageOf, numberFrom, quotaFrom, reasonOf, timeFrom } from './foreign.js'

@@ -77,8 +77,9 @@ export interface RequestPart {
   /** Base address; `https:`, or loopback. */
   readonly upstream: string
   /**
-   * The headers that let `credential` in: at least one with a value. Their names are stripped from the client's request
-   * first. May be async. An error thrown here takes the account out of service until its file changes.
+   * The headers that let `credential` in; their names are stripped from the client's request first. May be async. An
+   * error thrown here, another type than an object, or values that are all `undefined`, take the account out of service
+   * until its file changes.
    */
   authorize(context: {
     readonly credential: Credential

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { timeFrom } from '../config/index.js'
 import { type CallContext, CredentialRejected } from '../config/provider.js'
 import { type Fields, fields, number, parseJson, text } from './json.js'
 
@@ -51,10 +52,10 @@ export function jwtClaims(token: unknown): Fields | undefined {
   return payload === undefined ? undefined : fields(parseJson(Buffer.from(payload, 'base64url').toString()))
 }
 
-/** When a JWT ends; ms since 1970. `undefined` for an opaque token. */
+/** When a JWT ends; ms since 1970. `undefined` for an opaque token and a time that cannot be. */
 export function jwtExpiry(token: unknown): number | undefined {
   const seconds = number(jwtClaims(token)?.exp)
-  return seconds === undefined ? undefined : seconds * 1000
+  return seconds === undefined ? undefined : timeFrom(seconds * 1000)
 }
 
 /** A hash by which a value is recognised without being stored. */

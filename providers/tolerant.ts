@@ -1,14 +1,15 @@
-import { messageOf } from '../config/index.js'
-import type { Provider } from '../config/provider.js'
+import { isRecord, messageOf, numberFrom, quotaFrom, timeFrom } from '../config/index.js'
+import type { AuthorizationHeaders, Provider } from '../config/provider.js'
 
-/** Called on the side, while an answer passes: what they cannot tell is not known, and no reason to fail a request. */
+/** Called while an answer passes: an error in one of these must not fail the request. */
 const ASIDE: ReadonlySet<string> = new Set(['usage', 'aliases', 'quota', 'classifyEvent', 'poolHeaders'])
 /** The only ones that may be async. */
 const ASYNC: ReadonlySet<string> = new Set(['authorize', 'discover', 'refresh', 'pollQuota', 'redeem'])
 
 /**
  * A provider whose mistakes cost one request at most, never the process: its functions are called in the midst of
- * streams, where nobody could catch what they throw. `report` is told of what would else be lost.
+ * streams, where an error that they throw would not be caught. `report` is told of errors that no request shows.
+ * Results are read with every number and time in bounds, since they may come straight from an upstream or a file.
  */
 export function tolerant(name: string, provider: Provider, report: (message: string) => void): Provider {
   return guarded(provider, name, ASIDE, report)
@@ -26,15 +27,21 @@ function guarded<T extends object>(
     if (key === 'socket' && typeof value === 'object' && value !== null)
       return guarded(value, what, 'all', report)
     if (typeof value !== 'function') return value
-    if (ASYNC.has(key)) return value.bind(target) as unknown
-    const call = (...args: unknown[]): unknown => insist(what, value.apply(target, args))
+    const reader = readers[key]
+    const read = (result: unknown): unknown => (reader ? reader(result, what) : result)
+    if (ASYNC.has(key))
+      return (...args: unknown[]) => {
+        const result: unknown = value.apply(target, args)
+        return result instanceof Promise ? result.then(read) : read(result)
+      }
+    const call = (...args: unknown[]): unknown => read(insist(what, value.apply(target, args)))
     if (aside !== 'all' && !aside.has(key)) return call
     return (...args: unknown[]) => {
       try {
         return call(...args) ?? undefined
       } catch (error) {
         report(`provider ${what} failed: ${messageOf(error)}`)
-        // An event that nobody can judge must not hold the answer back.
+        // Without a verdict on an event the answer would be held back for ever.
         return key === 'classifyEvent' ? 'output' : undefined
       }
     }
@@ -54,4 +61,55 @@ function insist(what: string, result: unknown): unknown {
   if (!(result instanceof Promise)) return result
   result.catch(() => {})
   throw new Error(`${what} must not be async`)
+}
+
+/** How the results of a provider's functions are read; the others pass as they are. */
+const readers: Readonly<Record<string, (result: unknown, what: string) => unknown>> = {
+  authorize: headersFrom,
+  inspect: expiring,
+  refresh: expiring,
+  quota: quotaFrom,
+  pollQuota: quotaFrom,
+  redeem: quotaFrom,
+  usage: (result) => (isRecord(result) ? mapped(result, tokensFrom) : undefined),
+  classify: verdictFrom,
+  classifyEvent: verdictFrom,
+}
+
+/** The headers that let a credential in. A text or a list would go out as headers named `0`, `1`, `2`. */
+function headersFrom(result: unknown, what: string): AuthorizationHeaders {
+  const wanted = `${what} must return headers, such as { authorization: 'Bearer …' }`
+  if (!isRecord(result)) throw new Error(`${wanted}, and returned ${kindOf(result)}`)
+  const values = Object.entries(result)
+  if (values.length > 0 && values.every(([, value]) => value === undefined))
+    throw new Error(`${wanted}, and returned no value for ${values.map(([name]) => `"${name}"`).join(', ')}`)
+  return result as AuthorizationHeaders
+}
+
+function kindOf(value: unknown): string {
+  if (Array.isArray(value)) return 'a list'
+  return value === undefined || value === null ? String(value) : `a ${typeof value}`
+}
+
+function expiring(result: unknown): unknown {
+  return isRecord(result) && 'expiresAt' in result
+    ? { ...result, expiresAt: timeFrom(result.expiresAt) }
+    : result
+}
+
+/** More tokens than any model has ever read or written. */
+const MOST_TOKENS = 1e9
+const tokensFrom = (count: unknown): number | undefined => numberFrom(count, 0, MOST_TOKENS)
+
+const YEAR_MS = 366 * 86_400_000
+
+function verdictFrom(result: unknown): unknown {
+  if (!isRecord(result)) return result
+  const { resetsAt, retryAfterMs } = result
+  if (resetsAt === undefined && retryAfterMs === undefined) return result
+  return { ...result, resetsAt: timeFrom(resetsAt), retryAfterMs: numberFrom(retryAfterMs, 0, YEAR_MS) }
+}
+
+function mapped(fields: object, read: (value: unknown) => unknown): object {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, read(value)]))
 }

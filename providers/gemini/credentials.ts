@@ -1,4 +1,5 @@
 import type { GeminiSettings } from '../../config/config.js'
+import { timeFrom } from '../../config/index.js'
 import type { Credential, Inspection, LoginFlow, Provider, TokenAnswer } from '../../config/provider.js'
 import { fitsHeader, join } from '../http.js'
 import { fields, number, text } from '../json.js'
@@ -22,7 +23,7 @@ export function inspect(credential: Credential): Inspection | string {
     identity: email,
     label: email,
     // Without an access token the file is refreshed before its first use.
-    expiresAt: accessToken === undefined ? 0 : number(file.expiry_date),
+    expiresAt: accessToken === undefined ? 0 : timeFrom(number(file.expiry_date)),
     refreshable: refreshToken !== undefined,
     login: refreshToken === undefined ? undefined : fingerprint(refreshToken),
   }
@@ -88,7 +89,7 @@ export function refresh(settings: ResolvedGeminiSettings): NonNullable<Provider[
       throw new Error('the token endpoint answered without a token')
     const seconds = number(expires_in)
     // Gemini CLI's own file has the time of expiry, not the lifetime.
-    const expiresAt = seconds === undefined ? undefined : Date.now() + seconds * 1000
+    const expiresAt = seconds === undefined ? undefined : timeFrom(Date.now() + seconds * 1000)
     return { credential: { ...credential, ...answer, expiry_date: expiresAt }, expiresAt }
   }
 }

@@ -1,15 +1,23 @@
+import { isDeepStrictEqual } from 'node:util'
+import { isRecord, numberFrom, quotaFrom, timeFrom } from '../../config/index.js'
 import type { StateStore } from '../state/store.js'
 import type { Account, SavedAccount } from './account.js'
+import type { Cooldown } from './cooldown.js'
 import { Pins, type PinStore } from './pins.js'
+import type { ObservedWindow } from './windows.js'
 
 /** What the state store keeps of the pool over a restart, by kind of document. */
 export class AccountStore {
   #accounts: Map<string, SavedAccount>
   readonly spent: SpentLogins
 
-  constructor(private readonly store: StateStore) {
+  /** @param onWrong is told what of the saved state cannot be, and is left out */
+  constructor(
+    private readonly store: StateStore,
+    private readonly onWrong: (message: string) => void = () => {},
+  ) {
     this.#accounts = new Map(
-      store.all('account').map(({ _id, ...saved }) => [keyOf(_id), saved as unknown as SavedAccount]),
+      store.all('account').map(({ _id, ...saved }) => [keyOf(_id), this.#readAccount(keyOf(_id), saved)]),
     )
     const spent = new Set(store.all('spent').map(({ _id }) => keyOf(_id)))
     this.spent = {
@@ -32,6 +40,16 @@ export class AccountStore {
     this.store.put('account', account.key, saved)
   }
 
+  #readAccount(key: string, document: object): SavedAccount {
+    const saved = accountFrom(document)
+    const before: Record<string, unknown> = JSON.parse(JSON.stringify(document))
+    const after: Record<string, unknown> = JSON.parse(JSON.stringify(saved))
+    const wrong = Object.keys(before).filter((name) => !isDeepStrictEqual(before[name], after[name]))
+    if (wrong.length > 0)
+      this.onWrong(`of the saved state of ${key}, values that cannot be were left out: ${wrong.join(', ')}`)
+    return saved
+  }
+
   openPins(kind: 'pin' | 'issued', options: { max: number; idleMs: number }, now: () => number): Pins {
     const store: PinStore = {
       put: (key, pin) => this.store.put(kind, key, pin),
@@ -39,18 +57,55 @@ export class AccountStore {
     }
     const pins = new Pins(options, store, now)
     pins.restore(
-      this.store.all(kind).map((saved) => ({ ...(saved as unknown as SavedPin), key: keyOf(saved._id) })),
+      this.store.all(kind).flatMap(({ _id, account, at }) => {
+        const time = timeFrom(at)
+        return typeof account === 'string' && time !== undefined ? { key: keyOf(_id), account, at: time } : []
+      }),
     )
     return pins
   }
 }
 
-interface SavedPin {
-  account: string
-  at: number
+const keyOf = (id: string): string => id.slice(id.indexOf(':') + 1)
+
+/**
+ * A saved account as it is read back. The store may hold values of another version, or times of an upstream that no date
+ * can hold: with one of those in it, the gateway would not start again.
+ */
+function accountFrom(document: object): SavedAccount {
+  const { cooldowns, windows, facts, disabled, lastUsedAt, loginNeeded }: Record<string, unknown> = {
+    ...document,
+  }
+  const quota = quotaFrom(windows)
+  const observed = (quota?.windows ?? []) as ObservedWindow[]
+  return {
+    cooldowns: Array.isArray(cooldowns) ? cooldowns.flatMap((entry) => cooldownFrom(entry)) : [],
+    windows: { ...quota, windows: observed.filter(({ seenAt }) => timeFrom(seenAt) !== undefined) },
+    facts: isRecord(facts) ? (facts as Record<string, string>) : {},
+    disabled: disabled === true,
+    lastUsedAt: timeFrom(lastUsedAt),
+    loginNeeded: loginNeededFrom(loginNeeded),
+  }
 }
 
-const keyOf = (id: string): string => id.slice(id.indexOf(':') + 1)
+function loginNeededFrom(value: unknown): SavedAccount['loginNeeded'] {
+  const { reason, since, digest } = isRecord(value) ? value : {}
+  const time = timeFrom(since)
+  const known = typeof reason === 'string' && typeof digest === 'string' && time !== undefined
+  return known ? { reason, since: time, digest } : undefined
+}
+
+/** No or one entry. */
+function cooldownFrom(entry: unknown): [string, Cooldown][] {
+  const [scope, value]: unknown[] = Array.isArray(entry) ? entry : []
+  const { kind, reason, strikes, ...times } = isRecord(value) ? value : {}
+  const [since, until] = [timeFrom(times.since), timeFrom(times.until)]
+  if (typeof scope !== 'string' || typeof reason !== 'string' || since === undefined || until === undefined)
+    return []
+  if (kind !== 'cooling' && kind !== 'exhausted' && kind !== 'refused') return []
+  const counted = numberFrom(strikes, 1, 1000) ?? 1
+  return [[scope, { kind, reason, since, until, resetsAt: timeFrom(times.resetsAt), strikes: counted }]]
+}
 
 /** Remembers refresh tokens that were presented, by fingerprint, over restarts. */
 export interface SpentLogins {

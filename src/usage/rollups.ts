@@ -1,3 +1,4 @@
+import { timeFrom } from '../../config/index.js'
 import type { StateStore } from '../state/store.js'
 import type { RequestRecord } from './request-log.js'
 
@@ -39,6 +40,7 @@ export function openRollups(store: StateStore, now: () => number): Rollups {
   const perHour = new Map<number, number>()
   for (const document of store.all(KIND)) {
     const { _id, ...rollup } = document as unknown as Rollup & { _id: string }
+    if (timeFrom(rollup.hour) === undefined) continue
     keep(_id.slice(KIND.length + 1), { ...NOTHING, ...rollup })
   }
 

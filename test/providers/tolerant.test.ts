@@ -88,6 +88,29 @@ test('what authorize throws is told without anything of the credential', async (
     assert.ok(!(await pool.request.get(path).expect(200)).text.includes(key))
 })
 
+const wrongHeaders: [what: string, returned: unknown, told: RegExp][] = [
+  ['a text', 'Bearer x', /and returned a string/],
+  ['a list', ['x', 'y'], /and returned a list/],
+  ['nothing', undefined, /and returned undefined/],
+  ['null', null, /and returned null/],
+  ['undefined values only', { 'api-key': undefined }, /and returned no value for "api-key"/],
+]
+for (const [what, returned, told] of wrongHeaders)
+  for (const [how, authorize] of Object.entries({ '': () => returned, ' in time': async () => returned }))
+    test(`a provider whose authorize returns ${what}${how} sends nothing, and the answer says what came`, async (t) => {
+      const pool = await withMistakes(t, { authorize })
+      const { text } = await pool.request.post('/mine/responses').send(BODY).expect(400)
+      assert.match(text, told)
+      assert.match(text, /mine\.authorize must return headers/)
+      assert.deepEqual(pool.sim.requests, [])
+    })
+
+test('a provider that needs no headers may return none', async (t) => {
+  const pool = await withMistakes(t, { authorize: () => ({}) })
+  await pool.request.post('/mine/responses').send(BODY)
+  assert.equal(pool.sim.requests.length, 1)
+})
+
 test('a file that its provider cannot read is skipped, and the others serve', async (t) => {
   const inspect = () => boom()
   const pool = await withMistakes(t, { inspect })
