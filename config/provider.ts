@@ -78,8 +78,8 @@ export interface RequestPart {
   readonly upstream: string
   /**
    * The headers that let `credential` in; their names are stripped from the client's request first. May be async. An
-   * error thrown here, another type than an object, or values that are all `undefined`, take the account out of service
-   * until its file changes.
+   * error thrown here, or only `undefined` values, take the account out of service until its file changes. A result
+   * that is no object is answered 500 `provider_failed`.
    */
   authorize(context: {
     readonly credential: Credential

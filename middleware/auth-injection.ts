@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { messageOf, withoutValuesOf } from '../config/index.js'
+import { isRecord, messageOf, withoutValuesOf } from '../config/index.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/pool/pool.js'
 import { Pins } from '../src/accounts/pins.js'
@@ -64,7 +64,10 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
   } catch (error) {
     return withoutValuesOf(credential, `authorize failed: ${messageOf(error)}`)
   }
-  for (const [name, value] of Object.entries(given)) {
+  const entries = Object.entries(checkedHeaders(given, exchange.route.providerName))
+  if (entries.length > 0 && entries.every(([, value]) => value === undefined))
+    return `authorize gave no value for ${entries.map(([name]) => `"${name}"`).join(', ')}`
+  for (const [name, value] of entries) {
     // A name without a value: the client's own header must not go out.
     if (value === undefined) {
       headers[name.toLowerCase()] = undefined
@@ -74,6 +77,14 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
     headers[name.toLowerCase()] = value
   }
   return headers
+}
+
+/** A mistake in the user's code, not in a credential: a text or a list would go out as headers named `0`, `1`, `2`. */
+function checkedHeaders(given: unknown, provider: string): Record<string, unknown> {
+  if (isRecord(given)) return given
+  const kind = Array.isArray(given) ? 'a list' : given === null || given === undefined ? given : typeof given
+  const message = `provider "${provider}": authorize must return headers, such as { authorization: 'Bearer …' }, not ${kind}`
+  throw new GatewayFailure(500, 'provider_failed', message)
 }
 
 function headersFor(exchange: Exchange, account: Account, issued: Pins): IncomingHttpHeaders {

@@ -1,5 +1,5 @@
 import { isRecord, messageOf, numberFrom, quotaFrom, timeFrom } from '../config/index.js'
-import type { AuthorizationHeaders, Provider } from '../config/provider.js'
+import type { Provider } from '../config/provider.js'
 
 /** Called while an answer passes: an error in one of these must not fail the request. */
 const ASIDE: ReadonlySet<string> = new Set(['usage', 'aliases', 'quota', 'classifyEvent', 'poolHeaders'])
@@ -28,7 +28,7 @@ function guarded<T extends object>(
       return guarded(value, what, 'all', report)
     if (typeof value !== 'function') return value
     const reader = readers[key]
-    const read = (result: unknown): unknown => (reader ? reader(result, what) : result)
+    const read = (result: unknown): unknown => (reader ? reader(result) : result)
     if (ASYNC.has(key))
       return (...args: unknown[]) => {
         const result: unknown = value.apply(target, args)
@@ -64,8 +64,7 @@ function insist(what: string, result: unknown): unknown {
 }
 
 /** How the results of a provider's functions are read; the others pass as they are. */
-const readers: Readonly<Record<string, (result: unknown, what: string) => unknown>> = {
-  authorize: headersFrom,
+const readers: Readonly<Record<string, (result: unknown) => unknown>> = {
   inspect: expiring,
   refresh: expiring,
   quota: quotaFrom,
@@ -74,21 +73,6 @@ const readers: Readonly<Record<string, (result: unknown, what: string) => unknow
   usage: (result) => (isRecord(result) ? mapped(result, tokensFrom) : undefined),
   classify: verdictFrom,
   classifyEvent: verdictFrom,
-}
-
-/** The headers that let a credential in. A text or a list would go out as headers named `0`, `1`, `2`. */
-function headersFrom(result: unknown, what: string): AuthorizationHeaders {
-  const wanted = `${what} must return headers, such as { authorization: 'Bearer …' }`
-  if (!isRecord(result)) throw new Error(`${wanted}, and returned ${kindOf(result)}`)
-  const values = Object.entries(result)
-  if (values.length > 0 && values.every(([, value]) => value === undefined))
-    throw new Error(`${wanted}, and returned no value for ${values.map(([name]) => `"${name}"`).join(', ')}`)
-  return result as AuthorizationHeaders
-}
-
-function kindOf(value: unknown): string {
-  if (Array.isArray(value)) return 'a list'
-  return value === undefined || value === null ? String(value) : `a ${typeof value}`
 }
 
 function expiring(result: unknown): unknown {

@@ -47,7 +47,7 @@ export async function createGateway(
   const closing = new AbortController()
   const pool = new Pool({
     settings: () => settings.current,
-    store: new AccountStore(stores.state),
+    store: new AccountStore(stores.state, (message) => log.warn(message)),
     network,
     events,
     closing: closing.signal,

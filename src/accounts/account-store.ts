@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { isRecord, numberFrom, quotaFrom, timeFrom } from '../../config/index.js'
 import type { StateStore } from '../state/store.js'
 import type { Account, SavedAccount } from './account.js'
-import type { Cooldown } from './cooldown.js'
+import type { Cooldown } from './cooldowns.js'
 import { Pins, type PinStore } from './pins.js'
 import type { ObservedWindow } from './windows.js'
 

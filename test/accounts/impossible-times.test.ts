@@ -131,5 +131,5 @@ test('a saved state that cannot be is left out and named, and what is right of i
   assert.deepEqual(said, [
     'of the saved state of codex/alice, values that cannot be were left out: cooldowns, windows, facts, lastUsedAt, loginNeeded',
   ])
-  assert.equal(accounts.openPins('pin', { max: 10, idleMs: 1000 }, Date.now).size, 0)
+  assert.equal(accounts.openPins('pin', { max: 10, idleMs: 1000 }, Date.now).get('p'), undefined)
 })

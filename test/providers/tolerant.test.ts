@@ -88,22 +88,36 @@ test('what authorize throws is told without anything of the credential', async (
     assert.ok(!(await pool.request.get(path).expect(200)).text.includes(key))
 })
 
-const wrongHeaders: [what: string, returned: unknown, told: RegExp][] = [
-  ['a text', 'Bearer x', /and returned a string/],
-  ['a list', ['x', 'y'], /and returned a list/],
-  ['nothing', undefined, /and returned undefined/],
-  ['null', null, /and returned null/],
-  ['undefined values only', { 'api-key': undefined }, /and returned no value for "api-key"/],
+const wrongHeaders: [what: string, returned: unknown, named: string][] = [
+  ['a text', 'Bearer x', 'string'],
+  ['a list', ['x', 'y'], 'a list'],
+  ['nothing', undefined, 'undefined'],
+  ['null', null, 'null'],
 ]
-for (const [what, returned, told] of wrongHeaders)
+for (const [what, returned, named] of wrongHeaders)
   for (const [how, authorize] of Object.entries({ '': () => returned, ' in time': async () => returned }))
     test(`a provider whose authorize returns ${what}${how} sends nothing, and the answer says what came`, async (t) => {
       const pool = await withMistakes(t, { authorize })
-      const { text } = await pool.request.post('/mine/responses').send(BODY).expect(400)
-      assert.match(text, told)
-      assert.match(text, /mine\.authorize must return headers/)
+      const { body } = await pool.request.post('/mine/responses').send(BODY).expect(500)
+      assert.equal(body.error.code, 'provider_failed')
+      assert.equal(
+        body.error.message,
+        `provider "mine": authorize must return headers, such as { authorization: 'Bearer …' }, not ${named}`,
+      )
       assert.deepEqual(pool.sim.requests, [])
+      assert.deepEqual(
+        pool.gateway.accounts().map(({ state, inFlight }) => [state, inFlight]),
+        pool.gateway.accounts().map(() => ['ready', 0]),
+        'the account is not to blame',
+      )
     })
+
+test('a provider whose authorize returns undefined values only sends nothing, and the account says so', async (t) => {
+  const pool = await withMistakes(t, { authorize: () => ({ 'api-key': undefined }) })
+  const { text } = await pool.request.post('/mine/responses').send(BODY).expect(400)
+  assert.match(text, /authorize gave no value for \\"api-key\\"/)
+  assert.deepEqual(pool.sim.requests, [])
+})
 
 test('a provider that needs no headers may return none', async (t) => {
   const pool = await withMistakes(t, { authorize: () => ({}) })
