@@ -36,7 +36,11 @@ const folder = import.meta.dirname
 /** From the folder of the tests, with `/`: `accounts/pins.test.js`. */
 const nameOf = (file: string): string => relative(folder, file).replaceAll(sep, '/')
 const roomOf = (file: string): string => nameOf(file).split('/')[0] ?? ''
-const sourceOf = (file: string): string => `test/${nameOf(file).replace(/\.js$/, '.ts')}`
+/** Node 24 names the source itself. */
+const sourceOf = (file: string): string =>
+  `test/${nameOf(file)
+    .replace(/^.*\/test\//, '')
+    .replace(/\.js$/, '.ts')}`
 
 function chosenFiles(): string[] {
   const parts = positionals.map((part) =>
