@@ -42,65 +42,50 @@ export async function demo(options: CommonOptions): Promise<void> {
   )
 }
 
-/** Conversations of both clients, one of which meets a limit on the way; each attempt is shown as it happens. */
-export async function demoTraffic(url: string, gateway: Gateway, simulator: Simulator): Promise<void> {
+/** Conversations of both clients, one of which meets a limit in the middle; each attempt is shown as it happens. */
+async function demoTraffic(url: string, gateway: Gateway, simulator: Simulator): Promise<void> {
   print('\nFour conversations of three turns; in the second turn one account reaches its limit:\n')
   let asked = ''
   const show = ({ account, status, outcome }: AttemptEvent) => {
     asked = account.split('/')[1]!
     print(`    ${account.padEnd(20)} ${status ?? '-'}  ${outcome}`)
   }
-  const servedBy = new Map<string, string>()
+  let limited: string | undefined
   gateway.on('attempt', show)
   for (let turn = 1; turn <= 3; turn++) {
-    for (const { name, ask } of conversations) {
-      if (turn === 2 && name.startsWith('green')) simulator.account(servedBy.get(name)!).exhaust()
+    for (const name of ['red (Codex)', 'green (Codex)', 'blue (Codex)', 'gold (Gemini)']) {
+      const isLimited = name.startsWith('green')
+      if (turn === 2 && isLimited) simulator.account(limited!).exhaust()
       print(`  ${name}, turn ${turn}`)
-      await ask(url, name, `Turn ${turn} of conversation ${name}`)
-      servedBy.set(name, asked)
+      await (name.endsWith('(Codex)') ? askCodex : askGemini)(
+        url,
+        name,
+        `Turn ${turn} of conversation ${name}`,
+      )
+      if (isLimited) limited = asked
     }
   }
   gateway.off('attempt', show)
 }
 
-type Ask = (url: string, conversation: string, text: string) => Promise<void>
+function askCodex(url: string, conversation: string, text: string): Promise<void> {
+  const input = [{ type: 'message', role: 'user', content: [{ type: 'input_text', text }] }]
+  const body = { model: 'gpt-5.5', stream: true, store: false, input }
+  return post(`${url}/v1/responses`, body, { 'session-id': `demo-${conversation}` })
+}
 
-const askCodex: Ask = (url, conversation, text) =>
-  post(
-    `${url}/v1/responses`,
-    { 'session-id': `demo-${conversation}` },
-    {
-      model: 'gpt-5.5',
-      stream: true,
-      store: false,
-      input: [{ type: 'message', role: 'user', content: [{ type: 'input_text', text }] }],
-    },
-  )
+function askGemini(url: string, conversation: string, text: string): Promise<void> {
+  const session_id = `demo-${conversation}`
+  const request = { contents: [{ role: 'user', parts: [{ text }] }], session_id }
+  const body = { model: 'gemini-2.5-pro', project: 'demo', user_prompt_id: session_id, request }
+  return post(`${url}/v1internal:streamGenerateContent?alt=sse`, body)
+}
 
-const askGemini: Ask = (url, conversation, text) =>
-  post(
-    `${url}/v1internal:streamGenerateContent?alt=sse`,
-    {},
-    {
-      model: 'gemini-2.5-pro',
-      project: 'demo',
-      user_prompt_id: `demo-${conversation}`,
-      request: { contents: [{ role: 'user', parts: [{ text }] }], session_id: `demo-${conversation}` },
-    },
-  )
-
-const conversations: readonly { readonly name: string; readonly ask: Ask }[] = [
-  { name: 'red (Codex)', ask: askCodex },
-  { name: 'green (Codex)', ask: askCodex },
-  { name: 'blue (Codex)', ask: askCodex },
-  { name: 'gold (Gemini)', ask: askGemini },
-]
-
-async function post(url: string, headers: Record<string, string>, body: object): Promise<void> {
-  const init = {
+async function post(url: string, body: object, headers: Record<string, string> = {}): Promise<void> {
+  const answer = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify(body),
-  }
-  await (await fetch(url, init)).text()
+  })
+  await answer.text()
 }
