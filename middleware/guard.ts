@@ -67,11 +67,11 @@ function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | u
   const presented = takeKey(request)
   if (access.keys === false) return undefined
   if (access.keys === undefined) {
-    if (isLoopback(request.socket.remoteAddress)) return undefined
+    if (isLocal(request)) return undefined
     return new GatewayFailure(
       403,
       'key_required',
-      'beyond this machine an access key is needed: set access.keys',
+      'beyond this machine, or through a proxy, an access key is needed: set access.keys',
     )
   }
   const entry = Object.entries(access.keys).find(
@@ -83,6 +83,17 @@ function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | u
   }
   clients.set(request, { client: hash(entry[1]).toString('base64url').slice(0, 12), keyName: entry[0] })
   return undefined
+}
+
+/** Whether a request comes from this machine: a reverse proxy here passes on requests from anywhere. */
+export function isLocal({ socket, headers }: IncomingMessage): boolean {
+  const isPassedOn = headers.forwarded ?? headers['x-forwarded-for'] ?? headers.via
+  return isPassedOn === undefined && isLoopback(socket.remoteAddress)
+}
+
+export function holdsKey({ headers }: IncomingMessage, keys: Readonly<Record<string, string>>): boolean {
+  const presented = headers['x-codex-pool-key']
+  return typeof presented === 'string' && Object.values(keys).some((key) => sameSecret(key, presented))
 }
 
 /** Removes the access key from the request, so that it reaches no upstream. */

@@ -87,7 +87,7 @@ export async function createGateway(
     files,
     metrics,
     health,
-    adminToken: await openAdminToken(settings.config.database),
+    adminToken: await openAdminToken(settings.config.database, (message) => log.warn(message)),
     closing,
     onUnexpected,
   })

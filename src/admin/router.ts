@@ -1,11 +1,11 @@
-import express, { type Request, type Response, type Router } from 'express'
+import express, { type ErrorRequestHandler, type Request, type Response, type Router } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
 import type { Explanations } from '../../middleware/explanation.js'
 import { GatewayFailure, sendJson } from '../../middleware/failure.js'
 import { answerFailure, type FailureOptions } from '../../middleware/final-answer.js'
-import type { Health } from '../telemetry/health.js'
+import type { Health, HealthReport } from '../telemetry/health.js'
 import type { Metrics } from '../telemetry/metrics.js'
-import { noForeignPages, mayChange, mayRead } from './access.js'
+import { mayChange, mayRead, mayReadMetrics, maySeeNames, noForeignPages, proofOf } from './access.js'
 import type { Administered } from './reports.js'
 
 export interface AdminParts extends FailureOptions {
@@ -21,11 +21,16 @@ export interface AdminParts extends FailureOptions {
 export function adminRouter(parts: AdminParts): Router {
   const router = express.Router()
   const read = mayRead(parts.access, parts.token)
-  router.use(['/healthz', '/metrics', '/admin'], noForeignPages(parts.access))
-  router.get('/healthz', (_request, response) =>
-    sendJson(response, { status: 200, body: parts.health.report() }),
-  )
-  router.get('/metrics', read, async (_request, response) => {
+  const { access, token, health, gateway } = parts
+  router.use(['/healthz', '/metrics', '/admin'], noForeignPages(access))
+  router.get('/healthz', (request, response) => {
+    const nonce = String(request.headers['x-codex-pool-nonce'])
+    if (NONCE.test(nonce))
+      response.setHeader('x-codex-pool-proof', proofOf(token, nonce, request.socket.localPort))
+    const body = maySeeNames(request, access(), token) ? health.report() : countsOf(health.report())
+    sendJson(response, { status: 200, body })
+  })
+  router.get('/metrics', mayReadMetrics(access, token), async (_request, response) => {
     const { registry } = parts.metrics
     response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
   })
@@ -33,9 +38,9 @@ export function adminRouter(parts: AdminParts): Router {
     sendJson(response, {
       status: 200,
       body: {
-        accounts: parts.gateway.accounts(),
-        skipped: parts.gateway.skipped(),
-        warnings: parts.gateway.warnings(),
+        accounts: gateway.accounts(),
+        skipped: gateway.skipped(),
+        warnings: gateway.warnings(),
       },
     }),
   )
@@ -45,16 +50,34 @@ export function adminRouter(parts: AdminParts): Router {
     else next(new GatewayFailure(404, 'unknown_request', 'no request of this id is remembered'))
   })
   router.post('/admin/reload', read, async (_request, response) => {
-    const report = await parts.gateway.reload()
+    const report = await gateway.reload()
     sendJson(response, { status: report.configProblem === undefined ? 200 : 400, body: report })
   })
-  router.use('/admin/accounts', changesRouter(parts.token, parts.gateway))
+  router.use('/admin/accounts', changesRouter(token, gateway))
   router.all(['/healthz', '/metrics', '/admin/accounts', '/admin/reload'], wrongMethod)
   router.use('/admin', (_request, _response, next) =>
     next(new GatewayFailure(404, 'no_route', 'no such endpoint')),
   )
-  router.use(answerFailure(parts))
+  router.use(badPercentSign, answerFailure(parts))
   return router
+}
+
+const NONCE = /^[\w-]{16,64}$/
+
+/** A health report without names of accounts and words of errors. */
+function countsOf({ status, uptimeSeconds, accounts, problems, recentErrors }: HealthReport) {
+  const counts = { problemCount: problems.length, recentErrorCount: recentErrors.length }
+  return { status, uptimeSeconds, accounts, ...counts }
+}
+
+/** Express hands over an error of its own for an id that cannot be decoded. */
+const badPercentSign: ErrorRequestHandler = (error, _request, _response, next) => {
+  const failure = new GatewayFailure(
+    400,
+    'bad_path',
+    'the path holds a percent sign that stands for no character',
+  )
+  next(error instanceof URIError ? failure : error)
 }
 
 function wrongMethod(request: Request, response: Response): void {

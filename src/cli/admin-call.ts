@@ -1,9 +1,10 @@
-import { readFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
 import type { ResolvedConfig } from '../../config/config.js'
 import { localAddress } from '../../config/index.js'
-import { adminTokenFile } from '../admin/access.js'
+import { proofOf, readAdminToken } from '../admin/access.js'
 import type { ReloadReport } from '../admin/reports.js'
 import type { HealthReport } from '../telemetry/health.js'
+import { refusal } from './output.js'
 
 const TIMEOUT_MS = 5_000
 
@@ -12,38 +13,51 @@ const TIMEOUT_MS = 5_000
  * @throws when the gateway refuses; the message is its own
  */
 export async function adminCall<T>(
-  config: ResolvedConfig,
+  { listen, database }: ResolvedConfig,
   method: string,
   path: string,
 ): Promise<T | undefined> {
-  const { listen, database } = config
-  const token =
-    database === false ? undefined : await readFile(adminTokenFile(database), 'utf8').catch(() => undefined)
-  const headers: Record<string, string> =
-    token === undefined ? {} : { authorization: `Bearer ${token.trim()}` }
+  const token = await readAdminToken(database)
   const url = localAddress(listen)
-  // Whatever else may listen there must not be shown the token.
-  if (!(await isGateway(url))) return undefined
+  const gateway = await findGateway(url, listen.port, token)
+  if (gateway === undefined) return undefined
+  const headers: Record<string, string> = gateway.isProven ? { authorization: `Bearer ${token}` } : {}
   const response = await fetch(url + path, { method, headers, signal: AbortSignal.timeout(TIMEOUT_MS) })
   const body = (await response.json()) as T & Refusal
   if (response.ok) return body
-  throw Object.assign(new Error(body.error?.message ?? body.configProblem ?? `status ${response.status}`), {
-    code: body.error?.code ?? 'refused',
-  })
+  throw refusal(
+    body.error?.code ?? 'refused',
+    body.error?.message ?? body.configProblem ?? `status ${response.status}`,
+  )
 }
 
-/** What to say when it gives `undefined`. */
+/** What to say when `adminCall` gives `undefined`. */
 export function noGatewayAt({ listen }: ResolvedConfig): string {
   return `No gateway answers on ${listen.host}:${listen.port}`
 }
 
-async function isGateway(url: string): Promise<boolean> {
+/**
+ * Whether a gateway answers, and whether it is the one that the token belongs to: it signs a nonce with it. Any other
+ * program that listens there must not be shown the token.
+ */
+async function findGateway(
+  url: string,
+  port: number,
+  token = '',
+): Promise<{ isProven: boolean } | undefined> {
+  const nonce = randomBytes(24).toString('base64url')
   try {
-    const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(TIMEOUT_MS) })
+    const response = await fetch(`${url}/healthz`, {
+      headers: { 'x-codex-pool-nonce': nonce },
+      redirect: 'error',
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    })
     const report = (await response.json()) as Partial<HealthReport>
-    return Array.isArray(report.problems) && report.uptimeSeconds !== undefined
+    if (report.uptimeSeconds === undefined || report.accounts === undefined) return undefined
+    const expected = proofOf(token, nonce, port)
+    return { isProven: token !== '' && response.headers.get('x-codex-pool-proof') === expected }
   } catch {
-    return false
+    return undefined
   }
 }
 

@@ -178,7 +178,11 @@ for (const access of [undefined, { keys: false }, 'host-app'] as const)
       }
       const open = access !== undefined
       assert.equal(await get('/v1/models'), open ? 200 : 403)
-      assert.equal(await get('/admin/accounts'), open ? 200 : 403)
+      assert.equal(
+        await get('/admin/accounts'),
+        access === 'host-app' ? 200 : 403,
+        'a network is no administrator',
+      )
       assert.equal(await get('/healthz'), 200)
     },
   )
