@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express from 'express'
@@ -7,6 +7,8 @@ import { ReplayBudget } from '../middleware/body.js'
 import { chain } from '../middleware/chain.js'
 import { Explanations } from '../middleware/explanation.js'
 import { isOurs, scope } from '../middleware/exchange.js'
+import { toOriginForm } from '../middleware/web-pages.js'
+import { ignoreUpgrade, offersWebSocket } from '../middleware/websocket/ignore-upgrade.js'
 import { WebSockets } from '../middleware/websocket/upgrade.js'
 import type { Background } from './pool/background.js'
 import type { Pool } from './pool/pool.js'
@@ -93,10 +95,16 @@ export class Gateway {
 
   /** For the `upgrade` event of the HTTP server. */
   readonly upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    const path = under(this.#parts.mountPath, request.url ?? '/')
-    if (path === undefined || !isOurs(this.#parts.settings.current.routes, path)) return
-    // An object of its own: other listeners of the app must still find the client's path in `request`.
-    const own = Object.create(request, { url: { value: path, writable: true } }) as IncomingMessage
+    // An object of its own: other listeners of the app must still find the client's request as it came.
+    const own = Object.create(request, {
+      url: { value: request.url ?? '/', writable: true },
+      headers: { value: { ...request.headers } },
+    }) as IncomingMessage
+    toOriginForm(own)
+    const path = under(this.#parts.mountPath, own.url!)
+    const ours = path !== undefined && isOurs(this.#parts.settings.current.routes, path)
+    if (!ours || !offersWebSocket(request)) return leaveAlone(request, socket, head)
+    own.url = path
     void this.#sockets.upgrade(own, socket as Socket, head)
   }
 
@@ -176,4 +184,21 @@ function under(mountPath: string, url: string): string | undefined {
   if (!url.startsWith(prefix)) return undefined
   const rest = url.slice(prefix.length)
   return rest === '' || rest.startsWith('/') || rest.startsWith('?') ? rest || '/' : undefined
+}
+
+/**
+ * An upgrade that is not the gateway's: the host app answers as it would without the gateway. Other listeners of the app
+ * go first; an offer that none of them takes up, such as `h2c`, is ignored.
+ */
+function leaveAlone(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  // Node has taken its own listener off: without one, a client that resets the connection ends the host's process.
+  socket.on('error', () => socket.destroy())
+  const { server } = socket as Duplex & { server?: Server }
+  if (!server) return
+  if (server.listenerCount('upgrade') === 1) return ignoreUpgrade(request, socket, head, server)
+  if (offersWebSocket(request)) return
+  setImmediate(() => {
+    const untouched = socket.readableFlowing === null && !socket.writableEnded && !socket.destroyed
+    if (untouched && (socket as Socket).bytesWritten === 0) ignoreUpgrade(request, socket, head, server)
+  })
 }

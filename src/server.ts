@@ -2,11 +2,11 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express from 'express'
-import { isOurs, noRoute } from '../middleware/exchange.js'
+import { noRoute } from '../middleware/exchange.js'
 import { failureAnswer, GatewayFailure } from '../middleware/failure.js'
 import { answerFailure } from '../middleware/final-answer.js'
 import { toOriginForm } from '../middleware/web-pages.js'
-import { sendAnswer, UPGRADE_NOT_SERVED } from '../middleware/websocket/upgrade.js'
+import { sendAnswer } from '../middleware/websocket/upgrade.js'
 import { noForeignPages } from './admin/access.js'
 import type { Gateway } from './gateway.js'
 
@@ -47,9 +47,7 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
     router(request as express.Request, response as express.Response, () => response.destroy())
   })
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    toOriginForm(request)
-    if (isOurs(gateway.config.routes, request.url ?? '/')) gateway.upgrade(request, socket, head)
-    else refuse(socket, UPGRADE_NOT_SERVED)
+    gateway.upgrade(request, socket, head)
   })
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuse(socket, NO_TUNNELS))
   // Bytes that are not HTTP never reach the chain.
@@ -98,7 +96,7 @@ const NO_TUNNELS = new GatewayFailure(
   'this is no proxy for other servers: point the client here with its base URL, not with HTTPS_PROXY',
 )
 
-/** Answers an upgrade that the gateway leaves alone: no other listener of this server would. */
+/** Answers on a bare connection, and closes it. */
 function refuse(socket: Duplex, failure: GatewayFailure): void {
   socket.on('error', () => socket.destroy())
   sendAnswer(socket, failureAnswer(failure, undefined))

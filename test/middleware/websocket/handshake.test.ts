@@ -218,7 +218,7 @@ const guests: Record<string, { options: DialOptions; config?: UserConfig; answer
     config: keyed,
     answer: [403, 'key_required'],
   },
-  'a path that no route covers': { options: { path: '/elsewhere' }, answer: [426, 'upgrade_not_served'] },
+  'a path that no route covers': { options: { path: '/elsewhere' }, answer: [404, 'no_route'] },
   'a path without WebSockets': {
     options: { path: '/backend-api/wham/usage' },
     answer: [426, 'upgrade_not_served'],
