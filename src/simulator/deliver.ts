@@ -1,7 +1,7 @@
-import type { ServerResponse } from 'node:http'
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { setImmediate as turnOver, setTimeout as pause } from 'node:timers/promises'
 import { constants, createGzip, type Gzip } from 'node:zlib'
-import type { Fault, WireFault } from './fault.js'
+import { type Fault, Pause, type WireFault } from './fault.js'
 import type { Exchange, SimRequest } from './request.js'
 import { type Answer, json } from './upstream.js'
 
@@ -71,7 +71,8 @@ export async function deliver(
   fault: WireFault = {},
 ): Promise<void> {
   const pieces = piecesOf(answer, fault)
-  const headers = { ...answer.headers, ...fault.headers }
+  const added = Object.entries({ ...answer.headers, ...fault.headers })
+  const headers: OutgoingHttpHeaders = Object.fromEntries(added.filter(([, value]) => value !== undefined))
   if (fault.gzip) headers['content-encoding'] = 'gzip'
   const whole = !answer.stream && !fault.gzip && !fault.ending && !fault.pauseMs
   if (whole) headers['content-length'] = Buffer.byteLength(pieces.join(''))
@@ -81,8 +82,10 @@ export async function deliver(
   const gzip = fault.gzip ? createGzip() : undefined
   gzip?.pipe(response)
   for (const piece of pieces) {
-    if (fault.pauseMs) await pause(fault.pauseMs)
+    const wait = piece instanceof Pause ? piece.ms : fault.pauseMs
+    if (wait) await pause(wait)
     if (response.destroyed) return
+    if (piece instanceof Pause) continue
     await (gzip ? flushed(gzip, piece) : written(response, piece))
   }
   if (fault.ending === 'stall') return
@@ -93,10 +96,15 @@ export async function deliver(
 }
 
 /** The events of a stream or the body, as far as they are sent. */
-function piecesOf({ stream, body }: Answer, { events, ending, after = 0 }: WireFault): string[] {
+function piecesOf({ stream, body }: Answer, { events, ending, after = 0 }: WireFault): (string | Pause)[] {
   if (stream) {
     const wanted = events?.(stream.events) ?? stream.events
-    return (ending ? wanted.slice(0, after) : wanted).map(stream.frame)
+    const sent = ending ? wanted.slice(0, after) : wanted
+    const end = stream.end !== undefined && !ending ? [stream.end] : []
+    return [
+      ...sent.map((event, index) => (event instanceof Pause ? event : stream.frame(event, index))),
+      ...end,
+    ]
   }
   if (body === undefined) return []
   const whole = typeof body === 'string' ? body : JSON.stringify(body)

@@ -17,15 +17,20 @@ export type FrameFault = Exclude<Fault, FaultFunction>
 
 export type FaultFunction = (request: SimRequest, response: ServerResponse) => void | Promise<void>
 
+/** A pause in a stream, as one of its events. */
+export class Pause {
+  constructor(readonly ms: number) {}
+}
+
 /** Fields combine: a status of your own that is cut in the middle, a slow stream that is compressed. */
 export interface WireFault {
   /** Answers with this instead of doing the work; on a frame with `after`, once so much of the work has been sent. */
   status?: number
-  /** Headers added to the answer's. */
+  /** Headers added to the answer's; `undefined` takes one away. */
   headers?: OutgoingHttpHeaders
   /** Body of the answer that `status` makes: an object is sent as JSON, a string as it is. @default '' */
   body?: unknown
-  /** Changes the events of a stream. */
+  /** Changes the events of a stream. A {@link Pause} among them is waited for before the next one is sent. */
   events?: (events: readonly object[]) => readonly object[]
   /**
    * Ends the answer after `after` events, or, where there is no stream, with half of the body: `cut` destroys the
@@ -50,8 +55,10 @@ export interface RequestRule {
   account?: string
   /** How the path ends: `/codex/responses`, `:streamGenerateContent`. The handshake of a WebSocket is a GET. */
   path?: string
-  /** How many requests it meets; `Infinity` for all. @default 1 */
+  /** How many requests it meets; `Infinity` for all. @default 1, and with `until` Infinity */
   times?: number
+  /** Meets only requests before this time of the simulator's clock; ms since 1970. @default no end */
+  until?: number
   with: Fault
   frame?: undefined
 }
@@ -80,7 +87,12 @@ interface Entry {
 
 /** The rules in the order they were made; the first that matches is used. */
 export class FaultScript {
+  readonly #now: () => number
   #entries: Entry[] = []
+
+  constructor(now: () => number) {
+    this.#now = now
+  }
 
   add(rule: FaultRule): ScriptedFault {
     const entry = { rule, hits: 0 }
@@ -95,15 +107,17 @@ export class FaultScript {
 
   /** The fault for a request, and one use of its rule spent. */
   take(request: SimRequest): Fault | undefined {
-    return this.#spend((rule): rule is RequestRule => rule.frame === undefined && matches(rule, request))
-      ?.with
+    return this.#spend(
+      (rule): rule is RequestRule => rule.frame === undefined && matches(rule, request, this.#now),
+    )?.with
   }
 
   /** The fault for a frame that came over the WebSocket of a request. */
   takeFrame(request: SimRequest, frame: unknown): FrameFault | undefined {
     const meets = ({ frame: wanted }: FrameRule) => wanted === true || wanted(frame)
     return this.#spend(
-      (rule): rule is FrameRule => rule.frame !== undefined && matches(rule, request) && meets(rule),
+      (rule): rule is FrameRule =>
+        rule.frame !== undefined && matches(rule, request, this.#now) && meets(rule),
     )?.with
   }
 
@@ -112,7 +126,7 @@ export class FaultScript {
       const { rule } = entry
       if (!wanted(rule)) continue
       entry.hits += 1
-      if (entry.hits >= (rule.times ?? 1)) this.#remove(entry)
+      if (entry.hits >= (rule.times ?? (rule.until === undefined ? 1 : Infinity))) this.#remove(entry)
       return rule
     }
     return undefined
@@ -123,7 +137,8 @@ export class FaultScript {
   }
 }
 
-function matches({ when, account, path }: FaultRule, request: SimRequest): boolean {
+function matches({ when, account, path, until }: FaultRule, request: SimRequest, now: () => number): boolean {
+  if (until !== undefined && now() >= until) return false
   if (account !== undefined && request.account !== account) return false
   if (path !== undefined && !request.path.endsWith(path)) return false
   return when?.(request) ?? true

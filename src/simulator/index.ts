@@ -16,14 +16,23 @@ export type { Simulator, SimulatorEnvironment, SimulatorOptions } from './simula
 
 // Accounts and keys.
 export type { AuthJson, CodexAccount, CodexAccountOptions } from './codex/account.js'
-export type { CodexCredits, CodexWindow, CodexWindows, WindowName } from './codex/quota.js'
+export type { CodexCredits, CodexWindow, CodexWindows, ModelLimit, ModelLimitOptions } from './codex/quota.js'
+export type { WindowName } from './codex/quota.js'
+export type { ResetCredit, ResetCreditOptions } from './codex/reset-credits.js'
 export type { OpenAiKey, OpenAiKeyOptions } from './codex/openai.js'
-export type { GeminiAccount, GeminiAccountOptions, GeminiBucket, OAuthCreds } from './gemini/account.js'
+export type {
+  GeminiAccount,
+  GeminiAccountOptions,
+  GeminiBucket,
+  OAuthClient,
+  OAuthCreds,
+} from './gemini/account.js'
 export type { GeminiKey, GeminiKeyOptions } from './gemini/api.js'
-export type { OAuthClient } from './token-endpoints.js'
 
 // Scripts: what goes wrong, and what the model says.
-export { faults } from './faults.js'
+export { faults, type InStream, type RefusalScript } from './faults.js'
+export type { UnreadableWording } from './codex/errors.js'
+export { Pause } from './fault.js'
 export { geminiFaults } from './gemini/refusals.js'
 export type { Fault, FaultFunction, FrameFault, WireFault } from './fault.js'
 export type { FaultRule, FrameRule, RequestRule, ScriptedFault } from './fault.js'

@@ -54,6 +54,7 @@ const FOREIGN: Record<UpstreamKind, RegExp> = {
   issuer: /^(authorization|chatgpt-account-id|x-goog-api-key)$/,
   gemini: /^(x-goog-api-key|chatgpt-account-id)$/,
   'gemini-api': /^(authorization|chatgpt-account-id)$/,
+  'gemini-openai': /^(x-goog-api-key|chatgpt-account-id)$/,
   'google-token': /^(authorization|chatgpt-account-id|x-goog-api-key)$/,
   custom: /^$/,
   unknown: /^$/,

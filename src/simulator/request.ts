@@ -4,7 +4,16 @@ import { parse, text } from './json.js'
 
 /** Which of the simulated upstreams a request was for; `custom` for one of the test's own. */
 export type UpstreamKind =
-  'codex' | 'wham' | 'openai' | 'issuer' | 'gemini' | 'gemini-api' | 'google-token' | 'custom' | 'unknown'
+  | 'codex'
+  | 'wham'
+  | 'openai'
+  | 'issuer'
+  | 'gemini'
+  | 'gemini-api'
+  | 'gemini-openai'
+  | 'google-token'
+  | 'custom'
+  | 'unknown'
 
 /** The outcome of a request after it has arrived. */
 export interface Exchange {

@@ -2,16 +2,18 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CodexAccount, type CodexAccountOptions } from './codex/account.js'
 import { createBackend } from './codex/backend.js'
+import type { UnreadableWording } from './codex/errors.js'
 import { createOpenAi, openAiKey, type OpenAiKey, type OpenAiKeyOptions } from './codex/openai.js'
 import { type FaultRule, FaultScript, type ScriptedFault } from './fault.js'
-import { GeminiAccount, type GeminiAccountOptions } from './gemini/account.js'
+import { GeminiAccount, type GeminiAccountOptions, type OAuthClient } from './gemini/account.js'
 import { createGeminiApi, geminiKey, type GeminiKey, type GeminiKeyOptions } from './gemini/api.js'
+import { createGeminiChat } from './gemini/chat.js'
 import { createCodeAssist } from './gemini/code-assist.js'
 import { Journal } from './journal.js'
 import { defaultReply, replyTo, type ReplyScript } from './model.js'
 import type { SimRequest } from './request.js'
 import { SimulatorServer } from './server.js'
-import { createGoogleTokens, createIssuer, type OAuthClient } from './token-endpoints.js'
+import { createGoogleTokens, createIssuer } from './token-endpoints.js'
 import type { Upstream, World } from './upstream.js'
 
 export interface SimulatorOptions {
@@ -36,10 +38,10 @@ export interface SimulatorOptions {
   /** Pause before each event of a stream, to look like a model that thinks; ms. @default 0 */
   pauseMs?: number
   /**
-   * Refuses encrypted reasoning and thought signatures that another account was given. What the real upstreams do is
-   * not known. @default false
+   * Refuses encrypted content, wherever it is nested, and thought signatures that another account was given. A wording
+   * is the one of {@link faults.unreadable}; true is `'item'`. @default false
    */
-  strictHistory?: boolean
+  strictHistory?: boolean | UnreadableWording
   /** How many requests `requests` remembers. @default 10000 */
   remember?: number
 }
@@ -56,7 +58,7 @@ export class Simulator {
   /** The simulator's clock; ms since 1970. */
   readonly now: () => number
   readonly #host: string
-  readonly #script = new FaultScript()
+  readonly #script: FaultScript
   readonly #journal: Journal
   readonly #server: SimulatorServer
   #reply: ReplyScript = defaultReply
@@ -65,6 +67,7 @@ export class Simulator {
   constructor(options: SimulatorOptions) {
     const { codex = [], codexApiKeys = [], gemini = [], geminiApiKeys = [] } = options
     this.now = options.now ?? Date.now
+    this.#script = new FaultScript(this.now)
     this.#host = options.host ?? '127.0.0.1'
     this.#port = options.port ?? 0
     this.#journal = new Journal(options.remember ?? 10_000)
@@ -206,6 +209,7 @@ export class Simulator {
       createIssuer(this.codex.accounts, world),
       createCodeAssist(this.gemini.accounts, world),
       createGeminiApi(this.gemini.apiKeys, world),
+      createGeminiChat(this.gemini.apiKeys, world),
       createGoogleTokens(this.gemini.accounts, geminiClient),
     ]
   }

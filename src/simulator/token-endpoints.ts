@@ -1,5 +1,5 @@
 import { CODEX_CLIENT_ID, type CodexAccount, type TokenFamily } from './codex/account.js'
-import { type GeminiAccount, SCOPE } from './gemini/account.js'
+import { type GeminiAccount, type OAuthClient, SCOPE } from './gemini/account.js'
 import { parameter, type SimRequest } from './request.js'
 import { type Answer, json, notFound, type Upstream, type World } from './upstream.js'
 
@@ -11,9 +11,10 @@ export function createIssuer(accounts: readonly CodexAccount[], world: World): U
     account: (request) => loginOf(request, accounts)?.account.id,
     answer(request) {
       if (`${request.method} ${request.path}` !== 'POST /oauth/token') return notFound
-      if (parameter(request, 'client_id') !== CODEX_CLIENT_ID) return refusal(401, 'invalid_client')
-      if (parameter(request, 'grant_type') !== 'refresh_token') return refusal(400, 'unsupported_grant_type')
       const login = loginOf(request, accounts)
+      const issuedTo = login?.account.clientId ?? CODEX_CLIENT_ID
+      if (parameter(request, 'client_id') !== issuedTo) return refusal(401, 'invalid_client')
+      if (parameter(request, 'grant_type') !== 'refresh_token') return refusal(400, 'unsupported_grant_type')
       return login ? rotate(login, world) : refusal(401, 'refresh_token_expired')
     },
   }
@@ -58,12 +59,6 @@ function refusal(status: number, code: string): Answer {
   return json(status, { error: { message, type: 'invalid_request_error', param: null, code } })
 }
 
-/** The OAuth client that must present itself. */
-export interface OAuthClient {
-  readonly id: string
-  readonly secret: string
-}
-
 /** Google's token endpoint, which does not rotate refresh tokens. */
 export function createGoogleTokens(
   accounts: readonly GeminiAccount[],
@@ -78,9 +73,11 @@ export function createGoogleTokens(
     answer(request) {
       if (request.method !== 'POST' || parameter(request, 'grant_type') !== 'refresh_token')
         return googleRefusal(400, 'unsupported_grant_type', 'Invalid grant_type')
-      if (!isClient(request, client))
-        return googleRefusal(401, 'invalid_client', 'The OAuth client was not found.')
       const account = holder(request)
+      if (account?.client && !isClient(request, account.client))
+        return googleRefusal(401, 'unauthorized_client', 'Unauthorized')
+      if (!account?.client && !isClient(request, client))
+        return googleRefusal(401, 'invalid_client', 'The OAuth client was not found.')
       const access_token = account?.refresh()
       if (!account || access_token === undefined)
         return googleRefusal(400, 'invalid_grant', 'Token has been expired or revoked.')

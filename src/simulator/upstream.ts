@@ -26,7 +26,9 @@ export interface EventStream {
   /** The JSON objects of the stream, in order. */
   readonly events: readonly object[]
   /** Writes one event as it stands on the wire. */
-  readonly frame: (event: object) => string
+  readonly frame: (event: object, index: number) => string
+  /** Text behind the last event of a stream that is complete. @default none */
+  readonly end?: string
 }
 
 /** The upstream's side of one WebSocket. */
@@ -47,8 +49,8 @@ export interface World {
   violation(request: SimRequest, what: string): void
   /** Asks the script for the model's reply. */
   reply(asked: ModelRequest): Reply
-  /** Whether items that only their own account can read are refused when another account sends them. */
-  readonly strictHistory: boolean
+  /** How items are refused that only another account can read. @default they are not */
+  readonly strictHistory: boolean | 'item' | 'content' | 'organization'
 }
 
 export function json(status: number, body: unknown, headers: OutgoingHttpHeaders = {}): Answer {

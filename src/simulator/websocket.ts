@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { answerOf, clientLeft, scriptFailed } from './deliver.js'
-import type { FaultScript, FrameFault, WireFault } from './fault.js'
+import { type FaultScript, type FrameFault, Pause, type WireFault } from './fault.js'
 import { parse } from './json.js'
 import type { Exchange, SimRequest } from './request.js'
 import type { Dialogue } from './upstream.js'
@@ -109,9 +109,10 @@ async function answerFrame(
   if (fault === 'mute') return
   const wait = wire.pauseMs ?? pauseMs
   for (const each of frames) {
-    if (wait > 0) await pause(wait)
+    const ms = each instanceof Pause ? each.ms : wait
+    if (ms > 0) await pause(ms)
     if (line.readyState !== line.OPEN) return
-    await send(line, each)
+    if (!(each instanceof Pause)) await send(line, each)
   }
   if (wire.ending !== 'cut' && wire.ending !== 'end') return
   handshake.ending()

@@ -1,8 +1,19 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { jwt } from '../json.js'
 import { PromptCache } from '../model.js'
-import type { CodexCredits, CodexWindow, CodexWindows, WindowName } from './quota.js'
-import { openWindow, openWindows, roll } from './quota.js'
+import {
+  type CodexCredits,
+  type CodexWindow,
+  type CodexWindows,
+  type ModelLimit,
+  type ModelLimitOptions,
+  openModelLimit,
+  openWindow,
+  openWindows,
+  roll,
+  type WindowName,
+} from './quota.js'
+import { openResetCredit, type ResetCredit, type ResetCreditOptions } from './reset-credits.js'
 
 /** The client id of the Codex CLI, public in its source. */
 export const CODEX_CLIENT_ID = 'app_EMoamEEZ73f0CkXaXp7hrann'
@@ -10,9 +21,9 @@ export const CODEX_CLIENT_ID = 'app_EMoamEEZ73f0CkXaXp7hrann'
 export interface CodexAccountOptions {
   /** Name in tests and of the credential file, without `.json`. */
   id: string
-  /** @default 'plus' */
+  /** As in the token: `plus`, `pro`, `team`, `business`, `enterprise`, `edu`. @default 'plus' */
   plan?: string
-  /** The ChatGPT workspace; members of one workspace share it. @default `acct-ID` */
+  /** The ChatGPT workspace; colleagues share it, and each is a user of their own (`user-ID`). @default `acct-ID` */
   accountId?: string
   /** @default `ID@example.com` */
   email?: string
@@ -20,12 +31,20 @@ export interface CodexAccountOptions {
   primary?: Partial<CodexWindow>
   /** `false`: the plan has one window only. @default 0 % of 10080 minutes */
   secondary?: Partial<CodexWindow> | false
-  /** @default none */
+  /** Credits beyond the plan: they pay once a window is full. @default none */
   credits?: Partial<CodexCredits>
+  /** Credits that empty the windows when they are redeemed. @default none */
+  resetCredits?: readonly ResetCreditOptions[]
+  /** Models with a quota of their own, such as Spark. @default none */
+  modelLimits?: readonly ModelLimitOptions[]
+  /** Serves although a window is full, as reports of the real upstream lag. @default false */
+  servesWhenFull?: boolean
   /** Models that the account may use. @default all */
   models?: string[]
   /** Life of an access token; ms. @default 864000000 (10 days, as the real issuer's) */
   accessTokenLifetimeMs?: number
+  /** The OAuth client that issued the login; the issuer refuses a refresh by another. @default the Codex CLI's */
+  clientId?: string
 }
 
 export interface CodexTokens {
@@ -38,6 +57,7 @@ export interface CodexTokens {
 export interface AuthJson {
   auth_mode: 'chatgpt'
   OPENAI_API_KEY: null
+  /** A login that another client made holds `oauth_provenance: { issuer, client_id }` too. */
   tokens: CodexTokens & { account_id: string }
   last_refresh: string
 }
@@ -48,10 +68,14 @@ export class CodexAccount {
   readonly accountId: string
   readonly userId: string
   readonly email: string
+  readonly clientId: string
   plan: string
   models: string[] | undefined
   credits: CodexCredits
   windows: CodexWindows
+  modelLimits: ModelLimit[]
+  resetCredits: ResetCredit[]
+  servesWhenFull: boolean
   accessTokenLifetimeMs: number
   /** Refreshes that worked. */
   refreshes = 0
@@ -68,10 +92,14 @@ export class CodexAccount {
     this.accountId = options.accountId ?? `acct-${options.id}`
     this.userId = `user-${options.id}`
     this.email = options.email ?? `${options.id}@example.com`
+    this.clientId = options.clientId ?? CODEX_CLIENT_ID
     this.plan = options.plan ?? 'plus'
     this.models = options.models
-    this.credits = { hasCredits: false, unlimited: false, balance: '0', ...options.credits }
+    this.credits = { hasCredits: false, unlimited: false, balance: '0', perRequest: 1, ...options.credits }
     this.windows = openWindows(options.primary, options.secondary, now())
+    this.modelLimits = (options.modelLimits ?? []).map((limit) => openModelLimit(limit, now()))
+    this.resetCredits = (options.resetCredits ?? []).map((credit) => openResetCredit(credit, now()))
+    this.servesWhenFull = options.servesWhenFull ?? false
     this.accessTokenLifetimeMs = options.accessTokenLifetimeMs ?? 864_000_000
     this.login()
   }
@@ -90,7 +118,12 @@ export class CodexAccount {
    */
   authJson(options: { expired?: boolean; expiresInMs?: number } = {}): AuthJson {
     const expiresInMs = options.expired ? -60_000 : options.expiresInMs
-    const tokens = { ...this.#family.tokens, account_id: this.accountId }
+    const oauth_provenance = { issuer: 'https://auth.openai.com', client_id: this.clientId }
+    const tokens = {
+      ...this.#family.tokens,
+      account_id: this.accountId,
+      ...(this.clientId === CODEX_CLIENT_ID ? {} : { oauth_provenance }),
+    }
     if (expiresInMs !== undefined) tokens.access_token = this.#family.mintAccess(this.#now() + expiresInMs)
     const last_refresh = new Date(this.#now()).toISOString()
     return { auth_mode: 'chatgpt', OPENAI_API_KEY: null, tokens, last_refresh }
@@ -234,8 +267,8 @@ function mintTokens(account: CodexAccount, expiresAt: number, now: number): Code
     },
   }
   return {
-    id_token: jwt({ ...claims, aud: [CODEX_CLIENT_ID], email: account.email, email_verified: true }),
-    access_token: jwt({ ...claims, aud: ['https://api.openai.com/v1'], client_id: CODEX_CLIENT_ID }),
+    id_token: jwt({ ...claims, aud: [account.clientId], email: account.email, email_verified: true }),
+    access_token: jwt({ ...claims, aud: ['https://api.openai.com/v1'], client_id: account.clientId }),
     refresh_token: `rt_sim_${account.id}_${randomBytes(12).toString('base64url')}`,
   }
 }

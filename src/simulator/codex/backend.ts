@@ -3,6 +3,7 @@ import { type Answer, type Dialogue, json, notFound, type Upstream, type World }
 import type { CodexAccount } from './account.js'
 import { expired, foreignAccount, missingToken, unknownToken } from './errors.js'
 import { usageReport } from './quota.js'
+import { availableCredits, consumeResetCredit, listResetCredits } from './reset-credits.js'
 import { MODELS_ETAG, responses, responsesSocket } from './responses.js'
 
 const ROOT = '/backend-api/'
@@ -87,26 +88,29 @@ function model(slug: string, index: number) {
 
 /** The paths about an account and its person. */
 function accountPath(request: SimRequest, account: CodexAccount, world: World): Answer {
+  if (`${request.method} ${request.path}` === `POST ${ROOT}wham/rate-limit-reset-credits/consume`)
+    return consumeResetCredit(request, account, world.now())
   const page = PAGES[`${request.method} ${request.path.slice(ROOT.length)}`]
   return page ? json(200, page(account, world)) : notFound
 }
 
 const PAGES: Record<string, (account: CodexAccount, world: World) => unknown> = {
-  'GET wham/usage': (account, world) => usageReport(account, world.now()),
+  'GET wham/usage': (account, world) => ({
+    ...usageReport(account, world.now()),
+    rate_limit_reset_credits: { available_count: availableCredits(account, world.now()).length },
+  }),
   'GET wham/settings/user': () => ({ git_branch_prefix: 'codex/', enable_memory: false }),
-  'GET wham/rate-limit-reset-credits': () => ({ credits: [], total: 0 }),
-  'POST wham/rate-limit-reset-credits/consume': (account) => resetWindows(account),
+  'GET wham/rate-limit-reset-credits': (account, world) => listResetCredits(account, world.now()),
+  // The policy of a workspace. Codex does not start without it when the plan is a business, enterprise or edu one.
+  'GET wham/config/bundle': ({ accountId }) => ({
+    workspace_id: accountId,
+    policies: [{ sandbox: 'read-only' }],
+  }),
   'GET wham/security-setup': () => ({ required: false }),
   'GET wham/tasks/list': () => ({ items: [], cursor: null }),
   'POST wham/tasks': ({ id }) => ({ task: { id: `task_sim_${id}`, title: 'Simulated task' } }),
   'GET ps/plugins/installed': () => ({ plugins: [], pagination: { limit: 200, next_page_token: null } }),
   'GET ps/plugins/suggested/codex': () => ({ enabled: false, plugins: [] }),
-}
-
-function resetWindows({ windows: { primary, secondary } }: CodexAccount) {
-  primary.usedPercent = 0
-  if (secondary) secondary.usedPercent = 0
-  return { code: 'reset', windows_reset: 2 }
 }
 
 /** The owner of a personal access token. */

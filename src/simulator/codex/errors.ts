@@ -52,3 +52,16 @@ function resetFields(resetsAt: number, now: number) {
     resets_in_seconds: Math.max(0, Math.ceil((resetsAt - now) / 1000)),
   }
 }
+
+/** The words with which the real upstream refuses encrypted content of another account. */
+export type UnreadableWording = 'item' | 'content' | 'organization'
+
+export function unreadable(wording: UnreadableWording, item: string, content: string): Answer {
+  const shown = `${content.slice(0, 4)}...${content.slice(-4)}`
+  const message = {
+    item: `The encrypted content for item ${item} could not be verified.`,
+    content: `The encrypted content ${shown} could not be verified. Reason: Encrypted content could not be decrypted or parsed.`,
+    organization: 'Encrypted content organization_id did not match the target organization.',
+  }[wording]
+  return invalidRequest('invalid_encrypted_content', message)
+}

@@ -14,7 +14,33 @@ export type WindowName = 'primary' | 'secondary'
 export interface CodexCredits {
   hasCredits: boolean
   unlimited: boolean
+  /** What is left; the upstream sends it as a text. */
   balance: string
+  /** Credits that one request uses up while a window is full. @default 1 */
+  perRequest?: number
+}
+
+/** A model with a quota of its own. Requests for it use that quota and not the account's. */
+export interface ModelLimitOptions {
+  model: string
+  /** @default 'codex_bengalfox' */
+  id?: string
+  /** @default the model */
+  name?: string
+  /** @default 0 % of 300 minutes */
+  window?: Partial<CodexWindow>
+}
+
+export interface ModelLimit {
+  readonly model: string
+  readonly id: string
+  readonly name: string
+  readonly windows: CodexWindows
+}
+
+export function openModelLimit(options: ModelLimitOptions, now: number): ModelLimit {
+  const { model, id = 'codex_bengalfox', name = model, window } = options
+  return { model, id, name, windows: openWindows(window, false, now) }
 }
 
 /** A plan may have one window only. */
@@ -53,11 +79,6 @@ export function roll(windows: CodexWindows, now: number): void {
   }
 }
 
-export function spend(windows: CodexWindows): void {
-  for (const window of windowsOf(windows))
-    window.usedPercent = Math.min(100, window.usedPercent + window.percentPerRequest)
-}
-
 /** The full window with the latest reset, if a window is full. */
 export function fullWindow(windows: CodexWindows): CodexWindow | undefined {
   return windowsOf(windows)
@@ -72,6 +93,7 @@ interface Reported {
   readonly windows: CodexWindows
   readonly credits: CodexCredits
   readonly plan: string
+  readonly modelLimits: readonly ModelLimit[]
 }
 
 interface Person {
@@ -80,13 +102,30 @@ interface Person {
   readonly email: string
 }
 
-/** The `x-codex-*` headers of a response, with the capital `True` and `False` that the real one sends. */
-export function quotaHeaders({ windows, credits, plan }: Reported, now: number): Record<string, string> {
+/** Pays for one request: with the windows, or, once one is full, with credits. */
+export function spend(windows: CodexWindows, credits: CodexCredits): void {
+  if (fullWindow(windows) && credits.hasCredits && !credits.unlimited) {
+    const left = Math.max(0, Number(credits.balance) - (credits.perRequest ?? 1))
+    credits.balance = String(left)
+    credits.hasCredits = left > 0
+  }
+  for (const window of windowsOf(windows))
+    window.usedPercent = Math.min(100, window.usedPercent + window.percentPerRequest)
+}
+
+/**
+ * The `x-codex-*` headers of a response, with the capital `True` and `False` that the real one sends. For a model with a
+ * quota of its own, `x-codex-primary-*` are that quota's, and `x-codex-active-limit` names it.
+ */
+export function quotaHeaders(account: Reported, now: number, active?: ModelLimit): Record<string, string> {
+  const { credits, plan, modelLimits } = account
+  const windows = active?.windows ?? account.windows
   return {
-    'x-codex-active-limit': 'codex',
+    'x-codex-active-limit': active?.id ?? 'premium',
     'x-codex-plan-type': plan,
-    ...windowHeaders('primary', windows.primary, now),
-    ...windowHeaders('secondary', windows.secondary, now),
+    ...windowHeaders('x-codex-primary', windows.primary, now),
+    ...windowHeaders('x-codex-secondary', windows.secondary, now),
+    ...Object.assign({}, ...modelLimits.map((limit) => limitHeaders(limit, now))),
     'x-codex-primary-over-secondary-limit-percent': '0',
     'x-codex-credits-has-credits': credits.hasCredits ? 'True' : 'False',
     'x-codex-credits-unlimited': credits.unlimited ? 'True' : 'False',
@@ -95,40 +134,66 @@ export function quotaHeaders({ windows, credits, plan }: Reported, now: number):
 }
 
 /** A window that the plan does not have is sent as 0, 0 and an empty reset time. */
-function windowHeaders(name: WindowName, window: CodexWindow | undefined, now: number) {
+function windowHeaders(prefix: string, window: CodexWindow | undefined, now: number) {
   return {
-    [`x-codex-${name}-used-percent`]: String(Math.floor(window?.usedPercent ?? 0)),
-    [`x-codex-${name}-window-minutes`]: String(window?.windowMinutes ?? 0),
-    [`x-codex-${name}-reset-after-seconds`]: String(window ? seconds(window.resetsAt - now) : 0),
-    [`x-codex-${name}-reset-at`]: window ? String(seconds(window.resetsAt)) : '',
+    [`${prefix}-used-percent`]: String(Math.floor(window?.usedPercent ?? 0)),
+    [`${prefix}-window-minutes`]: String(window?.windowMinutes ?? 0),
+    [`${prefix}-reset-after-seconds`]: String(window ? seconds(window.resetsAt - now) : 0),
+    [`${prefix}-reset-at`]: window ? String(seconds(window.resetsAt)) : '',
   }
+}
+
+/** `codex_bengalfox` is the family `x-codex-bengalfox-*`. */
+function limitHeaders({ id, name, windows }: ModelLimit, now: number) {
+  const prefix = `x-${id.replaceAll('_', '-')}`
+  return { [`${prefix}-limit-name`]: name, ...windowHeaders(`${prefix}-primary`, windows.primary, now) }
 }
 
 /** The body of `GET /wham/usage`. */
 export function usageReport(account: Reported & Person, now: number): object {
-  roll(account.windows, now)
-  const report = reportOf(account, now, (minutes) => ({ limit_window_seconds: minutes * 60 }))
-  const { primary: primary_window, secondary: secondary_window, ...allowed } = report.rate_limits
+  for (const { windows } of [account, ...account.modelLimits]) roll(windows, now)
   return {
     user_id: account.userId,
     account_id: account.accountId,
     email: account.email,
     plan_type: account.plan,
-    rate_limit: { ...allowed, primary_window, secondary_window },
+    rate_limit: rateLimit(account.windows, now),
     code_review_rate_limit: null,
-    additional_rate_limits: null,
-    credits: { ...report.credits, approx_local_messages: [0, 0], approx_cloud_messages: [0, 0] },
+    additional_rate_limits: additionalLimits(account, now),
+    credits: { ...creditsOf(account.credits), approx_local_messages: [0, 0], approx_cloud_messages: [0, 0] },
   }
 }
 
-/** The frame that reports over a WebSocket what the headers report over HTTP. */
-export function quotaFrame(account: Reported, now: number) {
-  const report = reportOf(account, now, (minutes) => ({ window_minutes: minutes }))
-  const other = { code_review_rate_limits: null, additional_rate_limits: null }
-  return { type: 'codex.rate_limits', plan_type: account.plan, ...report, ...other }
+function rateLimit(windows: CodexWindows, now: number): object {
+  const report = limitsOf(windows, now, (minutes) => ({ limit_window_seconds: minutes * 60 }))
+  const { primary: primary_window, secondary: secondary_window, ...allowed } = report
+  return { ...allowed, primary_window, secondary_window }
 }
 
-function reportOf({ windows, credits }: Reported, now: number, length: (minutes: number) => object) {
+const additionalLimits = ({ modelLimits }: Reported, now: number): object[] | null =>
+  modelLimits.length === 0
+    ? null
+    : modelLimits.map(({ id, name, windows }) => ({
+        limit_name: name,
+        metered_feature: id,
+        rate_limit: rateLimit(windows, now),
+      }))
+
+/** The frame that reports over a WebSocket what the headers report over HTTP. */
+export function quotaFrame(account: Reported, now: number, active?: ModelLimit) {
+  return {
+    type: 'codex.rate_limits',
+    plan_type: account.plan,
+    rate_limits: limitsOf(active?.windows ?? account.windows, now, (minutes) => ({
+      window_minutes: minutes,
+    })),
+    code_review_rate_limits: null,
+    additional_rate_limits: additionalLimits(account, now),
+    credits: creditsOf(account.credits),
+  }
+}
+
+function limitsOf(windows: CodexWindows, now: number, length: (minutes: number) => object) {
   const full = fullWindow(windows) !== undefined
   const shown = (window: CodexWindow | undefined) =>
     window
@@ -140,16 +205,15 @@ function reportOf({ windows, credits }: Reported, now: number, length: (minutes:
         }
       : null
   return {
-    rate_limits: {
-      allowed: !full,
-      limit_reached: full,
-      primary: shown(windows.primary),
-      secondary: shown(windows.secondary),
-    },
-    credits: {
-      has_credits: credits.hasCredits,
-      unlimited: credits.unlimited,
-      balance: credits.balance,
-    },
+    allowed: !full,
+    limit_reached: full,
+    primary: shown(windows.primary),
+    secondary: shown(windows.secondary),
   }
 }
+
+const creditsOf = ({ hasCredits, unlimited, balance }: CodexCredits) => ({
+  has_credits: hasCredits,
+  unlimited,
+  balance,
+})

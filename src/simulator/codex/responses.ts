@@ -7,7 +7,7 @@ import type { CodexAccount } from './account.js'
 import { badRequest, invalidRequest, previousNotFound } from './errors.js'
 import { type Item, sseFrame } from './output.js'
 import { quotaFrame, quotaHeaders, roll } from './quota.js'
-import { badTurn, modelOf, prewarm, takeTurn } from './turn.js'
+import { badTurn, limitOf, modelOf, prewarm, takeTurn } from './turn.js'
 
 /** Also sent as `x-models-etag`: a different value would make the client ask again after every response. */
 export const MODELS_ETAG = '"simulator-1"'
@@ -27,7 +27,7 @@ export function responses(request: SimRequest, account: CodexAccount, world: Wor
   return eventStream(
     { events: taken, frame: sseFrame },
     {
-      ...quotaHeaders(account, world.now()),
+      ...quotaHeaders(account, world.now(), limitOf(body, account)),
       'cache-control': 'no-cache',
       'openai-model': modelOf(body),
       'openai-processing-ms': '1',
@@ -63,7 +63,11 @@ export function responsesSocket(request: SimRequest, account: CodexAccount, worl
     if (!Array.isArray(taken)) return taken
     // Over HTTP these are headers.
     const metadata = { 'openai-model': modelOf(body), [TURN_STATE]: newTurnState(account) }
-    return [quotaFrame(account, world.now()), { type: 'response.metadata', headers: metadata }, ...taken]
+    return [
+      quotaFrame(account, world.now(), limitOf(body, account)),
+      { type: 'response.metadata', headers: metadata },
+      ...taken,
+    ]
   })
 }
 

@@ -3,9 +3,9 @@ import { field, list, text } from '../json.js'
 import type { SimRequest } from '../request.js'
 import { type Answer, json, type World } from '../upstream.js'
 import type { CodexAccount } from './account.js'
-import { badRequest, invalidRequest, usageLimitBody } from './errors.js'
+import { badRequest, invalidRequest, unreadable, usageLimitBody } from './errors.js'
 import { canRead, compaction, type Item, outputItems, responseEvents } from './output.js'
-import { fullWindow, quotaHeaders, spend } from './quota.js'
+import { fullWindow, type ModelLimit, quotaHeaders, roll, spend } from './quota.js'
 
 /** One question to the model: the body of a request, or of a frame with the input of the frames before it. */
 export interface Turn {
@@ -23,11 +23,15 @@ export interface Payer {
 
 /** The events of a response to a turn on a ChatGPT account, or a refusal. */
 export function takeTurn(turn: Turn, account: CodexAccount, world: World): Answer | Item[] {
-  const refused = overLimit(account, world) ?? foreignContent(turn.body, account, world)
+  const refused = overLimit(turn, account, world) ?? foreignContent(turn.body, account, world)
   if (refused) return refused
-  spend(account.windows)
+  spend(limitOf(turn.body, account)?.windows ?? account.windows, account.credits)
   return generate(turn, account, world)
 }
+
+/** The quota that a model has of its own, if it has one. */
+export const limitOf = (body: unknown, { modelLimits }: CodexAccount): ModelLimit | undefined =>
+  modelLimits.find(({ model }) => model === text(body, 'model'))
 
 /** The events of a response to a turn that is not refused. */
 export function generate(turn: Turn, { id, cache }: Payer, world: World): Item[] {
@@ -63,23 +67,43 @@ export function badTurn(body: unknown, { models }: CodexAccount): Answer | undef
   return badRequest(`The '${model}' model is not supported when using Codex with a ChatGPT account.`)
 }
 
-function overLimit(account: CodexAccount, world: World): Answer | undefined {
-  const full = fullWindow(account.windows)
-  if (!full || account.credits.unlimited || account.credits.hasCredits) return undefined
-  const body = usageLimitBody(account.plan, full.resetsAt, world.now())
-  return json(429, body, quotaHeaders(account, world.now()))
+function overLimit({ body }: Turn, account: CodexAccount, world: World): Answer | undefined {
+  const limit = limitOf(body, account)
+  const windows = limit?.windows ?? account.windows
+  roll(windows, world.now())
+  const full = fullWindow(windows)
+  const { unlimited, hasCredits } = account.credits
+  if (!full || account.servesWhenFull || (!limit && (unlimited || hasCredits))) return undefined
+  const refusal = usageLimitBody(account.plan, full.resetsAt, world.now())
+  return json(429, refusal, quotaHeaders(account, world.now(), limit))
 }
 
-/** Reasoning is encrypted for the account that got it; `strictHistory` refuses it from another. */
+/** Content is encrypted for the account that got it; `strictHistory` refuses it from another. */
 function foreignContent(body: unknown, account: CodexAccount, world: World): Answer | undefined {
-  if (!world.strictHistory) return undefined
-  const foreign = list(body, 'input').find((item) => {
-    const content = text(item, 'encrypted_content')
-    return content !== undefined && !canRead(content, account.id)
-  })
-  if (!foreign) return undefined
-  const message = `The encrypted content for item ${text(foreign, 'id') ?? 'unknown'} could not be verified.`
-  return invalidRequest('invalid_encrypted_content', message)
+  const input = list(body, 'input')
+  const bare = input.findIndex(
+    (item) => /^compaction(_summary)?$/.test(text(item, 'type') ?? '') && !text(item, 'encrypted_content'),
+  )
+  if (bare >= 0)
+    return invalidRequest(
+      'missing_required_parameter',
+      `Missing required parameter: 'input[${bare}].encrypted_content'.`,
+    )
+  if (world.strictHistory === false) return undefined
+  const wording = world.strictHistory === true ? 'item' : world.strictHistory
+  for (const item of input) {
+    const content = encryptedIn(item).find((it) => !canRead(it, account.id))
+    if (content !== undefined) return unreadable(wording, text(item, 'id') ?? 'unknown', content)
+  }
+  return undefined
+}
+
+/** Every `encrypted_content` in a value, however deep: messages of sub-agents and outputs of tools hold it too. */
+function encryptedIn(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([name, inner]) =>
+    name === 'encrypted_content' && typeof inner === 'string' ? [inner] : encryptedIn(inner),
+  )
 }
 
 /** Reads a Responses request as a script wants it. */

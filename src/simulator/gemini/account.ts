@@ -13,6 +13,14 @@ export interface GeminiAccountOptions {
   models?: readonly string[]
   /** Life of an access token; ms. @default 3599000, as Google's */
   accessTokenLifetimeMs?: number
+  /** The OAuth client that issued the login; Google refuses a refresh by another. @default that of the simulator */
+  client?: OAuthClient
+}
+
+/** An OAuth client with its secret. */
+export interface OAuthClient {
+  readonly id: string
+  readonly secret: string
 }
 
 /** An `oauth_creds.json` of the Gemini CLI. */
@@ -61,6 +69,8 @@ const DAY_MS = 86_400_000
 export class GeminiAccount {
   readonly id: string
   readonly email: string
+  readonly client: OAuthClient | undefined
+  /** May be changed: the former project is refused from then on. */
   project: string
   accessTokenLifetimeMs: number
   /** By model. */
@@ -80,6 +90,7 @@ export class GeminiAccount {
     this.id = options.id
     this.project = options.project ?? `project-${options.id}`
     this.email = options.email ?? `${options.id}@example.com`
+    this.client = options.client
     this.accessTokenLifetimeMs = options.accessTokenLifetimeMs ?? 3_599_000
     const bucket = () => ({ remainingFraction: 1, resetsAt: now() + DAY_MS, fractionPerRequest: 0.01 })
     this.buckets = new Map((options.models ?? MODELS).map((model) => [model, bucket()]))
@@ -102,6 +113,12 @@ export class GeminiAccount {
     const expiry_date = this.#access.get(access_token) ?? 0
     const shared = { scope: SCOPE, token_type: 'Bearer' as const, id_token: this.idToken() }
     return { access_token, refresh_token: this.#refreshToken, ...shared, expiry_date }
+  }
+
+  /** The same login as application default credentials, with the client that issued it. */
+  adcJson(): object {
+    const { id: client_id, secret: client_secret } = this.client ?? { id: 'client', secret: 'secret' }
+    return { type: 'authorized_user', client_id, client_secret, refresh_token: this.#refreshToken }
   }
 
   /** Every access token is refused from now on, whatever its `expiry_date` says. */

@@ -1,10 +1,11 @@
 import { field } from '../json.js'
 import { PromptCache } from '../model.js'
 import type { SimRequest } from '../request.js'
-import { type Answer, eventStream, json, type Upstream, type World } from '../upstream.js'
+import { type Answer, json, type Upstream, type World } from '../upstream.js'
 import { MODELS } from './account.js'
 import { asList, errorInfo, googleError, notFoundEntity } from './refusals.js'
-import { generate, type Generation, promptTokens, sseFrame, whole } from './generation.js'
+import { type Generation, generate, googleStream, promptTokens, whole } from './generation.js'
+import { KeyResources } from './key-resources.js'
 
 export interface GeminiKeyOptions {
   /** Name in tests; its credential file is `gemini_ID.json`. */
@@ -26,20 +27,26 @@ export function geminiKey({ id, key = `gemini-sim-${id}` }: GeminiKeyOptions): G
   return { id, key, revoked: false, cache: new PromptCache(), credential: () => ({ api_key: key }) }
 }
 
-const ROOT = '/v1beta/'
+const ROOT = /^(\/upload)?\/v1beta\/(?!openai\/)/
 const GENERATION = /^POST models\/([^:/]+):(generateContent|streamGenerateContent|countTokens)$/
 
 /** `https://generativelanguage.googleapis.com`, with `x-goog-api-key` only. */
 export function createGeminiApi(keys: readonly GeminiKey[], world: World): Upstream {
-  const holder = (request: SimRequest) => keys.find(({ key }) => request.headers['x-goog-api-key'] === key)
+  const resources = new KeyResources(world)
+  const holder = (request: SimRequest) =>
+    keys.find(({ key }) => request.headers['x-goog-api-key'] === key) ??
+    // The second address of an upload stands for its key.
+    keys.find(({ id }) => id === resources.uploaderOf(request))
   return {
     kind: 'gemini-api',
-    owns: ({ path }) => path.startsWith(ROOT),
+    owns: ({ path }) => ROOT.test(path),
     account: (request) => holder(request)?.id,
     answer(request) {
       const by = holder(request)
       if (!by || by.revoked) return invalidKey
-      const call = `${request.method} ${request.path.slice(ROOT.length)}`
+      const call = `${request.method} ${request.path.replace(ROOT, '')}`
+      const resource = resources.answer(request, call, by.id) ?? resources.refusal(request.json, by.id)
+      if (resource) return resource
       if (call === 'GET models') return json(200, { models: MODELS.map(modelEntry) })
       const [, model, method] = GENERATION.exec(call) ?? []
       if (model === undefined) return notFoundEntity
@@ -56,7 +63,7 @@ function generation(asked: Generation, method: string | undefined): Answer {
     return json(200, { totalTokens: promptTokens(field(body, 'generateContentRequest') ?? body) })
   const events = generate(asked)
   if (!streams) return json(200, whole(events))
-  return request.query.get('alt') === 'sse' ? eventStream({ events, frame: sseFrame }) : json(200, events)
+  return googleStream(request, events)
 }
 
 const modelEntry = (model: string) => ({
@@ -65,7 +72,7 @@ const modelEntry = (model: string) => ({
   supportedGenerationMethods: ['generateContent', 'countTokens'],
 })
 
-const invalidKey = googleError({
+export const invalidKey = googleError({
   code: 400,
   status: 'INVALID_ARGUMENT',
   message: 'API key not valid. Please pass a valid API key.',

@@ -1,6 +1,6 @@
 import { field, text } from '../json.js'
 import { bearer, type SimRequest } from '../request.js'
-import { type Answer, eventStream, json, type Upstream, type World } from '../upstream.js'
+import { type Answer, json, type Upstream, type World } from '../upstream.js'
 import type { GeminiAccount } from './account.js'
 import {
   asList,
@@ -10,7 +10,7 @@ import {
   quotaExhausted,
   unauthenticated,
 } from './refusals.js'
-import { generate, hasForeignThought, promptTokens, sseFrame, whole } from './generation.js'
+import { generate, googleStream, hasForeignThought, promptTokens, whole } from './generation.js'
 
 const METHOD = '/v1internal:'
 
@@ -63,8 +63,7 @@ const METHODS: Record<string, (request: SimRequest, account: GeminiAccount, worl
     if (!Array.isArray(events)) return events
     const traceId = newTraceId(account)
     const wrapped = events.map((response) => ({ response, traceId }))
-    if (request.query.get('alt') !== 'sse') return json(200, wrapped)
-    return eventStream({ events: wrapped, frame: sseFrame }, { 'x-cloudaicompanion-trace-id': traceId })
+    return googleStream(request, wrapped, { 'x-cloudaicompanion-trace-id': traceId })
   },
 }
 

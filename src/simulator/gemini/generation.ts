@@ -1,7 +1,7 @@
 import { countTokens, pieces, type PromptCache, type Reply, type ReplyItem } from '../model.js'
 import { field, list, text } from '../json.js'
 import type { SimRequest } from '../request.js'
-import type { World } from '../upstream.js'
+import { type Answer, eventStream, type World } from '../upstream.js'
 
 export interface Generation {
   readonly request: SimRequest
@@ -113,7 +113,18 @@ function cachedTokens(body: unknown, model: string, cache: PromptCache): number 
 
 export const promptTokens = (body: unknown): number => countTokens(field(body, 'contents'))
 
+/**
+ * A stream of Google's: server-sent events with `alt=sse`, else one JSON list that grows by an element at a time.
+ */
+export function googleStream({ query }: SimRequest, events: readonly object[], headers = {}): Answer {
+  if (query.get('alt') === 'sse') return eventStream({ events, frame: sseFrame }, headers)
+  const frame = (event: object, index: number) => `${index === 0 ? '[' : ',\r\n'}${JSON.stringify(event)}`
+  return { ...eventStream({ events, frame, end: ']' }), headers: { 'content-type': JSON_TYPE, ...headers } }
+}
+
+const JSON_TYPE = 'application/json; charset=UTF-8'
+
 /** The space after `data:` and the empty line at the end are both needed: the client drops events without them. */
-export function sseFrame(event: object): string {
+function sseFrame(event: object): string {
   return `data: ${JSON.stringify(event)}\r\n\r\n`
 }

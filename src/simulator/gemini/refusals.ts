@@ -1,4 +1,5 @@
-import type { WireFault } from '../fault.js'
+import { Pause, type WireFault } from '../fault.js'
+import { field } from '../json.js'
 import { type Answer, json } from '../upstream.js'
 
 const RPC = 'type.googleapis.com/google.rpc'
@@ -61,6 +62,10 @@ export function foreignProject(project: string): Answer {
 export const invalidArgument = (message: string): Answer =>
   googleError({ code: 400, status: 'INVALID_ARGUMENT', message })
 
+/** 403 for a file or a cached content of another key. Google does not tell it from one that is not there. */
+export const foreignResource = (message: string): Answer =>
+  googleError({ code: 403, status: 'PERMISSION_DENIED', message })
+
 export const notFoundEntity = googleError({
   code: 404,
   status: 'NOT_FOUND',
@@ -93,6 +98,18 @@ const fault = ({ status, headers = {}, body }: Answer): WireFault => ({ status, 
 
 const limited = (message: string, details: readonly object[] = []): WireFault =>
   fault(googleError({ code: 429, status: 'RESOURCE_EXHAUSTED', message, details }))
+
+/** A refusal of the key's project. */
+function refused(code: 400 | 403 | 429, message: string, reason?: string): WireFault {
+  const status = { 400: 'FAILED_PRECONDITION', 403: 'PERMISSION_DENIED', 429: 'RESOURCE_EXHAUSTED' }[code]
+  const details = reason === undefined ? [] : [errorInfo(reason, 'googleapis.com')]
+  return fault(googleError({ code, status, message, details }))
+}
+
+function withoutCandidates(event: object): object {
+  const { response, candidates: _, ...others } = event as { response?: object; candidates?: unknown }
+  return response ? { ...others, response: withoutCandidates(response) } : others
+}
 
 /** Faults in the exact form of Google's, for `sim.fail({ with: … })`. */
 export const geminiFaults = {
@@ -150,6 +167,47 @@ export const geminiFaults = {
         message: code === 503 ? 'The service is currently unavailable.' : 'Internal error encountered.',
       }),
     ),
+  /** 403 or 400: the key's project may not use the model on its plan. */
+  plan: (status: 400 | 403 = 403): WireFault =>
+    refused(status, 'Gemini 3 Pro Preview is not available on the free tier. Please upgrade your plan.'),
+  /** 400: the country is not served. */
+  country: (status: 400 | 403 = 400): WireFault =>
+    refused(status, 'User location is not supported for the API use.'),
+  /** 403: the project has no billing. */
+  billing: (status: 400 | 403 = 403): WireFault =>
+    refused(
+      status,
+      'This API method requires billing to be enabled. Please enable billing on project #1 by visiting ' +
+        'https://console.developers.google.com/billing/enable?project=1 then retry.',
+      'BILLING_DISABLED',
+    ),
+  /** 403 (429 is seen too): the money that was paid in advance is spent. */
+  prepayment: (status: 400 | 403 | 429 = 403): WireFault =>
+    refused(
+      status,
+      'Your prepayment credits are depleted. Please go to AI Studio at https://ai.studio/projects to manage your ' +
+        'project and billing.',
+    ),
+  /** 403: the API is switched off in the project, or the key was reported as leaked. */
+  disabled: (): WireFault =>
+    refused(
+      403,
+      'Generative Language API has not been used in project 1 before or it is disabled.',
+      'SERVICE_DISABLED',
+    ),
+  leaked: (): WireFault => refused(403, 'Your API key was reported as leaked. Please use another API key.'),
+  /** 404: the model or the path is not there for this account. */
+  notFound: (): WireFault => fault(notFoundEntity),
+  /** A 200 stream that counts tokens and has no candidate. */
+  empty: (): WireFault => ({ events: (events) => events.slice(-1).map(withoutCandidates) }),
+  /** Any refusal, told inside a 200 stream: `after` so many events, `afterMs` late. */
+  inStream: ({ body }: WireFault, { after = 0, afterMs = 0 } = {}): WireFault => ({
+    events: (events) => [
+      ...events.slice(0, after),
+      ...(afterMs > 0 ? [new Pause(afterMs)] : []),
+      { error: field(body, 'error') ?? field(body, 0, 'error') },
+    ],
+  }),
   /** A 200 stream whose first event is an error. */
   errorEvent: (code = 503): WireFault => ({
     events: () => [
