@@ -37,6 +37,8 @@ export interface CodexAccountOptions {
   resetCredits?: readonly ResetCreditOptions[]
   /** Models with a quota of their own, such as Spark. @default none */
   modelLimits?: readonly ModelLimitOptions[]
+  /** The name of the account's own limit in `x-codex-active-limit`; `premium` is seen too. @default 'codex' */
+  limitId?: string
   /** Serves although a window is full, as reports of the real upstream lag. @default false */
   servesWhenFull?: boolean
   /** Models that the account may use. @default all */
@@ -75,6 +77,7 @@ export class CodexAccount {
   windows: CodexWindows
   modelLimits: ModelLimit[]
   resetCredits: ResetCredit[]
+  limitId: string
   servesWhenFull: boolean
   accessTokenLifetimeMs: number
   /** Refreshes that worked. */
@@ -99,6 +102,7 @@ export class CodexAccount {
     this.windows = openWindows(options.primary, options.secondary, now())
     this.modelLimits = (options.modelLimits ?? []).map((limit) => openModelLimit(limit, now()))
     this.resetCredits = (options.resetCredits ?? []).map((credit) => openResetCredit(credit, now()))
+    this.limitId = options.limitId ?? 'codex'
     this.servesWhenFull = options.servesWhenFull ?? false
     this.accessTokenLifetimeMs = options.accessTokenLifetimeMs ?? 864_000_000
     this.login()

@@ -93,6 +93,7 @@ interface Reported {
   readonly windows: CodexWindows
   readonly credits: CodexCredits
   readonly plan: string
+  readonly limitId: string
   readonly modelLimits: readonly ModelLimit[]
 }
 
@@ -121,7 +122,7 @@ export function quotaHeaders(account: Reported, now: number, active?: ModelLimit
   const { credits, plan, modelLimits } = account
   const windows = active?.windows ?? account.windows
   return {
-    'x-codex-active-limit': active?.id ?? 'premium',
+    'x-codex-active-limit': active?.id ?? account.limitId,
     'x-codex-plan-type': plan,
     ...windowHeaders('x-codex-primary', windows.primary, now),
     ...windowHeaders('x-codex-secondary', windows.secondary, now),
