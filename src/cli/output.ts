@@ -1,16 +1,17 @@
-import { ConfigError } from '../settings.js'
+import { ConfigError } from '../../config/index.js'
+import { harmless } from '../telemetry/harmless.js'
 
-// Who reads only the first lines (`| head`) has seen enough; a gateway goes on without its terminal.
+// A reader of the first lines only (`| head`) must not end a command, and the gateway goes on without its terminal.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
 })
 
-/** A command's output; what the gateway has to say while it works goes to the log. */
+/** A command's output. The gateway writes to the log while it works. */
 export function print(text: string): void {
-  process.stdout.write(`${text}\n`)
+  process.stdout.write(`${harmless(text)}\n`)
 }
 
-/** Stops a command with words for the person, and a stable code for programs. */
+/** An error that stops a command: words for the user, and a stable code for programs. */
 export function refusal(code: string, message: string): Error {
   return Object.assign(new Error(message), { code })
 }
@@ -26,6 +27,6 @@ export function exitWith(error: Error & { code?: string }): never {
 }
 
 function stop(status: number, message: string): never {
-  process.stderr.write(`codex-pool: ${message}\n`)
+  process.stderr.write(`codex-pool: ${harmless(message)}\n`)
   process.exit(status)
 }

@@ -3,14 +3,14 @@ import type { CallContext, CodeGrant, Credential, LoginFlow } from '../../config
 import { fields, parseJson } from '../../providers/json.js'
 import { errorCode } from '../../providers/tokens.js'
 
-/** What a callback says. `foreign`: it belongs to no login of ours, and may be anybody's. */
+/** What a callback says. `foreign`: it does not belong to this login. */
 export type Callback =
   | ({ readonly kind: 'granted' } & CodeGrant)
   | { readonly kind: 'refused'; readonly reason: string }
   | { readonly kind: 'foreign' }
 
 export interface Authorization {
-  /** The page where the person agrees. */
+  /** The page where the user agrees. */
   readonly url: string
   readonly judge: (callback: URLSearchParams) => Callback
 }
@@ -46,20 +46,15 @@ function judge(
   } catch (error) {
     if (!(error instanceof oauth.AuthorizationResponseError)) return { kind: 'foreign' }
     const { error: code, error_description: description } = error
-    return { kind: 'refused', reason: printable([code, description].filter(Boolean).join(': ')) }
+    return { kind: 'refused', reason: [code, description].filter(Boolean).join(': ').slice(0, 300) }
   }
 }
 
-/** It is shown on a terminal, which obeys control characters. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 300)
-}
-
 /** Sends an authorization code to the token endpoint; what `fetch` throws is thrown. */
-export function redeemCode(
+function redeemCode(
   { issuer, tokenUrl, clientId, clientSecret }: LoginFlow,
   { code, verifier, redirectUri }: CodeGrant,
-  context: { readonly fetch: typeof fetch; readonly signal: AbortSignal },
+  context: CallContext,
 ): Promise<Response> {
   return oauth.genericTokenEndpointRequest(
     { issuer, token_endpoint: tokenUrl },
@@ -70,8 +65,8 @@ export function redeemCode(
     {
       signal: context.signal,
       headers: { 'user-agent': 'codex-pool' },
-      [oauth.customFetch]: context.fetch as unknown as typeof fetch,
-      // The config has made sure that what is not https is on this machine.
+      [oauth.customFetch]: context.fetch,
+      // The configuration refuses an address that is neither https nor on this machine.
       [oauth.allowInsecureRequests]: true,
     },
   )
@@ -102,7 +97,7 @@ export async function redeem(login: LoginFlow, grant: CodeGrant, context: CallCo
   return credential
 }
 
-/** A login that came to nothing. The message is for the person and holds nothing secret. */
+/** A login that failed. The message is for the user and holds no secret. */
 export class LoginFailed extends Error {
   constructor(
     readonly code:
@@ -114,11 +109,12 @@ export class LoginFailed extends Error {
   }
 }
 
-/** Why a call got no answer: `fetch failed` alone helps nobody. */
 export function unreachable(url: string, error: unknown): LoginFailed {
+  return new LoginFailed('issuer_unreachable', `${new URL(url).origin} cannot be reached: ${causeOf(error)}`)
+}
+
+/** Why a call has no answer: `fetch` itself says only `fetch failed`. */
+export function causeOf(error: unknown): string {
   const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException }
-  return new LoginFailed(
-    'issuer_unreachable',
-    `${new URL(url).origin} cannot be reached: ${cause?.code ?? message}`,
-  )
+  return cause?.code ?? message
 }

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { CallContext, CodeGrant, DeviceCode, DeviceProgress, LoginFlow } from '../../config/provider.js'
-import { LoginFailed, unreachable } from './authorization.js'
+import { causeOf, LoginFailed, unreachable } from './authorization.js'
 import type { Person } from './person.js'
 
 /**
- * A login with a code that the person enters in a browser anywhere.
+ * A login with a code that the user enters in a browser on any machine.
  * @throws {LoginFailed}
  */
 export async function deviceFlow(
@@ -32,13 +32,13 @@ async function request(login: LoginFlow, context: CallContext): Promise<DeviceCo
   try {
     return await login.device(context)
   } catch (error) {
-    // As fetch throws; anything else is the provider's own words.
+    // `fetch` throws a TypeError; any other error is the provider's own.
     if (error instanceof TypeError) throw unreachable(login.tokenUrl, error)
     throw new LoginFailed('issuer_error', (error as Error).message)
   }
 }
 
-/** A network that is down for a moment does not end the login: the code lives on. */
+/** A network that is down for a moment does not end the login: the code stays valid. */
 async function poll(
   code: DeviceCode,
   person: Pick<Person, 'say'>,
@@ -47,8 +47,7 @@ async function poll(
   try {
     return await code.poll(context)
   } catch (error) {
-    const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException }
-    person.say(`The issuer does not answer (${cause?.code ?? message}); trying again …`)
+    person.say(`The issuer does not answer (${causeOf(error)}); trying again …`)
     return { kind: 'pending' }
   }
 }

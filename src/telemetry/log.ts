@@ -3,6 +3,7 @@ import type { ResolvedConfig } from '../../config/config.js'
 import { redact } from '../../config/index.js'
 import type { Accounts } from '../accounts/accounts.js'
 import { standbyNotices } from '../accounts/selection.js'
+import { harmlessLine } from './harmless.js'
 
 /** What the gateway writes while it works: one line per event, to stderr. */
 export interface Log {
@@ -14,7 +15,8 @@ export interface Log {
 }
 
 const line = winston.format.printf(
-  ({ timestamp, level, message }) => `${timestamp} ${level.padEnd(5)} ${redact(String(message))}`,
+  ({ timestamp, level, message }) =>
+    `${timestamp} ${level.padEnd(5)} ${harmlessLine(redact(String(message)))}`,
 )
 
 export function openLog({ level }: ResolvedConfig['log']): Log {
