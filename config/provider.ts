@@ -111,6 +111,11 @@ export interface RequestPart {
   usesQuota?(request: ClientRequest): boolean
   /** Rewrites the JSON body for the chosen account; with this, a request's body is always buffered. */
   rewriteBody?(body: unknown, account: ProviderAccount, request: ClientRequest): unknown
+  /**
+   * Names of things in a request that only the account which made them can use, such as an uploaded file. Such a
+   * request goes to that account, whatever the route's strategy. @default none
+   */
+  resources?(request: ClientRequest): readonly string[]
   /** Names of headers whose value is an account's own: a value that one account issued goes back to that account only. */
   readonly boundHeaders?: readonly string[]
 }
@@ -143,6 +148,10 @@ export interface AnswerPart {
    * `conversation` is one of them goes to the account that gave this answer. @default none
    */
   aliases?(payload: unknown): readonly string[] | undefined
+  /** Names of `resources` that a successful answer shows its account to have; `payload` is its JSON. @default none */
+  resourcesMade?(payload: unknown, headers: IncomingHttpHeaders): readonly string[]
+  /** Response headers with an address of `upstream` for the client's next request; rewritten to the gateway's. */
+  readonly addressHeaders?: readonly string[]
   /** Quota as response headers tell it. */
   quota?(headers: IncomingHttpHeaders): Quota | undefined
   /** Asks the upstream for an account's quota; polled about every five minutes. */
@@ -314,7 +323,13 @@ export type Verdict =
       readonly plan?: string | undefined
     }
   | { readonly kind: 'unauthorized'; readonly reason: string }
-  | { readonly kind: 'refused'; readonly reason: string; readonly model?: string | undefined }
+  | {
+      readonly kind: 'refused'
+      readonly reason: string
+      readonly model?: string | undefined
+      /** What `discover` found seems to be wrong: it is asked for again, once. */
+      readonly doubts?: 'facts'
+    }
   | { readonly kind: 'needs-login'; readonly reason: string }
   | { readonly kind: 'repair'; readonly reason: string; readonly body: unknown }
 
@@ -342,6 +357,8 @@ export interface Exhaustion {
   readonly resetsAt?: number | undefined
   readonly plan?: string | undefined
   readonly model?: string | undefined
+  /** The refusal of one of the accounts: a stable word, and the upstream's own sentence if it gave one. */
+  readonly reason?: string | undefined
 }
 
 /** Thrown by a provider's `refresh` or `discover` when the upstream will not accept this credential any more. */

@@ -1,5 +1,6 @@
 import type { GeminiApiKeySettings } from '../config/config.js'
 import type {
+  Answer,
   ClientRequest,
   Conversation,
   Credential,
@@ -8,10 +9,13 @@ import type {
   Verdict,
 } from '../config/provider.js'
 import { googleExhausted, googleFailure } from './google/answers.js'
-import { type GoogleError, googleVerdicts } from './google/errors.js'
-import { geminiUsage, geminiUsageMarker } from './google/generation.js'
+import { type GoogleError, sentenceOf } from './google/errors.js'
+import { geminiUsage, keepAlive, streamFailure } from './google/generation.js'
+import { resourcesIn, resourcesMade, uploadHeaders } from './google/resources.js'
+import { googleVerdicts } from './google/verdict.js'
 import { fitsHeader, header, normalPath, queryOf } from './http.js'
-import { fields, list, text } from './json.js'
+import { type Fields, fields, list, objects, text } from './json.js'
+import { openAiExhausted, openAiFailure, openAiUsage } from './openai.js'
 import { fingerprint } from './tokens.js'
 
 /** Headers in which Google's clients name their own key, project and user. */
@@ -21,25 +25,29 @@ export const googleIdentityHeaders: readonly string[] = [
   'x-gemini-api-privileged-user-id',
 ]
 
-/** The Gemini API with API keys. */
+/** The Gemini API with API keys, and its OpenAI-compatible side under `/v1beta/openai`. */
 export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 'upstream'>): Provider {
   return {
     upstream,
     credentials: 'gemini_*.json',
     inspect,
-    authorize: ({ credential }) => ({
-      'x-goog-api-key': String(credential.api_key),
-      authorization: undefined,
-    }),
-    path: ({ path, url }) => normalPath(path) + queryOf(url),
+    authorize,
+    path: (request) => pathOf(request) + queryOf(request.url),
+    answer,
     conversation,
     model,
     replayable: (request) => methodOf(request) !== undefined,
+    usesQuota: (request) => ![undefined, 'countTokens'].includes(methodOf(request)),
+    resources: resourcesIn,
+    resourcesMade,
+    addressHeaders: uploadHeaders,
     ...googleVerdicts({ model, accountVerdict, dayEnds: nextPacificMidnight }),
-    usage: geminiUsage,
-    usageMarker: geminiUsageMarker,
-    exhausted: googleExhausted,
-    failure: googleFailure,
+    usage: (payload) => geminiUsage(payload) ?? openAiUsage(payload),
+    keepAlive,
+    streamFailure,
+    exhausted: (exhaustion, request) =>
+      speaksOpenAi(request) ? openAiExhausted(exhaustion) : googleExhausted(exhaustion),
+    failure: (failure, request) => (speaksOpenAi(request) ? openAiFailure(failure) : googleFailure(failure)),
   }
 }
 
@@ -47,8 +55,35 @@ function inspect(credential: Credential): Inspection | string {
   const file = fields(credential)
   const key = text(file?.api_key)
   if (key === undefined) return 'has no "api_key"; an API-key account is a file { "api_key": "…" }'
-  if (!fitsHeader(key)) return 'its "api_key" holds a space, a line break or another character no key has'
+  if (!fitsHeader(key))
+    return 'its "api_key" holds a space, a line break or another character that no key has'
   return { kind: 'api-key', label: text(file?.label) ?? 'API key' }
+}
+
+/** A client whose base address ends in `/v1beta` writes that segment twice. */
+function pathOf({ path }: Pick<ClientRequest, 'path'>): string {
+  return normalPath(path).replace(/^\/v1beta(?=\/(?:v1beta|upload\/v1beta)\/)/, '')
+}
+
+function speaksOpenAi(request: ClientRequest): boolean {
+  return pathOf(request).startsWith('/v1beta/openai/')
+}
+
+/** The OpenAI-compatible side takes the key as a bearer only, the API itself in a header of its own. */
+const authorize: Provider['authorize'] = ({ credential, request }) => {
+  const key = String(credential.api_key)
+  return speaksOpenAi(request)
+    ? { authorization: `Bearer ${key}`, 'x-goog-api-key': undefined }
+    : { authorization: undefined, 'x-goog-api-key': key }
+}
+
+/** A Code Assist client whose base address ends in `/v1beta`: its prompt is not for an API key's project. */
+function answer(request: ClientRequest): Answer | undefined {
+  if (!/^\/v1beta\/v1internal(?:[:/]|$)/.test(normalPath(request.path))) return undefined
+  const message =
+    "This is a request of Gemini CLI's Code Assist login under /v1beta: set CODE_ASSIST_ENDPOINT to the gateway's " +
+    'address without /v1beta.'
+  return googleFailure({ status: 404, code: 'wrong_base_address', message })
 }
 
 /**
@@ -58,49 +93,51 @@ function inspect(credential: Credential): Inspection | string {
 function conversation(request: ClientRequest): Conversation | undefined {
   if (methodOf(request) === undefined) return { id: `caller:${request.client}` }
   const body = fields(request.json())
-  const [first] = list(body?.contents)
-  if (first === undefined) return undefined
+  const begun = speaksOpenAi(request) ? firstMessages(body?.messages) : firstContent(body)
+  if (begun === undefined) return undefined
   const person = header(request.headers, 'x-gemini-api-privileged-user-id')
-  const system = body?.systemInstruction ?? body?.system_instruction
-  return { id: fingerprint(JSON.stringify([person, system, first])) }
+  return { id: fingerprint(JSON.stringify([person, ...begun])) }
+}
+
+function firstContent(body: Fields | undefined): unknown[] | undefined {
+  const [first] = list(body?.contents)
+  return first === undefined ? undefined : [body?.systemInstruction ?? body?.system_instruction, first]
+}
+
+/** The instructions and the first message of a person. */
+function firstMessages(messages: unknown): unknown[] | undefined {
+  const all = objects(messages)
+  const first = all.findIndex(({ role }) => role === 'user')
+  return first < 0 ? undefined : all.slice(0, first + 1)
 }
 
 const CALL =
   /\/(?:models|tunedModels)\/([^/:]+):(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$/
+const OPENAI_CALL =
+  /^\/v1beta\/openai\/(chat\/completions|completions|responses|embeddings|images\/generations)$/
 
 /** The generation method of a request, which may be sent twice; `undefined` for other calls. */
-function methodOf({ path }: ClientRequest): string | undefined {
-  return CALL.exec(normalPath(path))?.[2]
+function methodOf(request: ClientRequest): string | undefined {
+  const path = pathOf(request)
+  return CALL.exec(path)?.[2] ?? OPENAI_CALL.exec(path)?.[1]
 }
 
-/** This API has the model in the path. */
-function model({ path }: ClientRequest): string | undefined {
-  return CALL.exec(normalPath(path))?.[1]
+/** This API has the model in the path, its OpenAI-compatible side in the body. */
+function model(request: ClientRequest): string | undefined {
+  const path = pathOf(request)
+  if (!OPENAI_CALL.test(path)) return CALL.exec(path)?.[1]
+  return text(fields(request.json())?.model)?.replace(/^models\//, '')
 }
 
-/** Reasons for which every other request with the key is refused, too. */
-const DEAD: Readonly<Record<string, string>> = {
-  API_KEY_INVALID: 'the API key is not valid or has expired',
-  API_KEY_SERVICE_BLOCKED: 'the API key is restricted to other APIs',
-  API_KEY_HTTP_REFERRER_BLOCKED: 'the API key is restricted to web pages',
-  API_KEY_IP_ADDRESS_BLOCKED: 'the API key is restricted to other addresses',
-  CONSUMER_SUSPENDED: 'the project of the API key is suspended',
-  SERVICE_DISABLED: 'the Gemini API is not turned on in the project of the API key',
-}
+/** The key is over; what is wrong with its project is judged with all other refusals. */
+const OVER = new Set(['API_KEY_INVALID', 'keyInvalid', 'keyExpired'])
+const OVER_WORDS = /^API key (?:not valid|not found|expired)|API key was reported as leaked/i
 
-function accountVerdict(error: GoogleError, status: number, model: string | undefined): Verdict | undefined {
-  if (status !== 400 && status !== 403) return undefined
-  const dead = whyDead(error)
-  if (dead !== undefined) return { kind: 'needs-login', reason: `${dead}: put a good one into its file` }
-  // Free keys are not served everywhere; a paid one may be.
-  if (status === 400 && /location is not supported/i.test(error.message))
-    return { kind: 'refused', reason: 'location_not_supported', model }
-  return undefined
-}
-
-function whyDead({ reason, message }: GoogleError): string | undefined {
-  if (reason !== undefined && reason in DEAD) return DEAD[reason]
-  return /reported as leaked/i.test(message) ? 'the API key was reported as leaked' : undefined
+function accountVerdict({ code, reason, message }: GoogleError): Verdict | undefined {
+  if (code !== 400 && code !== 401 && code !== 403) return undefined
+  if (!OVER.has(reason ?? '') && !OVER_WORDS.test(message)) return undefined
+  const said = message === '' ? '' : ` ("${sentenceOf(message)}")`
+  return { kind: 'needs-login', reason: `Google refuses the API key${said}: put a good one into its file` }
 }
 
 const clock = new Intl.DateTimeFormat('en-US', {

@@ -38,34 +38,57 @@ export function normalPath(path: string): string {
 
 const UNIT_MS: Readonly<Record<string, number>> = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 }
 
-/** `9h22m20s`, `1.5s`, `250ms`, `20 seconds` or `33740.910400305s` in ms. */
-export function durationMs(value: unknown): number | undefined {
-  if (typeof value !== 'string') return undefined
-  const text = value
-    .trim()
-    .replace(/ *(day|hour|minute|second)s?,? */gi, (_, unit: string) => unit[0]!.toLowerCase())
-  if (!/^(\d+(\.\d+)?(ms|[dhms]))+$/.test(text)) return undefined
-  const parts = text.matchAll(/(\d+(?:\.\d+)?)(ms|[dhms])/g)
-  return Math.ceil([...parts].reduce((sum, [, amount, unit]) => sum + Number(amount) * UNIT_MS[unit!]!, 0))
+/** One amount of a duration, with what joins it to the next. */
+const AMOUNT =
+  /(\d{1,20}(?:\.\d{1,20})?) ?(ms|d(?:ays?)?|h(?:(?:ou)?rs?)?|m(?:in(?:ute)?s?)?|s(?:ec(?:ond)?s?)?)(?![a-z])(?:,? (?:and )?)?/iy
+
+/** No limit is longer than a year; a longer wait would end beyond what `Date` can show. */
+const LONGEST_WAIT_MS = 366 * 86_400_000
+
+/** The duration that a text begins with, and where it ends. */
+function leadingDuration(text: string): { ms: number | undefined; end: number } {
+  let ms: number | undefined
+  AMOUNT.lastIndex = 0
+  let end = 0
+  for (let match = AMOUNT.exec(text); match; match = AMOUNT.exec(text)) {
+    const unit = match[2]!.toLowerCase()
+    ms = (ms ?? 0) + Number(match[1]) * UNIT_MS[unit === 'ms' ? unit : unit[0]!]!
+    end = AMOUNT.lastIndex
+  }
+  return { ms: ms && Math.min(Math.ceil(ms), LONGEST_WAIT_MS), end }
 }
 
-const AMOUNT = String.raw`((?:\d+(?:\.\d+)?(?:ms|[dhms]| *(?:day|hour|minute|second)s?),? *)+)`
-const HINT = new RegExp(String.raw`(?:retry in|try again in|resets? in|resets? after) ${AMOUNT}`, 'i')
+/** `9h22m20s`, `1.5s`, `250ms`, `20 seconds`, `5 min` or `33740.910400305s` in ms; a year at most. */
+export function durationMs(value: unknown): number | undefined {
+  const text = typeof value === 'string' ? value.trim() : ''
+  const { ms, end } = leadingDuration(text)
+  return end === text.length ? ms : undefined
+}
+
+const HINT = /(?:try(?: again)?|resets?|available(?: again)?) (?:in|after) /gi
+
+/** How much of an error message is searched. A real one names its wait within the first lines. */
+const LONGEST_MESSAGE = 4_096
 
 /** The wait that an error message names: "Please try again in 1.5s", "Resets in 9h22m20s." */
 export function waitInMessage(message: string | undefined): number | undefined {
-  return durationMs(HINT.exec(message ?? '')?.[1])
+  const text = message?.slice(0, LONGEST_MESSAGE) ?? ''
+  for (const { index, 0: hint } of text.matchAll(HINT)) {
+    const { ms } = leadingDuration(text.slice(index + hint.length))
+    if (ms !== undefined) return ms
+  }
+  return undefined
 }
 
 /** `Retry-After` in ms from now: seconds or an HTTP date (RFC 9110 §10.2.3). `undefined` for anything else. */
 export function retryAfterMs(value: string | undefined, now: number = Date.now()): number | undefined {
-  if (value === undefined) return undefined
-  const trimmed = value.trim()
-  if (/^\d+(\.\d+)?$/.test(trimmed)) return Math.round(Number(trimmed) * 1000)
+  const trimmed = value?.trim() ?? ''
+  if (trimmed.length > 64) return undefined
+  if (/^\d+(\.\d+)?$/.test(trimmed)) return Math.min(Math.round(Number(trimmed) * 1000), LONGEST_WAIT_MS)
   // Date.parse alone would take "1.5s" or "-3" for a date.
   if (!/^[A-Za-z]{3,9},? /.test(trimmed)) return undefined
   const at = Date.parse(trimmed)
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now)
+  return Number.isNaN(at) ? undefined : Math.min(Math.max(0, at - now), LONGEST_WAIT_MS)
 }
 
 /** Judges an answer by its status alone, as RFC 9110 defines it. */

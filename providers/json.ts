@@ -26,8 +26,34 @@ export function text(value: unknown): string | undefined {
 
 /** A number, or a string that is one. `Number('')` would make 0 of an empty header. */
 export function number(value: unknown): number | undefined {
-  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
-  return typeof value === 'string' && /^\s*-?\d+(\.\d+)?\s*$/.test(value) ? Number(value) : undefined
+  if (typeof value === 'string' && !(value.length <= 40 && /^\s*-?\d+(\.\d+)?\s*$/.test(value)))
+    return undefined
+  if (typeof value !== 'string' && typeof value !== 'number') return undefined
+  const found = Number(value)
+  return Number.isFinite(found) ? found : undefined
+}
+
+/** More tokens than any answer has. Sums of larger counts lose digits, and metrics refuse what is no number. */
+const MOST = 1e12
+
+/** A count, such as of tokens: a whole number from 0 up. */
+export function count(value: unknown): number | undefined {
+  const found = number(value)
+  return found !== undefined && found >= 0 && found <= MOST ? Math.round(found) : undefined
+}
+
+/** The year 2200: `Date` throws beyond the year 275,760, and a time so far away is not meant. */
+const LATEST_MS = Date.UTC(2200)
+
+/** A time in ms since 1970, from a number of ms or a date in words; `undefined` if no clock can show it. */
+export function time(value: unknown): number | undefined {
+  const found = number(value) ?? (typeof value === 'string' ? dateOf(value) : undefined)
+  return found !== undefined && found >= 0 && found <= LATEST_MS ? found : undefined
+}
+
+function dateOf(value: string): number | undefined {
+  const at = value.length <= 64 ? Date.parse(value) : Number.NaN
+  return Number.isNaN(at) ? undefined : at
 }
 
 export function parseJson(value: unknown): unknown {

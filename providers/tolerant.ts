@@ -2,7 +2,14 @@ import { isRecord, messageOf, numberFrom, quotaFrom, timeFrom } from '../config/
 import type { Provider } from '../config/provider.js'
 
 /** Called while an answer passes: an error in one of these must not fail the request. */
-const ASIDE: ReadonlySet<string> = new Set(['usage', 'aliases', 'quota', 'classifyEvent', 'poolHeaders'])
+const ASIDE: ReadonlySet<string> = new Set([
+  'usage',
+  'aliases',
+  'resourcesMade',
+  'quota',
+  'classifyEvent',
+  'poolHeaders',
+])
 /** The only ones that may be async. */
 const ASYNC: ReadonlySet<string> = new Set(['authorize', 'discover', 'refresh', 'pollQuota', 'redeem'])
 

@@ -1,8 +1,8 @@
 import type { Answer, PoolAccount, Provider, QuotaWindow } from '../../config/provider.js'
-import { type Fields, number, objects, text } from '../json.js'
+import { type Fields, number, objects, text, time } from '../json.js'
 import type { ResolvedGeminiSettings } from './credentials.js'
 import { codeAssist } from './discover.js'
-import { methodOf, POOL_PROJECT } from './requests.js'
+import { methodOf, POOL_PROJECT, projectOf } from './requests.js'
 
 /** Answers in the pool's name: the set-up calls, and the quota of all accounts. */
 export const answer: NonNullable<Provider['answer']> = function answer(request, { accounts, now }) {
@@ -65,9 +65,10 @@ function modelQuota({ name, model, usedPercent, resetsAt }: QuotaWindow, now: nu
 
 /** Asks `retrieveUserQuota`, which has one bucket per model. */
 export function pollQuota({ upstream }: ResolvedGeminiSettings): NonNullable<Provider['pollQuota']> {
-  return async function pollQuota({ credential, facts: { project } }, context) {
+  return async function pollQuota(account, context) {
+    const project = projectOf(account)
     if (project === undefined) return undefined
-    const answer = await codeAssist(upstream, credential, context)(':retrieveUserQuota', { project })
+    const answer = await codeAssist(upstream, account.credential, context)(':retrieveUserQuota', { project })
     return { windows: objects(answer.buckets).flatMap(windowOf) }
   }
 }
@@ -77,13 +78,12 @@ function windowOf({ modelId, tokenType, remainingFraction, resetTime }: Fields):
   if (model === undefined) return []
   const kind = text(tokenType) ?? 'REQUESTS'
   const left = number(remainingFraction)
-  const at = Date.parse(text(resetTime) ?? '')
   return [
     {
       name: kind === 'REQUESTS' ? model : `${model} ${kind}`,
       model,
       usedPercent: left === undefined ? undefined : Math.min(100, Math.max(0, (1 - left) * 100)),
-      resetsAt: Number.isNaN(at) ? undefined : at,
+      resetsAt: time(resetTime),
     },
   ]
 }

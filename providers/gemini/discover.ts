@@ -16,7 +16,7 @@ const POLL_MS = 5_000
 
 /**
  * Finds an account's project as the Gemini CLI does: `loadCodeAssist`, and `onboardUser` for an account that has none
- * yet. A file may name the project of a licence in `project_id`. Throws {@link CredentialRejected} with the way out for
+ * yet. A file may name the project of a licence in `project_id`; a login of gcloud's has `quota_project_id`. Throws {@link CredentialRejected} with the way out for
  * an account that Code Assist does not serve.
  */
 export function discover(
@@ -25,13 +25,13 @@ export function discover(
 ): NonNullable<Provider['discover']> {
   return async function discover({ credential }, context) {
     const call = codeAssist(upstream, credential, context)
-    const own = text(credential.project_id)
+    const own = text(credential.project_id) ?? text(credential.quota_project_id)
     const loaded = await load(call, own)
     const tier = fields(loaded.currentTier)
     const project = tier
       ? projectIn(loaded.cloudaicompanionProject)
       : projectIn(await setUp(call, onboarding(loaded, own), () => pause(pollMs, undefined, context)))
-    const found = project ?? own
+    const found = text(credential.project_id) ?? project ?? own
     if (found === undefined)
       throw objects(loaded.ineligibleTiers).length > 0
         ? ineligible(ineligibleReasons(loaded))

@@ -22,6 +22,10 @@ export function replayable(request: ClientRequest): boolean {
   return REPLAYABLE.has(methodOf(request) ?? '')
 }
 
+export function usesQuota(request: ClientRequest): boolean {
+  return /^(g|streamG)enerateContent$/.test(methodOf(request) ?? '')
+}
+
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/i
 
 /** Generations and the reports about them belong to a session, other calls to a person. */
@@ -81,15 +85,21 @@ export const POOL_PROJECT = 'codex-pool'
  * Puts the account's own project in every field that carries one: a token with another account's project is refused
  * with 403. A field that is not there is not added, since not every method has it.
  */
-export function rewriteBody(body: unknown, { facts }: ProviderAccount): unknown {
+export function rewriteBody(body: unknown, account: ProviderAccount): unknown {
   const json = fields(body)
   if (!json) return body
+  const project = projectOf(account)
   const metadata = fields(json.metadata)
   const own = (names: readonly string[], from: Record<string, unknown>) =>
-    Object.fromEntries(names.filter((name) => name in from).map((name) => [name, facts.project]))
+    Object.fromEntries(names.filter((name) => name in from).map((name) => [name, project]))
   return {
     ...json,
     ...own(['project', 'cloudaicompanionProject'], json),
     ...(metadata && { metadata: { ...metadata, ...own(['duetProject'], metadata) } }),
   }
+}
+
+/** A `project_id` in the file wins over the project that was found, from the moment it stands there. */
+export function projectOf({ credential, facts }: ProviderAccount): string | undefined {
+  return text(credential.project_id) ?? facts.project
 }

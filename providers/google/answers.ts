@@ -35,11 +35,17 @@ function rateLimited(message: string, retryAfterMs: number | undefined): Answer 
   return refusal(429, message, [errorInfo('RATE_LIMIT_EXCEEDED', DOMAIN), retryInfo(seconds)])
 }
 
-/**
- * Every account is exhausted. Google's own words are avoided: on "exhausted your capacity" the Gemini CLI waits silently
- * until the reset, which may be hours away. A reset within minutes is answered as a short wait.
- */
-export function googleExhausted({ resetsAt, model }: Exhaustion): Answer {
+/** On these words the Gemini CLI waits silently until the reset, which may be hours away, or asks again and again. */
+const MISLEADING = /exhausted your capacity|capacity exceeded|MODEL_CAPACITY_EXHAUSTED|retry in|limit:\s*0/i
+
+/** Google's own sentence in the reason of a refusal, unless its words would mislead the client. */
+function because(reason: string | undefined): string {
+  const sentence = /^[\w.-]+: (.+)/.exec(reason ?? '')?.[1]
+  return sentence === undefined || MISLEADING.test(sentence) ? '' : ` Google says: "${sentence}"`
+}
+
+/** Every account is exhausted. A reset within minutes is answered as a short wait. */
+export function googleExhausted({ resetsAt, model, reason }: Exhaustion): Answer {
   const now = Date.now()
   const wait = resetsAt === undefined ? undefined : resetsAt - now
   if (wait !== undefined && wait <= LONGEST_WAIT_S * 1000)
@@ -50,7 +56,7 @@ export function googleExhausted({ resetsAt, model }: Exhaustion): Answer {
     ...(resetsAt === undefined ? {} : { quotaResetTimeStamp: new Date(resetsAt).toISOString() }),
   }
   const info = errorInfo('QUOTA_EXHAUSTED', DOMAIN, metadata)
-  const message = `Every account of the pool has used up ${what}.`
+  const message = `Every account of the pool has used up ${what}, or is not served.${because(reason)}`
   if (wait === undefined) return refusal(429, message, [info])
   const seconds = Math.ceil(wait / 1000)
   return refusal(429, `${message} The first one is back at ${metadata.quotaResetTimeStamp}.`, [

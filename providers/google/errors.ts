@@ -1,148 +1,127 @@
-import type { ClientRequest, Provider, UpstreamAnswer, Verdict } from '../../config/provider.js'
-import { durationMs, header, isPage, retryAfterMs, statusVerdict, waitInMessage } from '../http.js'
-import { type Fields, fields, number, objects, text } from '../json.js'
-import { isOutput, withoutSignatures } from './generation.js'
+import { durationMs, waitInMessage } from '../http.js'
+import { type Fields, fields, number, objects, parseJson, text, time } from '../json.js'
+import { shortWord } from '../tokens.js'
 
 /** An error of Google's APIs (google.rpc.Status and its details). */
 export interface GoogleError {
+  /** The HTTP status that the error itself names; inside a stream it is the only one. */
   readonly code: number | undefined
+  /** Its name, such as `RESOURCE_EXHAUSTED`. */
+  readonly status: string | undefined
   readonly message: string
-  /** `ErrorInfo.reason`, such as `QUOTA_EXHAUSTED`. */
+  /** `ErrorInfo.reason`, such as `QUOTA_EXHAUSTED`, or the older `errors[0].reason`, such as `rateLimitExceeded`. */
   readonly reason: string | undefined
   readonly metadata: Fields
-  /** `RetryInfo.retryDelay`; ms. */
-  readonly retryDelayMs: number | undefined
+  /** When the limit ends: the most exact of the fields that tell it; ms since 1970. */
+  readonly resetsAt: number | undefined
   /** `QuotaFailure` and the older `quota_limit`: names such as `GenerateRequestsPerDayPerProjectPerModel-FreeTier`. */
   readonly quotaIds: readonly string[]
+  /** The limit is 0: the plan has nothing of this model. */
+  readonly noQuota: boolean
   /** The first address of `Help`. */
   readonly link: string | undefined
 }
 
-/** Reads `{"error":{…}}`, the list `[{"error":{…}}]` that streams answer with, or an error event of a stream. */
-export function googleError(payload: unknown): GoogleError | undefined {
-  const error = fields(fields(Array.isArray(payload) ? payload[0] : payload)?.error)
+/** Longer messages are reports; their end is not read. */
+const LONGEST_MESSAGE = 4_096
+
+/**
+ * Reads an error wherever Google and its clients' libraries put it: `{"error":{…}}`, the list `[{"error":{…}}]` of the
+ * streaming methods, an event of a stream, Code Assist's `{"response":{"error":{…}}}`, a bare google.rpc.Status,
+ * `{"error":"…"}`, or one of these as JSON in the message of another. Times are told relative to `now`, ms since 1970.
+ */
+export function googleError(payload: unknown, now: number = Date.now()): GoogleError | undefined {
+  const error = errorIn(payload)
   if (!error) return undefined
+  const message = (text(error.message) ?? '').slice(0, LONGEST_MESSAGE)
+  if (/^\s*[[{]/.test(message)) {
+    const inner = googleError(parseJson(text(error.message)), now)
+    if (inner) return inner
+  }
   const details = objects(error.details)
   const detail = (type: string) => details.find((it) => text(it['@type'])?.endsWith(`google.rpc.${type}`))
   const info = detail('ErrorInfo')
   const metadata = fields(info?.metadata) ?? {}
+  const violations = objects(detail('QuotaFailure')?.violations)
+  const status = shortWord(error.status)
   return {
-    code: number(error.code),
-    message: text(error.message) ?? '',
-    reason: text(info?.reason),
+    code: httpStatus(error.code, status),
+    status,
+    message,
+    reason: shortWord(info?.reason) ?? shortWord(objects(error.errors)[0]?.reason),
     metadata,
-    retryDelayMs: durationMs(detail('RetryInfo')?.retryDelay),
+    resetsAt: resetOf(metadata, detail('RetryInfo')?.retryDelay, message, now),
     quotaIds: [
-      ...objects(detail('QuotaFailure')?.violations).flatMap(({ quotaId }) => text(quotaId) ?? []),
+      ...violations.flatMap(({ quotaId }) => text(quotaId) ?? []),
       ...(text(metadata.quota_limit)?.split(',') ?? []),
     ],
+    noQuota:
+      /limit:\s*0(?![\d.])/i.test(message) || violations.some(({ quotaValue }) => number(quotaValue) === 0),
     link: text(objects(detail('Help')?.links)[0]?.url),
   }
 }
 
-export interface GoogleVerdicts {
-  readonly model: (request: ClientRequest) => string | undefined
-  /** Errors that say something about this provider's own kind of account. */
-  readonly accountVerdict: (
-    error: GoogleError,
-    status: number,
-    model: string | undefined,
-  ) => Verdict | undefined
-  /** When limits per day end, if the API documents it; both in ms since 1970. */
-  readonly dayEnds?: (now: number) => number
+function errorIn(payload: unknown): Fields | undefined {
+  if (Array.isArray(payload)) return payload.map(errorIn).find((error) => error !== undefined)
+  const body = fields(payload)
+  if (!body) return undefined
+  const error = body.error ?? fields(body.response)?.error
+  if (fields(error)) return fields(error)
+  if (text(error) !== undefined)
+    return { ...body, message: text(body.error_description) ?? text(body.message) ?? error }
+  // A bare google.rpc.Status, as the final `error` of an operation.
+  return number(body.code) !== undefined && text(body.message) !== undefined ? body : undefined
 }
 
-/** How both providers judge an error, whether it is an answer's status and body or an event of a stream. */
-export function googleVerdicts(
-  options: GoogleVerdicts,
-): Required<Pick<Provider, 'classify' | 'classifyEvent'>> {
-  return {
-    classify(answer, request) {
-      return answer.status < 400 ? { kind: 'pass' } : verdictOn(answer, request, options)
-    },
-    classifyEvent(event, request) {
-      const error = googleError(event)
-      if (!error) return isOutput(event) ? 'output' : undefined
-      const answer = { status: error.code ?? 400, headers: {}, body: '', json: () => event }
-      return verdictOn(answer, request, options)
-    },
-  }
+/** google.rpc.Code by number, with the HTTP status that Google's APIs map each to. */
+const CODES: readonly (readonly [name: string, http: number])[] = [
+  ['OK', 200],
+  ['CANCELLED', 499],
+  ['UNKNOWN', 500],
+  ['INVALID_ARGUMENT', 400],
+  ['DEADLINE_EXCEEDED', 504],
+  ['NOT_FOUND', 404],
+  ['ALREADY_EXISTS', 409],
+  ['PERMISSION_DENIED', 403],
+  ['RESOURCE_EXHAUSTED', 429],
+  ['FAILED_PRECONDITION', 400],
+  ['ABORTED', 409],
+  ['OUT_OF_RANGE', 400],
+  ['UNIMPLEMENTED', 501],
+  ['INTERNAL', 500],
+  ['UNAVAILABLE', 503],
+  ['DATA_LOSS', 500],
+  ['UNAUTHENTICATED', 401],
+]
+
+/** The name is more exact than the number: some layers write 400 or 500 above a RESOURCE_EXHAUSTED. */
+function httpStatus(code: unknown, status: string | undefined): number | undefined {
+  const named = CODES.find(([name]) => name === status)?.[1]
+  const numbered = number(code)
+  return named ?? (numbered !== undefined && numbered < CODES.length ? CODES[numbered]?.[1] : numbered)
 }
 
-const LIMITS = new Set(['QUOTA_EXHAUSTED', 'RATE_LIMIT_EXCEEDED'])
-/** "Corrupted thought signature.", "Thought signature is not valid." */
-const SIGNATURE = /thought[ _]?signature/i
-
-function verdictOn(
-  answer: UpstreamAnswer,
-  request: ClientRequest | undefined,
-  options: GoogleVerdicts,
-): Verdict {
-  const { status } = answer
-  const error = googleError(answer.json())
-  const model = request && options.model(request)
-  const own = error && options.accountVerdict(error, status, model)
-  if (own) return own
-  if (status === 400 && SIGNATURE.test(error?.message ?? '')) {
-    const body = withoutSignatures(fields(request?.json()) ?? {})
-    if (body) return { kind: 'repair', reason: 'thought_signature', body }
-  }
-  if (status === 429 || LIMITS.has(error?.reason ?? '')) return limitVerdict(answer, error, model, options)
-  // Google's code for a call that it has cancelled itself; its clients send the request again.
-  if (status === 499) return { kind: 'unavailable', reason: 'http_499' }
-  if (status === 404 && model !== undefined) return { kind: 'refused', reason: 'model_not_available', model }
-  const verdict = statusVerdict(answer)
-  return verdict.kind === 'refused' ? { ...verdict, model } : verdict
-}
-
-/** The Gemini CLI takes a longer delay for the end of a quota. */
-const LONG_MS = 300_000
-
-/** Tells a limit of a minute from one of a day; Google's limits count each model on its own. */
-function limitVerdict(
-  answer: UpstreamAnswer,
-  error: GoogleError | undefined,
-  asked: string | undefined,
-  { dayEnds }: GoogleVerdicts,
-): Verdict {
-  const now = Date.now()
-  const headerWait = retryAfterMs(header(answer.headers, 'retry-after'), now)
-  if (!error) {
-    if (isPage(answer)) return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: headerWait }
-    return { kind: 'cooling', reason: 'rate_limited', retryAfterMs: headerWait, model: asked }
-  }
-  const { message, quotaIds } = error
-  const model = asked ?? text(error.metadata.model)
-  const reason = (error.reason ?? 'rate_limited').toLowerCase()
-  const resetsAt = resetOf(error, now)
-  if (/limit:\s*0(?![\d.])/i.test(message)) return { kind: 'refused', reason: 'no_quota_for_model', model }
-  if (isCapacity(error, resetsAt)) return { kind: 'unavailable', reason: 'model_capacity' }
-  const wait = resetsAt === undefined ? undefined : resetsAt - now
-  if (quotaIds.some((id) => /PerDay|Daily/i.test(id)) || /\bper day\b|\bdaily\b/i.test(message)) {
-    // With a limit per day the API still sends the short delay of its limit per minute.
-    const isLong = wait !== undefined && wait >= LONG_MS
-    return { kind: 'exhausted', reason, resetsAt: isLong ? resetsAt : (dayEnds?.(now) ?? resetsAt), model }
-  }
-  if (error.reason === 'QUOTA_EXHAUSTED' || error.reason === 'INSUFFICIENT_G1_CREDITS_BALANCE')
-    return { kind: 'exhausted', reason, resetsAt, model }
-  if (wait !== undefined && wait > LONG_MS) return { kind: 'exhausted', reason, resetsAt, model }
-  const minute = quotaIds.some((id) => /PerMinute/i.test(id)) ? 60_000 : undefined
-  return { kind: 'cooling', reason, retryAfterMs: wait ?? headerWait ?? minute, model }
-}
-
-const CAPACITY = /no capacity available|capacity exceeded|exhausted your capacity|MODEL_CAPACITY_EXHAUSTED/i
-
-/** Google's own machines are full. The same words with a reset time mean the account's quota. */
-function isCapacity({ reason, message }: GoogleError, resetsAt: number | undefined): boolean {
-  if (reason !== undefined)
-    return reason === 'MODEL_CAPACITY_EXHAUSTED' || reason === 'MODEL_CAPACITY_EXCEEDED'
-  return CAPACITY.test(message) && resetsAt === undefined
-}
-
-/** ms since 1970; the most exact of the fields that tell it. */
-function resetOf({ metadata, retryDelayMs, message }: GoogleError, now: number): number | undefined {
-  const at = Date.parse(text(metadata.quotaResetTimeStamp) ?? '')
-  if (!Number.isNaN(at)) return at
-  const wait = durationMs(metadata.quotaResetDelay) ?? retryDelayMs ?? waitInMessage(message)
+function resetOf(metadata: Fields, retryDelay: unknown, message: string, now: number): number | undefined {
+  const at = time(text(metadata.quotaResetTimeStamp) ?? text(metadata.quotaResetTime))
+  if (at !== undefined && at > now) return at
+  const wait = duration(metadata.quotaResetDelay) ?? duration(retryDelay) ?? waitInMessage(message)
   return wait === undefined ? undefined : now + wait
+}
+
+/** A protobuf Duration: `"3.5s"`, a number of seconds, or `{ seconds, nanos }`. */
+function duration(value: unknown): number | undefined {
+  const parts = fields(value)
+  const seconds = parts ? number(parts.seconds) : number(value)
+  return seconds === undefined ? durationMs(value) : durationMs(`${seconds}s`)
+}
+
+/** The first sentence of a message, on one line, as people are shown it. */
+export function sentenceOf(message: string): string {
+  const line = message
+    .slice(0, 300)
+    .replace(/[\s\p{Cc}]+/gu, ' ')
+    .trim()
+  const end = line.search(/[.!?] /)
+  const sentence = end < 0 ? line : line.slice(0, end + 1)
+  return sentence.length > 200 ? `${sentence.slice(0, 199)}…` : sentence
 }

@@ -1,5 +1,5 @@
-import type { Usage } from '../../config/provider.js'
-import { type Fields, fields, list, number } from '../json.js'
+import type { Answer, Provider, Usage } from '../../config/provider.js'
+import { type Fields, count, fields, list } from '../json.js'
 
 /** An answer of the Gemini API. Code Assist wraps the same in `response`. */
 function unwrapped(payload: unknown): Fields | undefined {
@@ -12,20 +12,36 @@ export function geminiUsage(payload: unknown): Usage | undefined {
   const usage = fields(unwrapped(payload)?.usageMetadata)
   if (!usage) return undefined
   return {
-    inputTokens: number(usage.promptTokenCount),
-    cachedTokens: number(usage.cachedContentTokenCount),
-    outputTokens: number(usage.candidatesTokenCount),
-    reasoningTokens: number(usage.thoughtsTokenCount),
-    totalTokens: number(usage.totalTokenCount),
+    inputTokens: count(usage.promptTokenCount),
+    cachedTokens: count(usage.cachedContentTokenCount),
+    outputTokens: count(usage.candidatesTokenCount),
+    reasoningTokens: count(usage.thoughtsTokenCount),
+    totalTokens: count(usage.totalTokenCount),
   }
 }
 
 export const geminiUsageMarker = '"usageMetadata"'
 
-/** Whether an event shows the user something. A blocked prompt has no candidates, only feedback. */
+/**
+ * Whether an event shows the user something. A blocked prompt has no candidates, only feedback. `choices` are those of
+ * the API's OpenAI-compatible side.
+ */
 export function isOutput(event: unknown): boolean {
   const body = unwrapped(event)
-  return list(body?.candidates).length > 0 || body?.promptFeedback !== undefined
+  return (
+    [body?.candidates, body?.choices].some((it) => list(it).length > 0) || body?.promptFeedback !== undefined
+  )
+}
+
+/** Google's clients read with `fetch`, which gives up after 300 s without a byte, and pass over comments. */
+export const keepAlive: NonNullable<Provider['keepAlive']> = {
+  afterMs: 100_000,
+  event: ': keep-alive\r\n\r\n',
+}
+
+/** The empty line and the space are needed: Gemini CLI drops an event without them. */
+export function streamFailure({ body }: Answer): string {
+  return `data: ${JSON.stringify(body)}\r\n\r\n`
 }
 
 /** Google's own word for a signature that is not to be checked (Gemini API, "Thought signatures"). */

@@ -89,13 +89,13 @@ describe('a verdict', () => {
       error(400, 'API key not valid.', info('API_KEY_INVALID')),
       { kind: 'needs-login' },
     ],
-    ['a key for other APIs', 403, error(403, 'x', info('API_KEY_SERVICE_BLOCKED')), { kind: 'needs-login' }],
+    ['a key for other APIs', 403, error(403, 'x', info('API_KEY_SERVICE_BLOCKED')), { kind: 'exhausted' }],
     ['a leaked key', 403, error(403, 'Your API key was reported as leaked.'), { kind: 'needs-login' }],
     [
       'a place where free keys are not served',
       400,
       error(400, 'User location is not supported for the API use.'),
-      { kind: 'refused', model },
+      { kind: 'exhausted', reason: 'not_served: User location is not supported for the API use.' },
     ],
     ['a model that is not there', 404, error(404, 'x'), { kind: 'refused', model }],
     [

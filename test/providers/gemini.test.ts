@@ -336,7 +336,7 @@ describe('the first events of a stream', () => {
     const limit = read(error(429, 'x', info('RATE_LIMIT_EXCEEDED'), retry('2s')))
     assert.deepEqual(limit, {
       kind: 'cooling',
-      reason: 'rate_limit_exceeded',
+      reason: 'rate_limit_exceeded: x',
       retryAfterMs: 2_000,
       model: 'gemini-x',
     })

@@ -1,0 +1,196 @@
+import type { ClientRequest, Provider, UpstreamAnswer, Verdict } from '../../config/provider.js'
+import { header, isPage, retryAfterMs, statusVerdict } from '../http.js'
+import { fields, parseJson, text } from '../json.js'
+import { googleError, type GoogleError, sentenceOf } from './errors.js'
+import { isOutput, withoutSignatures } from './generation.js'
+import { resourcesIn } from './resources.js'
+
+export interface GoogleVerdicts {
+  readonly model: (request: ClientRequest) => string | undefined
+  /** Errors that say something about this provider's own kind of account. */
+  readonly accountVerdict: (error: GoogleError, model: string | undefined) => Verdict | undefined
+  /** When limits per day end, if the API documents it; both in ms since 1970. */
+  readonly dayEnds?: (now: number) => number
+}
+
+/** A refusal, whatever carries it. */
+interface Refusal {
+  /** An event of a stream has no head: the status is the error's own. */
+  readonly answer: UpstreamAnswer
+  readonly request: ClientRequest | undefined
+  readonly options: GoogleVerdicts
+  /** ms since 1970 */
+  readonly now: number
+}
+
+/** How both providers judge an error, whether it is an answer's status and body or an event of a stream. */
+export function googleVerdicts(
+  options: GoogleVerdicts,
+): Required<Pick<Provider, 'classify' | 'classifyEvent'>> {
+  return {
+    classify(answer, request) {
+      if (answer.status < 400) return { kind: 'pass' }
+      const refusal = { answer, request, options, now: Date.now() }
+      const error = googleError(answer.json() ?? eventIn(answer.body), refusal.now)
+      return error ? errorVerdict(error, refusal) : bareVerdict(answer, options.model(request))
+    },
+    classifyEvent(event, request) {
+      const now = Date.now()
+      const error = googleError(event, now)
+      if (!error) return isOutput(event) ? 'output' : undefined
+      return errorVerdict(error, { answer: EVENT, request, options, now })
+    },
+  }
+}
+
+/** An error in a stream that names no code is the upstream's trouble, since the request had been accepted. */
+const EVENT: UpstreamAnswer = { status: 500, headers: {}, body: '', json: () => undefined }
+
+/** The first event of a refusal that is written as a stream. */
+function eventIn(body: string): unknown {
+  const start = /^data:/m.exec(body)
+  return start ? parseJson(body.slice(start.index + 5).split('\n', 1)[0]) : undefined
+}
+
+/** Judges a refusal without an error that can be read. */
+function bareVerdict(answer: UpstreamAnswer, model: string | undefined): Verdict {
+  const { status } = answer
+  if (status === 429 && isPage(answer))
+    return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: waitOf(answer) }
+  if (status === 429) return { kind: 'cooling', reason: 'rate_limited', retryAfterMs: waitOf(answer), model }
+  return byStatus(status, answer, model)
+}
+
+function waitOf({ headers }: UpstreamAnswer): number | undefined {
+  return retryAfterMs(header(headers, 'retry-after'))
+}
+
+/** "Corrupted thought signature.", "Thought signature is not valid." */
+const SIGNATURE = /thought[ _]?signature/i
+
+function errorVerdict(error: GoogleError, refusal: Refusal): Verdict {
+  const { answer, request, options } = refusal
+  const status = error.code ?? answer.status
+  const model = (request && options.model(request)) ?? text(error.metadata.model)
+  const own = options.accountVerdict(error, model) ?? refusedAltogether(error)
+  if (own) return own
+  if (isLimit(error, answer)) return limitVerdict(error, model, refusal)
+  if (request && isAnothers(error, status, request))
+    return { kind: 'refused', reason: reasonOf('of_another_account', error) }
+  if (status === 400 && SIGNATURE.test(error.message)) {
+    const body = withoutSignatures(fields(request?.json()) ?? {})
+    if (body) return { kind: 'repair', reason: 'thought_signature', body }
+  }
+  // The path takes no API keys, whichever is sent.
+  if (status === 401 && error.reason === 'CREDENTIALS_MISSING')
+    return { kind: 'refused', reason: reasonOf('credentials_missing', error) }
+  const verdict = byStatus(status, answer, model)
+  return verdict.kind === 'refused' || verdict.kind === 'exhausted'
+    ? { ...verdict, reason: reasonOf(verdict.reason, error) }
+    : verdict
+}
+
+function byStatus(status: number, answer: UpstreamAnswer, model: string | undefined): Verdict {
+  // Google's code for a call that it has cancelled itself; its clients send the request again.
+  if (status === 499) return { kind: 'unavailable', reason: 'http_499' }
+  if (status === 404 && model !== undefined) return { kind: 'refused', reason: 'model_not_available', model }
+  const verdict = statusVerdict({ ...answer, status })
+  return verdict.kind === 'refused' ? { ...verdict, model } : verdict
+}
+
+/** A stable word, and Google's own sentence for people. */
+export function reasonOf(code: string, { message }: GoogleError): string {
+  return message === '' ? code : `${code}: ${sentenceOf(message)}`
+}
+
+/** What is wrong with the plan, the country or the project: no request of this account is served until that changes. */
+const NOT_SERVED = new Set([
+  'ACCESS_NOT_CONFIGURED',
+  'API_KEY_ANDROID_APP_BLOCKED',
+  'API_KEY_HTTP_REFERRER_BLOCKED',
+  'API_KEY_IOS_APP_BLOCKED',
+  'API_KEY_IP_ADDRESS_BLOCKED',
+  'API_KEY_SERVICE_BLOCKED',
+  'BILLING_DISABLED',
+  'CONSUMER_INVALID',
+  'CONSUMER_SUSPENDED',
+  'RESOURCE_PROJECT_INVALID',
+  'SERVICE_DISABLED',
+  'USER_PROJECT_DENIED',
+  'accessNotConfigured',
+])
+const NOT_SERVED_WORDS =
+  /location is not supported|(?:not available|not supported) in your (?:country|region|location)|free tier is not available|API has not been used in project|project has been (?:denied|suspended|deleted)|has been suspended|billing (?:is|has been|to be|account)|enable billing|without billing/i
+/** Money that has run out, which Google tells as a limit (429) without an end. */
+const OUT_OF_MONEY =
+  /prepa(?:y|id)\w* credits?|credits? (?:is|are|have been|has been) (?:depleted|exhausted|used up)|spend(?:ing)? (?:cap|limit)|insufficient (?:credits?|balance|funds)/i
+
+/**
+ * A refusal of the account as a whole, without an end that Google tells. The person repairs it at Google, so the account
+ * is asked again after a while, and needs no new file.
+ */
+function refusedAltogether(error: GoogleError): Verdict | undefined {
+  const { code, status, reason, message } = error
+  if (OUT_OF_MONEY.test(message) && code !== undefined && code < 500)
+    return { kind: 'exhausted', reason: reasonOf('out_of_credits', error) }
+  // The message of a bad argument may quote the prompt.
+  const words = (code === 400 || code === 402 || code === 403) && status !== 'INVALID_ARGUMENT'
+  if (!NOT_SERVED.has(reason ?? '') && !(words && NOT_SERVED_WORDS.test(message))) return undefined
+  return { kind: 'exhausted', reason: reasonOf(reason?.toLowerCase() ?? 'not_served', error) }
+}
+
+const RATES = new Set(['RATE_LIMIT_EXCEEDED', 'rateLimitExceeded', 'userRateLimitExceeded'])
+const QUOTAS = new Set([
+  'QUOTA_EXHAUSTED',
+  'INSUFFICIENT_G1_CREDITS_BALANCE',
+  'quotaExceeded',
+  'dailyLimitExceeded',
+])
+
+function isLimit({ code, reason = '' }: GoogleError, answer: UpstreamAnswer): boolean {
+  return answer.status === 429 || code === 429 || RATES.has(reason) || QUOTAS.has(reason)
+}
+
+/** The Gemini CLI takes a longer delay for the end of a quota. */
+const LONG_MS = 300_000
+
+/** Tells a limit of a minute from one of a day; Google's limits count each model on its own. */
+function limitVerdict(
+  error: GoogleError,
+  model: string | undefined,
+  { answer, options: { dayEnds }, now }: Refusal,
+): Verdict {
+  const { message, quotaIds, resetsAt } = error
+  const reason = reasonOf((error.reason ?? 'rate_limited').toLowerCase(), error)
+  if (error.noQuota) return { kind: 'refused', reason: reasonOf('no_quota_for_model', error), model }
+  if (isCapacity(error)) return { kind: 'unavailable', reason: 'model_capacity' }
+  const wait = resetsAt === undefined ? undefined : resetsAt - now
+  if (quotaIds.some((id) => /PerDay|Daily/i.test(id)) || /\bper day\b|\bdaily\b/i.test(message)) {
+    // With a limit per day the API still sends the short delay of its limit per minute.
+    const isLong = wait !== undefined && wait >= LONG_MS
+    return { kind: 'exhausted', reason, resetsAt: isLong ? resetsAt : (dayEnds?.(now) ?? resetsAt), model }
+  }
+  if (QUOTAS.has(error.reason ?? '') || (wait !== undefined && wait > LONG_MS))
+    return { kind: 'exhausted', reason, resetsAt, model }
+  const minute = quotaIds.some((id) => /PerMinute/i.test(id)) ? 60_000 : undefined
+  return { kind: 'cooling', reason, retryAfterMs: wait ?? waitOf(answer) ?? minute, model }
+}
+
+const CAPACITY = /no capacity available|capacity exceeded|exhausted your capacity|MODEL_CAPACITY_EXHAUSTED/i
+
+/** Google's own machines are full. The same words with a reset time mean the account's quota. */
+function isCapacity({ reason, message, resetsAt }: GoogleError): boolean {
+  if (reason !== undefined)
+    return reason === 'MODEL_CAPACITY_EXHAUSTED' || reason === 'MODEL_CAPACITY_EXCEEDED'
+  return CAPACITY.test(message) && resetsAt === undefined
+}
+
+const MODEL_WORDS = /\bmodels\/[\w.-]+ is not|model [\w."'-]{1,80} (?:is )?not (?:found|available|supported)/i
+const RESOURCE_WORDS = /\b(?:file|cached ?content|tuned ?model|store|operation|batch)/i
+
+/** The request names a thing of another account: that account has it, and the model is not refused. */
+function isAnothers({ message }: GoogleError, status: number, request: ClientRequest): boolean {
+  if (status !== 400 && status !== 403 && status !== 404) return false
+  if (MODEL_WORDS.test(message) || (status === 400 && !RESOURCE_WORDS.test(message))) return false
+  return resourcesIn(request).length > 0
+}
