@@ -49,6 +49,8 @@ export const builtinStrategies = ['least-used', 'round-robin', 'sticky'] as cons
 export const builtinRoutes = [
   { path: '/v1internal:', provider: 'gemini', websocket: false },
   { path: '/v1beta', provider: 'gemini-api-key', websocket: false },
+  { path: '/upload/v1beta', provider: 'gemini-api-key', websocket: false },
+  { path: '/download/v1beta', provider: 'gemini-api-key', websocket: false },
   { path: '/v1', provider: 'codex' },
   { path: '/responses', provider: 'codex' },
   { path: '/backend-api', provider: 'codex' },

@@ -55,6 +55,8 @@ export class Exchange implements ClientRequest {
   conversationKey: string | undefined
   /** Keys of the conversation and its aliases among the pins; empty if it is not to be kept together. */
   pinKeys: readonly string[] = []
+  /** Keys of the pins of things that only one account has; see `Provider.resources`. */
+  resourceKeys: readonly string[] = []
   readonly picks: PickRecord[] = []
   readonly attempts: AttemptRecord[] = []
   /** The JSON body without what the upstream could not read in it; see the verdict `repair`. */
@@ -226,7 +228,7 @@ function split(url: string): [path: string, query: string | undefined] {
 }
 
 /** The first route whose prefix covers `path`. */
-function matchRoute(routes: readonly Route[], path: string): Route | undefined {
+export function matchRoute(routes: readonly Route[], path: string): Route | undefined {
   return routes.find((route) => covers(route.path, path))
 }
 

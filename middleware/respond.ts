@@ -5,6 +5,7 @@ import { boundKey } from './auth-injection.js'
 import { exchangeOf, type Exchange, type Outcome } from './exchange.js'
 import { sendJson } from './failure.js'
 import { deliverable } from './headers.js'
+import { ownAddresses, rememberMade } from './resources.js'
 import { keysOf } from './stickiness.js'
 import { type Heard, usageTap } from './usage-tap.js'
 
@@ -93,18 +94,21 @@ function writeHead(exchange: Exchange, outcome: FromUpstream, response: ServerRe
   const own = Object.entries(response.getHeaders()).flatMap(([name, value]) => [name, String(value)])
   const { provider } = exchange
   const pools = provider.poolHeaders?.(upstream.headers, pool.forAnswers(account.provider), pool.now())
-  const headers = deliverable(upstream.rawHeaders, provider.hiddenHeaders, pools)
+  const addresses = ownAddresses(exchange, response.req, upstream.headers)
+  const headers = deliverable(upstream.rawHeaders, provider.hiddenHeaders, { ...pools, ...addresses })
   response.writeHead(answer.status, upstream.statusMessage, [...headers, ...own])
 }
 
 /** Reads the end of an answer: tokens used, further ids of its conversation, a failure that came too late to retry. */
 function readEnd(
   exchange: Exchange,
-  { account, credential }: FromUpstream,
+  { answer, account, credential }: FromUpstream,
   heard: Heard,
   pool: Pool,
 ): undefined {
   const { provider } = exchange
+  if (answer.status < 400)
+    rememberMade(exchange, account, { payload: heard.usage, headers: answer.response.headers }, pool.issued)
   if (heard.usage !== undefined) {
     exchange.usage ??= provider.usage?.(heard.usage)
     const aliases = exchange.route.sticky ? (provider.aliases?.(heard.usage) ?? []) : []

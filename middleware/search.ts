@@ -6,6 +6,7 @@ import type { Exchange, Outcome, PickRecord } from './exchange.js'
 import { GatewayFailure } from './failure.js'
 import { finalAnswer, type Trouble } from './final-answer.js'
 import type { HeldAnswer } from './forward.js'
+import { holders, rememberServed } from './resources.js'
 import { homeOf, pin } from './stickiness.js'
 
 /** Why an account may be asked a second time for one request; once for each reason. */
@@ -64,7 +65,8 @@ export class Search {
   ) {
     const { providerName, retry } = exchange.route
     this.#all = pool.accounts.of(providerName)
-    this.#fitting = this.#owned(fit(this.#all, exchange.provider, exchange))
+    const fitting = this.#owned(fit(this.#all, exchange.provider, exchange))
+    this.#fitting = holders(exchange, fitting, pool.issued)
     this.#deadline = pool.now() + retry.waitForCooldownMs
   }
 
@@ -163,6 +165,7 @@ export class Search {
     if (answer.status < 400) {
       pool.succeeded(account, exchange.model)
       pin(exchange, account, pool.pins)
+      rememberServed(exchange, account, pool.issued)
       // The upstream serves this account, so the trouble was of the accounts that met it.
       for (const troubled of this.tries.troubled)
         if (troubled !== account)

@@ -3,6 +3,7 @@ import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
 import { exchangeOf, type Exchange } from './exchange.js'
 import { GatewayFailure } from './failure.js'
+import { resourceKeys } from './resources.js'
 
 /** Finds out which conversation and model a request belongs to. */
 export function stickiness(): RequestHandler {
@@ -22,6 +23,7 @@ export function identify(exchange: Exchange): void {
   const { provider, route } = exchange
   const model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
   exchange.model = model !== undefined && model.length <= LONGEST_MODEL ? model : undefined
+  exchange.resourceKeys = resourceKeys(exchange)
   const told = provider.conversation?.(exchange)
   exchange.conversation = typeof told === 'string' ? { id: told } : told
   if (exchange.conversation) {

@@ -83,7 +83,7 @@ function answer(request: ClientRequest): Answer | undefined {
   const message =
     "This is a request of Gemini CLI's Code Assist login under /v1beta: set CODE_ASSIST_ENDPOINT to the gateway's " +
     'address without /v1beta.'
-  return googleFailure({ status: 404, code: 'wrong_base_address', message })
+  return googleFailure({ status: 400, code: 'wrong_base_address', message })
 }
 
 /**

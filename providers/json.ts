@@ -1,3 +1,5 @@
+import { timeFrom } from '../config/index.js'
+
 import { isRecord } from '../config/index.js'
 
 /**
@@ -42,13 +44,9 @@ export function count(value: unknown): number | undefined {
   return found !== undefined && found >= 0 && found <= MOST ? Math.round(found) : undefined
 }
 
-/** The year 2200: `Date` throws beyond the year 275,760, and a time so far away is not meant. */
-const LATEST_MS = Date.UTC(2200)
-
 /** A time in ms since 1970, from a number of ms or a date in words; `undefined` if no clock can show it. */
 export function time(value: unknown): number | undefined {
-  const found = number(value) ?? (typeof value === 'string' ? dateOf(value) : undefined)
-  return found !== undefined && found >= 0 && found <= LATEST_MS ? found : undefined
+  return timeFrom(number(value) ?? (typeof value === 'string' ? dateOf(value) : undefined))
 }
 
 function dateOf(value: string): number | undefined {

@@ -1,6 +1,7 @@
 import type { Answer, ClientRequest, Exhaustion, PoolAccount, Provider } from '../../config/provider.js'
 import { openAiFailure } from '../openai.js'
-import { header } from '../http.js'
+import { googleFailure } from '../google/answers.js'
+import { header, normalPath } from '../http.js'
 import { fields, objects } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './quota.js'
@@ -14,12 +15,30 @@ export function answer({ allow }: ResolvedCodexSettings): NonNullable<Provider['
   const families = [...FAMILIES, ...allow.map((family) => family.replace(/^\/+|\/+$/g, ''))]
   return function answer(request, { accounts, now }) {
     if (request.path === '/oauth/token' && request.method === 'POST') return keepYourLogin
+    if (isGemini(request.path)) return geminiHere
     const place = placeOf(request.path)
     return place.area === 'responses'
       ? responsesAnswer(request, place)
       : backendAnswer(request, place, families, accounts, now)
   }
 }
+
+/** Paths of Google's APIs: their methods stand behind a colon, which no path of OpenAI's has. */
+const GEMINI_PATH =
+  /^\/v1\/(?:v1(?:alpha|beta|internal)\b|upload\/|cachedContents\b|interactions\b|.*:[a-zA-Z]+$)/
+
+function isGemini(path: string): boolean {
+  return GEMINI_PATH.test(normalPath(path))
+}
+
+/** In Google's form, since a Gemini client reads it. The prompt must not go to OpenAI under somebody's login. */
+const geminiHere = googleFailure({
+  status: 400,
+  code: 'wrong_base_address',
+  message:
+    "This is a Gemini request under /v1, which leads to Codex accounts. Set the client's base address to the gateway " +
+    'without /v1, and the API version to v1beta.',
+})
 
 function responsesAnswer({ method }: ClientRequest, { rest }: Place): Answer | undefined {
   // Analytics are dropped: they would report one person's use under another person's account.

@@ -2,47 +2,56 @@ import type { GeminiSettings } from '../../config/config.js'
 import { timeFrom } from '../../config/index.js'
 import type { Credential, Inspection, LoginFlow, Provider, TokenAnswer } from '../../config/provider.js'
 import { fitsHeader, join } from '../http.js'
-import { fields, number, text } from '../json.js'
+import { type Fields, fields, number, text, time } from '../json.js'
 import { callTokenEndpoint, fingerprint, jwtClaims } from '../tokens.js'
 
 const WAY_OUT =
   'Run `codex-pool login gemini`, or log in with Gemini CLI and copy oauth_creds.json here as gemini_NAME.json'
 
-/** Reads an `oauth_creds.json`. */
+/** Reads an `oauth_creds.json`, a login of gcloud's (`authorized_user`), or a file with the login under `token`. */
 export function inspect(credential: Credential): Inspection | string {
   const file = fields(credential)
   if (!file) return `is not a JSON object. ${WAY_OUT}`
-  const accessToken = text(file.access_token)
-  const refreshToken = text(file.refresh_token)
+  const login = loginOf(file)
+  const accessToken = text(login.access_token)
+  const refreshToken = text(login.refresh_token)
   if (accessToken === undefined && refreshToken === undefined) return whyUnusable(file)
   if (accessToken !== undefined && !fitsHeader(accessToken))
     return 'its access_token holds a character that no token has'
-  const email = text(jwtClaims(file.id_token)?.email)
+  const email = text(jwtClaims(login.id_token)?.email) ?? text(file.email) ?? text(file.account)
   return {
     kind: 'code-assist',
     identity: email,
     label: email,
     // Without an access token the file is refreshed before its first use.
-    expiresAt: accessToken === undefined ? 0 : timeFrom(number(file.expiry_date)),
+    expiresAt: accessToken === undefined ? 0 : time(login.expiry_date ?? login.expiry),
     refreshable: refreshToken !== undefined,
     login: refreshToken === undefined ? undefined : fingerprint(refreshToken),
   }
 }
 
-function whyUnusable(file: Credential): string {
+/** Other pools keep the login in a field of its own. */
+function loginOf(file: Fields): Fields {
+  const inner = fields(file.token)
+  return inner?.access_token === undefined && inner?.refresh_token === undefined ? file : inner
+}
+
+function whyUnusable(file: Fields): string {
   if (file.api_key !== undefined) return 'holds an API key, which is no Code Assist login'
   if (file.type === 'service_account')
     return `is a service account, which Code Assist does not take. ${WAY_OUT}`
+  if (/external_account|impersonated/.test(text(file.type) ?? ''))
+    return `is a workload identity of Google Cloud, which Code Assist does not take. ${WAY_OUT}`
   if (file.installed !== undefined || file.web !== undefined)
     return `is an OAuth client, not a login. ${WAY_OUT}`
   if (file.tokens !== undefined || file.OPENAI_API_KEY !== undefined)
-    return 'looks like a login of Codex CLI: name it without "gemini_"'
+    return 'is a login of Codex CLI, which Google does not take'
   if (file.active !== undefined) return `is Gemini CLI's list of accounts, not a login. ${WAY_OUT}`
   return `has neither access_token nor refresh_token. ${WAY_OUT}`
 }
 
 export function authHeaders(credential: Credential): Record<string, string> {
-  const token = text(credential.access_token)
+  const token = text(loginOf(credential).access_token)
   if (token === undefined) throw new Error('there is no access token')
   return { authorization: `Bearer ${token}` }
 }
@@ -63,14 +72,14 @@ function explain(code: string): string {
 
 /** Refreshes a login at Google's token endpoint. The refresh token stays valid. */
 export function refresh(settings: ResolvedGeminiSettings): NonNullable<Provider['refresh']> {
-  const { refreshBase, oauthClientId, oauthClientSecret } = settings
+  const { refreshBase } = settings
   return async function refresh(credential, context) {
-    const refreshToken = text(credential.refresh_token)
+    const login = loginOf(credential)
+    const refreshToken = text(login.refresh_token)
     if (refreshToken === undefined) throw new Error('there is no refresh token')
     const body = new URLSearchParams({
       refresh_token: refreshToken,
-      client_id: oauthClientId,
-      client_secret: oauthClientSecret,
+      ...clientOf(login, settings),
       grant_type: 'refresh_token',
     })
     const call = {
@@ -87,11 +96,33 @@ export function refresh(settings: ResolvedGeminiSettings): NonNullable<Provider[
     const { expires_in, ...answer } = await callTokenEndpoint(call, context)
     if (text(answer.access_token) === undefined)
       throw new Error('the token endpoint answered without a token')
-    const seconds = number(expires_in)
-    // Gemini CLI's own file has the time of expiry, not the lifetime.
-    const expiresAt = seconds === undefined ? undefined : timeFrom(Date.now() + seconds * 1000)
-    return { credential: { ...credential, ...answer, expiry_date: expiresAt }, expiresAt }
+    const expiresAt = endOf(expires_in)
+    // Files have the time of expiry, not the lifetime: Gemini CLI's in ms, others as a date.
+    const expiry =
+      login.expiry === undefined
+        ? { expiry_date: expiresAt }
+        : { expiry: expiresAt && new Date(expiresAt).toISOString() }
+    const renewed = { ...login, ...answer, ...expiry }
+    return { credential: login === credential ? renewed : { ...credential, token: renewed }, expiresAt }
   }
+}
+
+/** A refresh token works only with the OAuth client that it was issued to; some files name theirs. */
+function clientOf(
+  login: Fields,
+  settings: ResolvedGeminiSettings,
+): { client_id: string; client_secret: string } {
+  const id = text(login.client_id)
+  const secret = text(login.client_secret)
+  return id === undefined || secret === undefined
+    ? { client_id: settings.oauthClientId, client_secret: settings.oauthClientSecret }
+    : { client_id: id, client_secret: secret }
+}
+
+/** When a token that has just been issued ends; ms since 1970. */
+function endOf(expiresIn: unknown): number | undefined {
+  const seconds = number(expiresIn)
+  return seconds === undefined ? undefined : timeFrom(Date.now() + seconds * 1000)
 }
 
 /** The Gemini CLI's scopes: packages/core/src/code_assist/oauth2.ts of google-gemini/gemini-cli. */
@@ -121,6 +152,6 @@ function credential({ expires_in, ...answer }: TokenAnswer): Credential | string
   if (text(answer.access_token) === undefined) return 'Google gave no access token'
   if (text(answer.refresh_token) === undefined)
     return 'Google gave no refresh token, so the login would end within the hour'
-  const seconds = number(expires_in)
-  return { ...answer, ...(seconds !== undefined && { expiry_date: Date.now() + seconds * 1000 }) }
+  const expiresAt = endOf(expires_in)
+  return { ...answer, ...(expiresAt !== undefined && { expiry_date: expiresAt }) }
 }

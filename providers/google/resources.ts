@@ -4,7 +4,7 @@ import { header, normalPath, queryOf } from '../http.js'
 import { type Fields, fields, list, objects, text } from '../json.js'
 
 /** Response headers with the address that a resumable upload goes on at. */
-export const uploadHeaders = ['x-goog-upload-url', 'x-goog-upload-control-url'] as const
+export const uploadHeaders = ['x-goog-upload-url', 'x-goog-upload-control-url', 'location'] as const
 
 /** What the project of one key (or account) holds, and no other can read. `models/` are everybody's but for this. */
 const NAME =

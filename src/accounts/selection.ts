@@ -36,8 +36,11 @@ export function exhaustionOf(
     return undefined
   const resets = asked.flatMap((account) => account.resetsAt(now, model) ?? [])
   const resetsAt = resets.length > 0 ? Math.min(...resets) : undefined
-  const plan = asked.find((account) => account.resetsAt(now, model) === resetsAt)?.plan
-  return { resetsAt, plan, model }
+  const first = asked.find((account) => account.resetsAt(now, model) === resetsAt)
+  const exhausted = first
+    ?.cooldowns()
+    .find((it) => it.cooldown.kind === 'exhausted' && (it.model === undefined || it.model === model))
+  return { resetsAt, plan: first?.plan, model, reason: exhausted?.cooldown.reason }
 }
 
 /** Those of `fitting` that can be leased now; standbys only if no other account can. */

@@ -238,6 +238,8 @@ describe('what comes of it', () => {
   const builtin = [
     '/v1internal:',
     '/v1beta',
+    '/upload/v1beta',
+    '/download/v1beta',
     '/v1',
     '/responses',
     '/backend-api',

@@ -1,0 +1,71 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { Account } from '../src/accounts/account.js'
+import { Pins } from '../src/accounts/pins.js'
+import { type Exchange, matchRoute } from './exchange.js'
+
+/** The pins that say which account has the things that a request or an answer names. */
+function keysOf({ route }: Exchange, names: readonly string[]): string[] {
+  return names.map((name) => Pins.key('resource', route.providerName, name))
+}
+
+/** Keys of the things that a request names; the body may be read. */
+export function resourceKeys(exchange: Exchange): string[] {
+  return keysOf(exchange, exchange.provider.resources?.(exchange) ?? [])
+}
+
+/** Those of `fitting` that have the things the request names; all if that is not known. */
+export function holders(exchange: Exchange, fitting: Account[], issued: Pins): Account[] {
+  const known = new Set(exchange.resourceKeys.map((key) => issued.get(key)))
+  const holding = fitting.filter(({ key }) => known.has(key))
+  return holding.length > 0 ? holding : fitting
+}
+
+/** An account that serves a request has what the request names. */
+export function rememberServed(exchange: Exchange, account: Account, issued: Pins): void {
+  for (const key of exchange.resourceKeys) issued.set(key, account.key)
+}
+
+/** An account has what its answer names. */
+export function rememberMade(
+  exchange: Exchange,
+  account: Account,
+  answer: { readonly payload?: unknown; readonly headers: IncomingHttpHeaders },
+  issued: Pins,
+): void {
+  const names = exchange.provider.resourcesMade?.(answer.payload, answer.headers) ?? []
+  for (const key of keysOf(exchange, names)) issued.set(key, account.key)
+}
+
+/** The response headers that hold an address for the client's next request, led through the gateway. */
+export function ownAddresses(
+  exchange: Exchange,
+  request: IncomingMessage,
+  headers: IncomingHttpHeaders,
+): Record<string, string> {
+  const own: Record<string, string> = {}
+  for (const name of exchange.provider.addressHeaders ?? []) {
+    const value = headers[name]
+    const path = typeof value === 'string' ? pathHere(exchange, value) : undefined
+    if (path !== undefined) own[name] = baseOf(exchange, request) + path
+  }
+  return own
+}
+
+/** Path and query of an address, if requests for it come back to this provider. */
+function pathHere({ provider, snapshot, route }: Exchange, address: string): string | undefined {
+  if (!URL.canParse(address)) return undefined
+  const { pathname, search } = new URL(address)
+  const base = new URL(provider.upstream).pathname.replace(/\/$/, '')
+  const path = pathname.startsWith(`${base}/`) ? pathname.slice(base.length) : pathname
+  const back = matchRoute(snapshot.routes, path)
+  return back?.providerName === route.providerName ? path + search : undefined
+}
+
+/** The gateway's address as this client wrote it: with the mount path and the access key, if they are in the path. */
+function baseOf(exchange: Exchange, request: IncomingMessage & { originalUrl?: string }): string {
+  const { host = 'localhost' } = request.headers
+  const encrypted = 'encrypted' in request.socket || request.headers['x-forwarded-proto'] === 'https'
+  const [written = ''] = (request.originalUrl ?? request.url ?? '').split('?', 1)
+  const prefix = written.endsWith(exchange.path) ? written.slice(0, -exchange.path.length) : ''
+  return `${encrypted ? 'https' : 'http'}://${host}${prefix}`
+}
