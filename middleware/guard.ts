@@ -39,9 +39,11 @@ export function guard(access: () => Access): RequestHandler {
     disarm(response)
     const rules = access()
     const failure = foreign(request, rules)
-    if (failure) return next(failure)
-    if (rules !== 'host-app' && admitPage(request, response, rules)) return
-    next(rules === 'host-app' ? undefined : missingKey(request, rules))
+    if (!failure && rules !== 'host-app' && admitPage(request, response, rules)) return
+    const refused = failure ?? (rules === 'host-app' ? undefined : missingKey(request, rules))
+    // A connection that is kept open takes up room which the clients with a key may need.
+    if (refused) response.setHeader('connection', 'close')
+    next(refused)
   }
 }
 

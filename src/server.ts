@@ -1,5 +1,5 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express from 'express'
 import { noRoute } from '../middleware/exchange.js'
@@ -20,8 +20,19 @@ export interface RunningServer {
 /** ms. Longer than the clients' own keep-alive: else they sometimes send into a connection that is being closed. */
 const KEEP_ALIVE_MS = 120_000
 
+/** What a connection may cost before a request of it is known. */
+export interface ServerLimits {
+  /** A head that takes longer is given up; ms. */
+  readonly headMs: number
+  /** Connections without a whole head. */
+  readonly strangers: number
+}
+
+/** A client sends its head in one piece, and opens far fewer connections; a system allows about a thousand files. */
+const LIMITS: ServerLimits = { headMs: 30_000, strangers: 512 }
+
 /** Serves a gateway on its own port. */
-export async function startServer(gateway: Gateway): Promise<RunningServer> {
+export async function startServer(gateway: Gateway, limits: ServerLimits = LIMITS): Promise<RunningServer> {
   // A router without an application: Express's application sets the prototypes of every request, which costs a third.
   const router = express.Router()
   router.use(gateway.admin, gateway.middleware)
@@ -31,15 +42,24 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
 
   const server = http.createServer({
     keepAliveTimeout: KEEP_ALIVE_MS,
+    // A turn may run for hours. Without the next line, no limit on the whole would be none on the head either.
     requestTimeout: 0,
+    headersTimeout: limits.headMs,
+    connectionsCheckingInterval: limits.headMs / 3,
     maxHeaderSize: 64 * 1024,
+    // Without it a client that has vanished (a closed laptop) keeps its connection for ever.
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
   })
+  const strangers = new Strangers(limits.strangers)
+  server.on('connection', (socket: Socket) => strangers.add(socket))
   // The guard refuses too many headers in words: some Node versions drop the surplus unseen, others end the connection.
   server.maxHeadersCount = 0
   const running = new WeakMap<Duplex, ServerResponse>()
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     toOriginForm(request)
     running.set(request.socket, response)
+    strangers.remove(request.socket)
     // A client may keep its connection open after the answer, and a stop would wait for it.
     response.once('close', () => {
       if (!server.listening) setImmediate(() => server.closeIdleConnections())
@@ -47,6 +67,7 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
     router(request as express.Request, response as express.Response, () => response.destroy())
   })
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    strangers.remove(socket as Socket)
     gateway.upgrade(request, socket, head)
   })
   server.on('connect', (_request: IncomingMessage, socket: Duplex) => refuse(socket, NO_TUNNELS))
@@ -56,7 +77,7 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
     // In the middle of an answer, the client would read the refusal as a part of it.
     const answering = response?.headersSent && !response.writableFinished
     if (answering || error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
-    else refuse(socket, error.code === 'HPE_HEADER_OVERFLOW' ? HEADERS_TOO_LARGE : MALFORMED)
+    else refuse(socket, CLIENT_ERRORS[error.code ?? ''] ?? MALFORMED)
   })
   const { host, port } = gateway.config.listen
   await new Promise<void>((resolve, reject) => {
@@ -65,12 +86,43 @@ export async function startServer(gateway: Gateway): Promise<RunningServer> {
   })
   const address = server.address() as AddressInfo
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
-  return { url: `http://${name}:${address.port}`, stop: (graceMs) => stop(server, gateway, graceMs) }
+  return {
+    url: `http://${name}:${address.port}`,
+    stop: (graceMs) => stop(server, gateway, strangers, graceMs),
+  }
 }
 
-function stop(server: http.Server, gateway: Gateway, graceMs: number): Promise<void> {
+/**
+ * Connections that have not sent a whole head yet, the oldest first. They are bounded: otherwise strangers who open
+ * connections and say nothing take up all that the system allows, and no client comes in any more.
+ */
+class Strangers {
+  #sockets = new Set<Socket>()
+
+  constructor(private readonly most: number) {}
+
+  add(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    const [oldest] = this.#sockets
+    if (this.#sockets.size > this.most) oldest?.destroy()
+  }
+
+  /** It has sent a whole head: from here on the rules about requests hold. */
+  remove(socket: Socket): void {
+    this.#sockets.delete(socket)
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+}
+
+function stop(server: http.Server, gateway: Gateway, strangers: Strangers, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
     gateway.drain()
+    // Half a head is no request: Node counts its connection as busy, and the stop would wait for it.
+    strangers.close()
     const deadline = setTimeout(() => {
       server.closeAllConnections()
       // The server no longer knows upgraded connections; the gateway ends them when it closes.
@@ -85,11 +137,19 @@ function stop(server: http.Server, gateway: Gateway, graceMs: number): Promise<v
 }
 
 const MALFORMED = new GatewayFailure(400, 'malformed_request', 'this is not a well-formed HTTP request')
-const HEADERS_TOO_LARGE = new GatewayFailure(
-  431,
-  'headers_too_large',
-  'the request headers are larger than 64 KiB',
-)
+/** By the code of Node's error. */
+const CLIENT_ERRORS: Partial<Record<string, GatewayFailure>> = {
+  HPE_HEADER_OVERFLOW: new GatewayFailure(
+    431,
+    'headers_too_large',
+    'the request headers are larger than 64 KiB',
+  ),
+  ERR_HTTP_REQUEST_TIMEOUT: new GatewayFailure(
+    408,
+    'head_timeout',
+    'the request head did not arrive in time',
+  ),
+}
 const NO_TUNNELS = new GatewayFailure(
   405,
   'no_tunnels',

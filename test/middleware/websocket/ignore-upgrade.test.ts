@@ -55,19 +55,11 @@ test('a generation with an offer of HTTP/2 reaches the upstream with its body, a
 
 test('an offer of HTTP/2 gets past no rule', async (t) => {
   const pool = await startPool(t, { codex: [{ id: 'alice' }] })
-  const answers = await Promise.all([
-    raw(
-      pool.url,
-      `GET /v1/models HTTP/1.1\r\nHost: evil.example\r\n${h2c}\r\n`,
-      `GET /healthz HTTP/1.1\r\n${last}`,
-    ),
-    raw(
-      pool.url,
-      `GET http://evil.example/v1/models HTTP/1.1\r\nHost: localhost\r\n${h2c}\r\n`,
-      `GET /healthz HTTP/1.1\r\n${last}`,
-    ),
+  for (const head of [
+    'GET /v1/models HTTP/1.1\r\nHost: evil.example',
+    'GET http://evil.example/v1/models HTTP/1.1\r\nHost: localhost',
   ])
-  for (const answer of answers) assert.deepEqual(statuses(answer), ['403', '200'])
+    assert.deepEqual(statuses(await raw(pool.url, `${head}\r\n${h2c}\r\n`)), ['403'])
   assert.equal(pool.sim.requests.length, 0)
 })
 
