@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Provider } from './provider.js'
 import type { Strategy } from './account.js'
+import type { BuiltinProvider, ProviderEntry } from './provider-entry.js'
+import { hidden, hideInAddress } from './secrets.js'
 
 /**
  * Express or Connect middleware. Typed by Node alone: with Express's own types everybody who imports a config type would
@@ -10,72 +11,6 @@ export type Middleware = {
   handle(request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void
 }['handle']
 
-interface ProviderSettings {
-  /** Proxy towards this provider's upstream and token endpoint. @default `HTTPS_PROXY`, unless `NO_PROXY` names the host */
-  proxy?: string
-}
-
-/** Codex CLI over ChatGPT accounts and OpenAI API keys. */
-export interface CodexSettings extends ProviderSettings {
-  type: 'codex'
-  /** API keys cost money per token. @default 'never' (while ChatGPT accounts exist) */
-  apiKeys?: 'never' | 'when-exhausted' | 'always'
-  /** More path families that may pass under `/backend-api`, such as `files/`. @default [] */
-  allow?: string[]
-  /**
-   * Where Codex CLI keeps its own login. A pool file that is a copy of it is kept together with it; `false` never
-   * looks there. @default `~/.codex` (CODEX_HOME)
-   */
-  codexHome?: string | false
-  /** @default `https://chatgpt.com/backend-api/codex` (UPSTREAM_RESPONSES_BASE) */
-  responsesBase?: string
-  /** @default `https://chatgpt.com/backend-api` (UPSTREAM_WHAM_BASE) */
-  whamBase?: string
-  /** @default `https://auth.openai.com` (UPSTREAM_REFRESH_BASE) */
-  refreshBase?: string
-  /** For accounts that hold an API key. @default `https://api.openai.com/v1` (UPSTREAM_OPENAI_BASE) */
-  openaiBase?: string
-}
-
-/** Gemini CLI over Code Assist OAuth accounts. */
-export interface GeminiSettings extends ProviderSettings {
-  type: 'gemini'
-  /** @default `https://cloudcode-pa.googleapis.com` (UPSTREAM_GEMINI_BASE) */
-  upstream?: string
-  /** @default `https://oauth2.googleapis.com` (UPSTREAM_GEMINI_REFRESH_BASE) */
-  refreshBase?: string
-  /** The page where a person logs in. @default `https://accounts.google.com` (UPSTREAM_GEMINI_LOGIN_BASE) */
-  loginBase?: string
-  /** @default the Gemini CLI's public pair (GEMINI_OAUTH_CLIENT_ID) */
-  oauthClientId?: string
-  /** @default the Gemini CLI's public pair (GEMINI_OAUTH_CLIENT_SECRET) */
-  oauthClientSecret?: string
-}
-
-/** The Gemini API with API keys. */
-export interface GeminiApiKeySettings extends ProviderSettings {
-  type: 'gemini-api-key'
-  /** @default `https://generativelanguage.googleapis.com` (UPSTREAM_GEMINI_API_BASE) */
-  upstream?: string
-}
-
-/** Any upstream that takes `Authorization: Bearer`, with `{ "token": "…" }` files. */
-export interface BearerSettings extends ProviderSettings {
-  type: 'bearer'
-  upstream: string
-  /** A glob on the file name. @default `NAME_*.json` */
-  credentials?: string
-}
-
-/** A provider of your own. */
-export interface CustomSettings extends ProviderSettings, Provider {
-  type: 'custom'
-}
-
-export type ProviderEntry =
-  CodexSettings | GeminiSettings | GeminiApiKeySettings | BearerSettings | CustomSettings
-
-export type BuiltinProvider = 'codex' | 'gemini' | 'gemini-api-key'
 export type BuiltinStrategy = 'round-robin' | 'least-used' | 'sticky'
 
 /** A name, or "keep a conversation on its account and place new ones with NAME". */
@@ -227,4 +162,55 @@ export function defineConfig<P extends string = never, S extends string = never,
   config: UserConfig<P, S, R>,
 ): UserConfig<P, S, R> {
   return config
+}
+
+const MiB = 1024 * 1024
+
+export const builtinStrategies = ['least-used', 'round-robin', 'sticky'] as const
+
+export const retryPolicy: Required<RetryPolicy> = {
+  attempts: 3,
+  waitForCooldownMs: 0,
+  connectTimeoutMs: 10_000,
+  headersTimeoutMs: 300_000,
+  idleTimeoutMs: 600_000,
+}
+
+export const defaults = {
+  listen: '127.0.0.1:8989',
+  poolDir: './pool',
+  database: './data/proxy.db',
+  builtinRoutes: true,
+  strategy: 'sticky',
+  placement: 'least-used',
+  retry: 'default',
+  maxReplayBytes: 16 * MiB,
+  maxReplayTotalBytes: 256 * MiB,
+  maxBodyBytes: 256 * MiB,
+  refresh: { enabled: true, leadMs: 300_000, spacingMs: 5_000, timeoutMs: 10_000 },
+  watch: true,
+  quotaPollMs: 300_000,
+  pins: { max: 10_000, idleMs: 86_400_000 },
+  log: { level: 'info' },
+} as const
+
+/** JSON-safe, for people: functions as `[function NAME]`, access keys and client secrets hidden. */
+export function describeConfig(config: ResolvedConfig): Record<string, unknown> {
+  const shown = describe(config) as Record<string, unknown>
+  return { ...shown, access: describeAccess(config.access) }
+}
+
+function describeAccess(access: ResolvedConfig['access']): unknown {
+  if (access === 'host-app' || !access.keys) return access
+  return { ...access, keys: Object.fromEntries(Object.keys(access.keys).map((name) => [name, hidden])) }
+}
+
+function describe(value: unknown, key = ''): unknown {
+  if (key === 'oauthClientSecret' || key === 'clientSecret') return hidden
+  // A proxy's address may hold its password.
+  if (typeof value === 'string') return URL.canParse(value) ? hideInAddress(value) : value
+  if (typeof value === 'function') return value.name ? `[function ${value.name}]` : '[function]'
+  if (Array.isArray(value)) return value.map((item) => describe(item))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, describe(field, name)]))
 }

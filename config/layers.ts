@@ -1,6 +1,6 @@
-import type { CodexSettings, GeminiApiKeySettings, GeminiSettings } from './config.js'
-import { defaults } from './defaults.js'
+import { defaults } from './config.js'
 import type { Problem } from './problems.js'
+import type { CodexSettings, GeminiApiKeySettings, GeminiSettings } from './provider-entry.js'
 import { type Rule, rules } from './rules.js'
 import { showValue } from './secrets.js'
 

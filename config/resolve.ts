@@ -1,16 +1,15 @@
 import { dirname, resolve } from 'node:path'
 import { checkCombinations, checkReferences, checkShape } from './check.js'
-import type {
-  BuiltinProvider,
-  ProviderEntry,
-  ResolvedConfig,
-  ResolvedRoute,
-  RetryPolicy,
-  RouteEntry,
-  StrategyChoice,
-  UserConfig,
+import {
+  defaults,
+  type ResolvedConfig,
+  type ResolvedRoute,
+  type RetryPolicy,
+  retryPolicy,
+  type RouteEntry,
+  type StrategyChoice,
+  type UserConfig,
 } from './config.js'
-import { builtinProviders, builtinRoutes, credentialsPattern, defaults, retryPolicy } from './defaults.js'
 import { defined, isRecord } from './foreign.js'
 import {
   checkFlags,
@@ -22,6 +21,13 @@ import {
   settingOf,
 } from './layers.js'
 import { ConfigError, displayName } from './problems.js'
+import {
+  type BuiltinProvider,
+  builtinProviders,
+  builtinRoutes,
+  credentialsPattern,
+  type ProviderEntry,
+} from './provider-entry.js'
 import { covers, type ListenAddress, parseListen } from './rules.js'
 
 export interface ConfigContext {

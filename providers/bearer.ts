@@ -1,4 +1,4 @@
-import type { BearerSettings } from '../config/config.js'
+import type { BearerSettings } from '../config/provider-entry.js'
 import type { Inspection, Provider } from '../config/provider.js'
 import { fitsHeader } from './http.js'
 import { fields, text } from './json.js'

@@ -1,4 +1,4 @@
-import type { CustomSettings } from '../config/config.js'
+import type { CustomSettings } from '../config/provider-entry.js'
 import { credentialsPattern } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 import { openAiExhausted, openAiFailure } from './openai.js'

@@ -1,4 +1,4 @@
-import type { GeminiApiKeySettings } from '../config/config.js'
+import type { GeminiApiKeySettings } from '../config/provider-entry.js'
 import type {
   Answer,
   ClientRequest,

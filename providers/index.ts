@@ -1,4 +1,9 @@
-import type { CodexSettings, GeminiApiKeySettings, GeminiSettings, ProviderEntry } from '../config/config.js'
+import type {
+  CodexSettings,
+  GeminiApiKeySettings,
+  GeminiSettings,
+  ProviderEntry,
+} from '../config/provider-entry.js'
 import type { Provider } from '../config/provider.js'
 import { bearer } from './bearer.js'
 import { codex } from './codex.js'

@@ -4,14 +4,8 @@ export { CredentialRejected } from '../config/provider.js'
 export { createGateway, type GatewayOptions } from './create-gateway.js'
 export type { Gateway } from './gateway.js'
 export { startServer, type RunningServer } from './server.js'
-export type {
-  UserConfig,
-  Middleware,
-  ProviderEntry,
-  RouteEntry,
-  RetryPolicy,
-  AccessConfig,
-} from '../config/config.js'
+export type { UserConfig, Middleware, RouteEntry, RetryPolicy, AccessConfig } from '../config/config.js'
+export type { ProviderEntry } from '../config/provider-entry.js'
 export type * from '../config/provider.js'
 export type { AccountReport } from './admin/reports.js'
 export type { HealthReport } from './telemetry/health.js'

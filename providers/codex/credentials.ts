@@ -1,4 +1,4 @@
-import type { CodexSettings } from '../../config/config.js'
+import type { CodexSettings } from '../../config/provider-entry.js'
 import type { Credential, Inspection, Provider, ProviderAccount } from '../../config/provider.js'
 import { fitsHeader } from '../http.js'
 import { fields, text } from '../json.js'

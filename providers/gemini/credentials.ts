@@ -1,4 +1,4 @@
-import type { GeminiSettings } from '../../config/config.js'
+import type { GeminiSettings } from '../../config/provider-entry.js'
 import { timeFrom } from '../../config/index.js'
 import type { Credential, Inspection, LoginFlow, Provider, TokenAnswer } from '../../config/provider.js'
 import { fitsHeader, join } from '../http.js'

@@ -83,7 +83,7 @@ const lists: { what: string; source: string; within?: RegExp; pattern: RegExp; m
   },
   {
     what: 'built-in route',
-    source: 'config/defaults.ts',
+    source: 'config/provider-entry.ts',
     pattern: /\{ path: '\/([\w-]+)/g,
     manual: 'docs/configuration.md',
   },

@@ -4,7 +4,8 @@
  */
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { builtinProviders, defaults } from '../../../config/defaults.js'
+import { defaults } from '../../../config/config.js'
+import { builtinProviders } from '../../../config/provider-entry.js'
 import { codex } from '../../../providers/codex.js'
 import type { Account } from '../../../src/accounts/account.js'
 import { Events } from '../../../src/telemetry/events.js'
