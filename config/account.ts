@@ -6,8 +6,13 @@ export type Credential = Record<string, any>
 
 /** What a provider finds in a credential file. */
 export interface Inspection {
-  /** The account's id upstream, by which the caller's own account is recognised. Never a secret. */
+  /**
+   * The person's id upstream, by which the caller's own account is recognised. It differs between two people who share a
+   * workspace. Never a secret.
+   */
   identity?: string | undefined
+  /** The id of a workspace that several people may share; equal to `identity` while the person is not known. */
+  workspace?: string | undefined
   /** E-mail or name, shown in `/admin/accounts`. */
   label?: string | undefined
   plan?: string | undefined
@@ -130,10 +135,17 @@ export interface QuotaWindow {
   readonly resetsAt?: number | undefined
 }
 
+export type CreditsUse = 'never' | 'last' | 'freely'
+
 export interface Credits {
   readonly hasCredits: boolean
   readonly unlimited: boolean
   readonly balance?: string | undefined
+  /**
+   * Whether an account whose windows are full is used on its credits: `never`, `last` (only while no account with quota
+   * of its plan is left), or `freely`. @default 'last'
+   */
+  readonly use?: CreditsUse | undefined
 }
 
 export interface Quota {

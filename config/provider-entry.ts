@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { LoginFlow, Provider } from './provider.js'
+import type { CreditsUse, LoginFlow, Provider } from './provider.js'
 import { boolean, callable, integer, list, ms, named, object, oneOf, rule } from './rules.js'
 
 // What `providers` of a configuration may hold: for each type the settings, their shape and their defaults.
@@ -18,6 +18,11 @@ export interface CodexSettings extends ProviderSettings {
   type: 'codex'
   /** API keys cost money per token. @default 'never' (while ChatGPT accounts exist) */
   apiKeys?: 'never' | 'when-exhausted' | 'always'
+  /**
+   * Whether an account is used on its credits once the quota of its plan is used up: never, last (only while no account
+   * with quota of its plan is left), or like any other. @default 'last'
+   */
+  credits?: CreditsUse
   /** More path families that may pass under `/backend-api`, such as `files/`. @default [] */
   allow?: string[]
   /**
@@ -38,6 +43,7 @@ export interface CodexSettings extends ProviderSettings {
 const codexShape = object<CodexSettings>({
   ...common('codex'),
   apiKeys: oneOf('never', 'when-exhausted', 'always'),
+  credits: oneOf('never', 'last', 'freely'),
   allow: list(rule('text')),
   codexHome: rule('textOrFalse'),
   responsesBase: upstream,
@@ -49,6 +55,7 @@ const codexShape = object<CodexSettings>({
 const codexDefaults: CodexSettings = {
   type: 'codex',
   apiKeys: 'never',
+  credits: 'last',
   allow: [],
   codexHome: join(homedir(), '.codex'),
   responsesBase: 'https://chatgpt.com/backend-api/codex',

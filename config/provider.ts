@@ -175,7 +175,7 @@ export interface AnswerPart {
  * ```
  */
 export interface PoolPart {
-  /** Answers a request without an upstream. */
+  /** Answers a request without an upstream. Called before the body is read, and once more after it if there is one. */
   answer?(
     request: ClientRequest,
     pool: { readonly accounts: readonly PoolAccount[]; readonly now: number },
@@ -281,6 +281,16 @@ export interface Conversation {
   readonly owner?: string | undefined
   /** Whether only the owner's account will do; 403 otherwise. @default false */
   readonly ownerOnly?: boolean
+  /**
+   * The caller's `workspace`. It stands for the owner where the caller or the account does not tell the person, one
+   * account of the pool alone has this workspace, and the request is not `ownerOnly`.
+   */
+  readonly workspace?: string | undefined
+  /**
+   * Whether only the account that serves the conversation can read it, such as a summary that this account encrypted.
+   * While that account is merely cooling, the request waits or is answered 503 instead of moving. @default false
+   */
+  readonly bound?: boolean
 }
 
 /** An upstream answer before anything of it has reached the client. */

@@ -12,10 +12,14 @@ import type { HeldAnswer } from './forward.js'
 import { hold, textOf } from './judge.js'
 import { Tries } from './search.js'
 
-/** Sends the answers that the provider gives without an upstream. */
-export function localAnswers(pool: Pool): RequestHandler {
+/**
+ * Sends the answers that the provider gives without an upstream. Runs before the body is read and once more after it,
+ * since an answer may depend on it.
+ */
+export function localAnswers(pool: Pool, after?: 'body'): RequestHandler {
   return function localAnswers(request, response, next) {
     const exchange = exchangeOf(request)
+    if (after === 'body' && exchange.body.kind !== 'buffered') return next()
     const accounts = pool.forAnswers(exchange.route.providerName)
     const answer = exchange.provider.answer?.(exchange, { accounts, now: pool.now() })
     if (!answer) return next()

@@ -7,7 +7,7 @@ import { GatewayFailure } from './failure.js'
 import { finalAnswer, type Trouble } from './final-answer.js'
 import type { HeldAnswer } from './forward.js'
 import { holders, rememberServed } from './resources.js'
-import { homeOf, pin } from './stickiness.js'
+import { homeOf, ownAccounts, pin } from './stickiness.js'
 
 /** Why an account may be asked a second time for one request; once for each reason. */
 export type Replay = 'refresh' | 'stale' | 'repair'
@@ -74,9 +74,7 @@ export class Search {
   #owned(fitting: Account[]): Account[] {
     const { conversation } = this.exchange
     if (!conversation?.ownerOnly) return fitting
-    const own = fitting.filter(
-      ({ inspection }) => inspection.identity !== undefined && inspection.identity === conversation.owner,
-    )
+    const own = fitting.filter((account) => ownAccounts(conversation, this.#all).includes(account))
     if (own.length > 0) return own
     const message =
       'this request would change an account, and the account of your own login is not in the pool'
@@ -127,7 +125,7 @@ export class Search {
   #choose(offered: readonly Account[], now: number): { account: Account | undefined; by: string } {
     const { exchange, pool, tries } = this
     if (offered.length === 0) return { account: undefined, by: 'nobody is left' }
-    const home = homeOf(exchange, offered, pool.pins)
+    const home = homeOf(exchange, offered, pool.pins, this.#all)
     if (home) return home
     try {
       const account = choose(offered, exchange.route.strategy, {

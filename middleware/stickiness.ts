@@ -1,4 +1,5 @@
 import type { RequestHandler } from 'express'
+import type { Conversation } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
 import { exchangeOf, type Exchange } from './exchange.js'
@@ -62,14 +63,29 @@ export function homeOf(
   exchange: Exchange,
   offered: readonly Account[],
   pins: Pins,
+  all: readonly Account[],
 ): { readonly account: Account; readonly by: string } | undefined {
-  const owner = exchange.conversation?.owner
-  const own =
-    owner === undefined ? undefined : offered.find(({ inspection }) => inspection.identity === owner)
+  const own = ownAccounts(exchange.conversation, all).find((account) => offered.includes(account))
   if (own) return { account: own, by: 'owner' }
   const pinned = exchange.pinKeys.map((key) => pins.get(key)).find((key) => key !== undefined)
   const home = offered.find(({ key }) => key === pinned)
   return home && { account: home, by: 'conversation' }
+}
+
+/**
+ * The caller's own accounts: more than one if several files hold logins of one person. A workspace alone names an account
+ * only where one account of the pool has it and nothing says that it is a colleague's.
+ */
+export function ownAccounts(
+  conversation: Conversation | undefined,
+  all: readonly Account[],
+): readonly Account[] {
+  const { owner, workspace, ownerOnly } = conversation ?? {}
+  const own = all.filter(({ inspection }) => owner !== undefined && inspection.identity === owner)
+  if (own.length > 0 || ownerOnly || workspace === undefined) return own
+  const members = all.filter(({ inspection }) => inspection.workspace === workspace)
+  const isUnknown = owner === undefined || members[0]?.inspection.identity === workspace
+  return members.length === 1 && isUnknown ? members : []
 }
 
 /** Remembers the account that serves the conversation. */

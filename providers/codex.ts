@@ -3,7 +3,8 @@ import type { Provider } from '../config/provider.js'
 import { answer, mergeModels, usageLimit } from './codex/answers.js'
 import { authHeaders, inspect, type ResolvedCodexSettings } from './codex/credentials.js'
 import { discover, login, refresh } from './codex/login.js'
-import { pollQuota, poolHeaders, quotaFromHeaders } from './codex/quota.js'
+import { poolHeaders } from './codex/pool-quota.js'
+import { pollQuota, quotaFromHeaders, quotaFromMessage, redeem, spending } from './codex/quota.js'
 import { conversation, model, replayable, serves, upstreamPath, usesQuota } from './codex/requests.js'
 import { codexSocket } from './codex/socket.js'
 import { classify, classifyEvent } from './codex/verdict.js'
@@ -11,6 +12,7 @@ import { openAiFailure, openAiUsage, openAiUsageMarker } from './openai.js'
 
 /** Codex CLI over ChatGPT accounts and OpenAI API keys. */
 export function codex(settings: ResolvedCodexSettings): Provider {
+  const spent = spending(settings)
   return {
     upstream: settings.responsesBase,
     credentials: '*.json',
@@ -35,13 +37,14 @@ export function codex(settings: ResolvedCodexSettings): Provider {
     usageMarker: openAiUsageMarker,
     // Codex fetches the model list again when this value changes, so after every change of account.
     hiddenHeaders: ['x-models-etag'],
-    quota: (headers) => quotaFromHeaders(headers),
+    quota: (headers) => spent(quotaFromHeaders(headers)),
     pollQuota: pollQuota(settings),
+    redeem: redeem(settings),
     poolHeaders,
     answer: answer(settings),
     merge: mergeModels,
     exhausted: (exhaustion) => ({ status: 429, body: { error: usageLimit(exhaustion) } }),
     failure: openAiFailure,
-    socket: codexSocket,
+    socket: { ...codexSocket, quota: (message) => spent(quotaFromMessage(message)) },
   }
 }

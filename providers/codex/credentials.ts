@@ -1,19 +1,28 @@
 import type { CodexSettings } from '../../config/provider-entry.js'
 import type { Credential, Inspection, Provider, ProviderAccount } from '../../config/provider.js'
 import { fitsHeader } from '../http.js'
-import { fields, text } from '../json.js'
+import { type Fields, fields, list, number, text } from '../json.js'
 import { fingerprint, jwtClaims, jwtExpiry } from '../tokens.js'
 
-/** A ChatGPT login, as `codex login` leaves it in `auth.json`. */
-interface Login {
+/** A ChatGPT login, as `codex login` writes it into `auth.json`, or as another program keeps it. */
+export interface Login {
   readonly kind: 'chatgpt'
   readonly accessToken: string
   readonly refreshToken: string | undefined
+  readonly idToken: string | undefined
   readonly accountId: string | undefined
-  readonly claims: Claims
+  readonly person: Person
+  /** Of an opaque access token, where the file tells it; ms since 1970. */
+  readonly expiresAt: number | undefined
+  /** The OAuth client that the login was issued to, where the file or a token tells it. */
+  readonly clientId: string | undefined
+  /** Where in the file the tokens are. */
+  readonly place: Place
 }
 
-interface Claims {
+/** What the tokens say of the person. */
+export interface Person {
+  readonly userId: string | undefined
   readonly email: string | undefined
   readonly plan: string | undefined
   readonly fedramp: boolean
@@ -32,25 +41,38 @@ interface AccessToken {
 
 const STANDBY = { never: 'when-alone', 'when-exhausted': 'when-exhausted', always: undefined } as const
 
+/** Where a program keeps the tokens of a login, and their names there. */
+interface Place {
+  /** The field that holds them; the file itself if there is none. */
+  readonly field: string | undefined
+  readonly access: string
+  readonly refresh: string
+  readonly id: string
+}
+
+const OAUTH = { access: 'access_token', refresh: 'refresh_token', id: 'id_token' }
+const CAMEL = { access: 'accessToken', refresh: 'refreshToken', id: 'idToken' }
+const SHORT = { access: 'access', refresh: 'refresh', id: 'id_token' }
+
+/** Codex itself first, then the forms of other programs: other poolers' flat files, cockpit's, opencode's. */
+const PLACES: readonly Place[] = [
+  { field: 'tokens', ...OAUTH },
+  { field: 'tokens', ...CAMEL },
+  { field: 'openai', ...SHORT },
+  { field: 'credentials', ...OAUTH },
+  { field: undefined, ...OAUTH },
+  { field: undefined, ...CAMEL },
+  { field: undefined, ...SHORT },
+]
+
 /** What Codex would use of a file. If it holds tokens and a key, `auth_mode` decides; without it, the tokens win. */
 export function readAuth(credential: Credential): Login | ApiKey | AccessToken | undefined {
-  const { OPENAI_API_KEY, auth_mode, ...rest } = fields(credential) ?? {}
-  const key = text(OPENAI_API_KEY)
-  const tokens = fields(rest.tokens)
-  const accessToken = text(tokens?.access_token)
-  if (tokens && accessToken !== undefined && !(auth_mode === 'apikey' && key !== undefined)) {
-    const refreshToken = text(tokens.refresh_token)
-    const { accountId, ...claims } = readClaims(tokens.id_token, accessToken)
-    return {
-      kind: 'chatgpt',
-      accessToken,
-      refreshToken,
-      accountId: text(tokens.account_id) ?? accountId,
-      claims,
-    }
-  }
+  const file = fields(credential) ?? {}
+  const key = text(file.OPENAI_API_KEY)
+  const login = file.auth_mode === 'apikey' && key !== undefined ? undefined : loginIn(file)
+  if (login) return login
   if (key !== undefined) return { kind: 'api-key', key }
-  const token = text(rest.personal_access_token)
+  const token = text(file.personal_access_token)
   return token === undefined ? undefined : { kind: 'access-token', token }
 }
 
@@ -58,22 +80,105 @@ export function isApiKey(credential: Credential): boolean {
   return readAuth(credential)?.kind === 'api-key'
 }
 
+function loginIn(file: Fields): Login | undefined {
+  for (const place of PLACES) {
+    const holder = place.field === undefined ? file : fields(file[place.field])
+    const accessToken = text(holder?.[place.access])
+    if (!holder || accessToken === undefined) continue
+    const refreshToken = text(holder[place.refresh])
+    const idToken = text(holder[place.id])
+    const { accountId = accountIn(file), ...person } = personOf(accessToken, idToken)
+    const named = accountIn(holder) ?? accountId
+    // Only `tokens` is Codex's own name; other services keep their logins in the other places, too.
+    if (place.field !== 'tokens' && !isChatGpt({ holder, accessToken, refreshToken, named })) continue
+    return {
+      kind: 'chatgpt',
+      accessToken,
+      refreshToken,
+      idToken,
+      accountId: named,
+      person: { ...person, email: person.email ?? text(file.email) },
+      expiresAt: jwtExpiry(accessToken) ?? endOf(holder),
+      clientId: clientOf(file, holder, accessToken, idToken),
+      place,
+    }
+  }
+  return undefined
+}
+
+const accountIn = (holder: Fields): string | undefined =>
+  text(holder.account_id) ?? text(holder.chatgpt_account_id) ?? text(holder.accountId)
+
+const AUTH = 'https://api.openai.com/auth'
+const PROFILE = 'https://api.openai.com/profile'
+
+interface Candidate {
+  readonly holder: Fields
+  readonly accessToken: string
+  readonly refreshToken: string | undefined
+  readonly named: string | undefined
+}
+
+/** Whether tokens in another program's form are ChatGPT's: sent to OpenAI, another service's would leak. */
+function isChatGpt({ holder, accessToken, refreshToken = '', named }: Candidate): boolean {
+  const type = (text(holder.type) ?? text(holder.provider) ?? '').toLowerCase()
+  if (!/^(codex|openai|chatgpt|oauth|bearer|)$/.test(type) || isGoogle(accessToken, refreshToken, holder))
+    return false
+  const claims = jwtClaims(accessToken)
+  if (claims) return fields(claims[AUTH]) !== undefined || /\bopenai\.com\b/.test(text(claims.iss) ?? '')
+  return type === 'codex' || type === 'chatgpt' || refreshToken.startsWith('rt_') || named !== undefined
+}
+
+function isGoogle(accessToken: string, refreshToken: string, holder: Fields): boolean {
+  return accessToken.startsWith('ya29.') || refreshToken.startsWith('1//') || holder.expiry_date !== undefined
+}
+
+/** When an access token ends that does not tell it itself: ms or seconds since 1970, or an ISO date. */
+function endOf(holder: Fields): number | undefined {
+  const told = holder.expires ?? holder.expires_at ?? holder.expired
+  const at = number(told) ?? Date.parse(text(told) ?? '')
+  if (Number.isNaN(at)) return undefined
+  return at >= 1e11 ? at : at * 1000
+}
+
 /** Both tokens carry claims; an opaque access token has none. */
-function readClaims(idToken: unknown, accessToken: string): Claims & { accountId: string | undefined } {
-  const both = [jwtClaims(idToken) ?? {}, jwtClaims(accessToken) ?? {}]
-  const auth = both.map((claims) => fields(claims['https://api.openai.com/auth']) ?? {})
-  const profile = both.map((claims) => fields(claims['https://api.openai.com/profile']) ?? {})
+export function personOf(...tokens: unknown[]): Person & { readonly accountId: string | undefined } {
+  const all = tokens.map((token) => jwtClaims(token) ?? {})
+  const auth = all.map((claims) => fields(claims[AUTH]) ?? {})
+  const profile = all.map((claims) => fields(claims[PROFILE]) ?? {})
   const first = (name: string) => auth.map((claims) => text(claims[name])).find(Boolean)
   return {
     accountId: first('chatgpt_account_id'),
+    userId: first('chatgpt_user_id') ?? first('user_id'),
     plan: first('chatgpt_plan_type'),
-    email: [...both, ...profile].map(({ email }) => text(email)).find(Boolean),
+    email: [...all, ...profile].map(({ email }) => text(email)).find(Boolean),
     fedramp: auth.some((claims) => claims.chatgpt_account_is_fedramp === true),
   }
 }
 
+/** Two people of one workspace share its account id; the person is the user in it. */
+export function identityOf(accountId: string | undefined, { userId, email }: Person): string | undefined {
+  const user = userId ?? email?.toLowerCase()
+  return accountId === undefined || user === undefined ? undefined : `${accountId}/${user}`
+}
+
+/** Another client's refresh is refused: a login belongs to the OAuth client that it was issued to. */
+function clientOf(file: Fields, holder: Fields, ...tokens: unknown[]): string | undefined {
+  const provenance = fields(holder.oauth_provenance) ?? fields(file.oauth_provenance)
+  const claimed = tokens.flatMap((token) => {
+    const { client_id, azp, aud } = jwtClaims(token) ?? {}
+    // The audience of an access token is often an API, not a client.
+    const audience = [aud].flat().filter((one) => text(one)?.startsWith('app_'))
+    return [client_id, azp, ...audience]
+  })
+  const told = [provenance?.client_id, holder.client_id, file.client_id, ...claimed]
+  return told.map(text).find((id) => id !== undefined && /^[\w.-]{4,128}$/.test(id))
+}
+
 /** Reads an `auth.json`. */
-export function inspect({ apiKeys }: ResolvedCodexSettings): NonNullable<Provider['inspect']> {
+export function inspect({
+  apiKeys,
+}: Pick<ResolvedCodexSettings, 'apiKeys'>): NonNullable<Provider['inspect']> {
   return function inspect(credential): Inspection | string {
     const auth = readAuth(credential)
     if (!auth) return whyUnusable(credential)
@@ -86,14 +191,17 @@ export function inspect({ apiKeys }: ResolvedCodexSettings): NonNullable<Provide
       if (!fitsHeader(auth.token)) return 'its personal_access_token holds a character that no token has'
       return { kind: auth.kind, label: 'access token', expiresAt: jwtExpiry(auth.token) }
     }
-    const { accessToken, refreshToken, accountId, claims } = auth
-    if (!fitsHeader(accessToken)) return 'tokens.access_token holds a character that no token has'
+    const { accessToken, refreshToken, accountId, person } = auth
+    if (!fitsHeader(accessToken)) return `its ${auth.place.access} holds a character that no token has`
+    if (accountId !== undefined && !fitsHeader(accountId))
+      return 'its account id holds a character that no id has'
     return {
       kind: 'chatgpt',
-      identity: accountId,
-      label: claims.email,
-      plan: claims.plan,
-      expiresAt: jwtExpiry(accessToken),
+      identity: identityOf(accountId, person) ?? accountId,
+      workspace: accountId,
+      label: person.email,
+      plan: person.plan,
+      expiresAt: auth.expiresAt,
       refreshable: refreshToken !== undefined,
       login: refreshToken === undefined ? undefined : fingerprint(refreshToken),
     }
@@ -125,7 +233,7 @@ interface Key {
 function keyOf(auth: Login | ApiKey | AccessToken, facts: ProviderAccount['facts']): Key {
   if (auth.kind === 'api-key') return { token: auth.key }
   if (auth.kind === 'chatgpt')
-    return { token: auth.accessToken, accountId: auth.accountId, fedramp: auth.claims.fedramp }
+    return { token: auth.accessToken, accountId: auth.accountId, fedramp: auth.person.fedramp }
   return { token: auth.token, accountId: facts.accountId, fedramp: facts.fedramp === 'true' }
 }
 
@@ -141,8 +249,26 @@ const FORMS: readonly Form[] = [
     (it) => it.bedrock_api_key ?? it.bedrock_access_keys,
     'holds Amazon Bedrock keys, which neither upstream accepts',
   ],
-  [(it) => it.access_token ?? it.expiry_date, 'looks like a Gemini CLI login: name it gemini_NAME.json'],
-  [(it) => it.api_key, 'looks like a Gemini API key: name it gemini_NAME.json'],
+  [(it) => it.ciphertext ?? it.encrypted ?? it.nonce, `is encrypted by another program. ${AGAIN}`],
+  [
+    (it) => list(it.accounts).length > 0,
+    'lists several accounts of another program: give each account a file of its own',
+  ],
+  [
+    (it) => isGoogle(text(it.access_token) ?? '', text(it.refresh_token) ?? '', it),
+    'looks like a Gemini CLI login: name it gemini_NAME.json',
+  ],
+  [(it) => text(it.api_key)?.startsWith('AIza'), 'looks like a Gemini API key: name it gemini_NAME.json'],
+  [(it) => it.api_key, 'has an "api_key": a key of OpenAI stands in the field "OPENAI_API_KEY"'],
+  [
+    (it) =>
+      PLACES.some(({ field, access }) => text((field === undefined ? it : fields(it[field]))?.[access])),
+    `holds the login of another service than ChatGPT, or not all of one. ${AGAIN}`,
+  ],
+  [
+    (it) => it.refresh_token ?? it.refreshToken ?? it.refresh,
+    `has a refresh token without an access token. ${AGAIN}`,
+  ],
   [
     (it) => it.token,
     'has a "token": such a file belongs to a bearer provider and is named PROVIDER_NAME.json',

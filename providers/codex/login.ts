@@ -11,7 +11,7 @@ import {
 import { join } from '../http.js'
 import { fields, number, parseJson, text, type Fields } from '../json.js'
 import { callTokenEndpoint, errorCode, jwtExpiry } from '../tokens.js'
-import { authHeaders, readAuth, type ResolvedCodexSettings } from './credentials.js'
+import { authHeaders, type Login, readAuth, type ResolvedCodexSettings } from './credentials.js'
 
 type Issuer = Pick<ResolvedCodexSettings, 'refreshBase'>
 
@@ -48,28 +48,46 @@ export function refresh({ refreshBase }: Issuer): NonNullable<Provider['refresh'
     if (auth?.kind !== 'chatgpt' || auth.refreshToken === undefined)
       throw new Error('there is no refresh token')
     const body = JSON.stringify({
-      client_id: CLIENT_ID,
+      client_id: auth.clientId ?? CLIENT_ID,
       grant_type: 'refresh_token',
       refresh_reason: reasonFor(credential, auth.accessToken),
       refresh_token: auth.refreshToken,
     })
     const url = join(refreshBase, '/oauth/token')
     const answer = await callTokenEndpoint({ url, headers: JSON_CALL, body, isFinal, explain }, context)
-    const refreshed = withTokens(credential, answer)
+    const refreshed = withTokens(credential, auth, answer)
     return { credential: refreshed, expiresAt: jwtExpiry(refreshed.tokens.access_token) }
   }
 }
 
-/** Each token of the answer is optional, and none may be lost: the old refresh token is spent. */
-function withTokens(credential: Credential, answer: Fields): Credential {
+/**
+ * Each token of the answer is optional, and none may be lost: the old refresh token is spent. Another program's form
+ * becomes Codex's own, so that the client's own copy of the login, which has that form, can be changed with it.
+ */
+function withTokens(credential: Credential, login: Login, answer: Fields): Credential {
   const names = ['id_token', 'access_token', 'refresh_token'] as const
   const given = names.flatMap((name) =>
     text(answer[name]) === undefined ? [] : [[name, answer[name]] as const],
   )
   // A TypeError, as for an answer that was lost: the refresh token may be spent.
   if (given.length === 0) throw new TypeError('the token endpoint answered without a token')
-  const tokens = { ...fields(credential.tokens), ...Object.fromEntries(given) }
-  return { ...credential, tokens, last_refresh: new Date().toISOString() }
+  const { place, idToken, accessToken, refreshToken, accountId } = login
+  const isOwn = place.field === 'tokens' && place.access === 'access_token'
+  const kept = isOwn
+    ? fields(credential.tokens)
+    : { id_token: idToken, access_token: accessToken, refresh_token: refreshToken, account_id: accountId }
+  const tokens = { ...kept, ...Object.fromEntries(given) }
+  const rest = isOwn ? credential : withoutTokens(credential, place)
+  return { ...rest, tokens, last_refresh: new Date().toISOString() }
+}
+
+/** A spent token under its old name would be read as a second login. */
+function withoutTokens(credential: Credential, { field, access, refresh, id }: Login['place']): Credential {
+  const without = (holder: Fields) =>
+    Object.fromEntries(Object.entries(holder).filter(([name]) => ![access, refresh, id].includes(name)))
+  return field === undefined
+    ? without(credential)
+    : { ...credential, [field]: without(fields(credential[field]) ?? {}) }
 }
 
 const SOON_MS = 10 * 60_000

@@ -1,22 +1,22 @@
+import { randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import type {
-  Answer,
-  ClientRequest,
+  CallContext,
   Credits,
-  PoolAccount,
   Provider,
+  ProviderAccount,
   Quota,
   QuotaWindow,
+  ResetCredit,
 } from '../../config/provider.js'
 import { header, join } from '../http.js'
 import { type Fields, fields, number, objects, parseJson, text } from '../json.js'
-import { jwtClaims } from '../tokens.js'
 import { authHeaders, isApiKey, type ResolvedCodexSettings } from './credentials.js'
 
 /** By position, as the upstream tells them: `primary` is the 5-hour window, or the 7-day one on a plan without it. */
-const NAMES = ['primary', 'secondary'] as const
+export const NAMES = ['primary', 'secondary'] as const
 /** The group of headers and windows that counts every model. */
-const COMMON = 'codex'
+export const COMMON = 'codex'
 
 /**
  * One account's quota as the `x-codex-*` headers of an answer tell it. A limit of one model has headers of its own
@@ -60,12 +60,12 @@ export function isOfOneModel(limit: string, headers: IncomingHttpHeaders): boole
   return id !== COMMON && (groupsOf(headers).some((group) => idOf(group) === id) || !OF_ACCOUNT.test(id))
 }
 
-const idOf = (name: string) => name.trim().toLowerCase().replaceAll('-', '_')
+export const idOf = (name: string) => name.trim().toLowerCase().replaceAll('-', '_')
 /** "GPT-5.3-Codex-Spark" is the display name of the model `gpt-5.3-codex-spark`. */
-const modelOf = (limitName: unknown) => text(limitName)?.trim().toLowerCase().replaceAll(' ', '-')
+export const modelOf = (limitName: unknown) => text(limitName)?.trim().toLowerCase().replaceAll(' ', '-')
 
 /** The groups of headers for one model each: `codex-bengalfox` of `x-codex-bengalfox-primary-used-percent`. */
-function groupsOf(headers: IncomingHttpHeaders): string[] {
+export function groupsOf(headers: IncomingHttpHeaders): string[] {
   return Object.keys(headers).flatMap((name) => {
     const group = /^x-(.+)-primary-used-percent$/.exec(name)?.[1]
     return group === undefined || group === COMMON ? [] : [group]
@@ -92,7 +92,7 @@ export function quotaFromMessage(message: unknown, now: number = Date.now()): Qu
 }
 
 /** The limit of one model that a message is about; `undefined`: the account's own. */
-function limitOf(message: Fields): string | undefined {
+export function limitOf(message: Fields): string | undefined {
   const limit = text(message.metered_limit_name) ?? text(message.limit_name)
   return limit === undefined || !isOfOneModel(limit, {}) ? undefined : idOf(limit)
 }
@@ -170,231 +170,84 @@ function creditsFrom(field: (name: 'has_credits' | 'unlimited' | 'balance') => u
 
 const isTrue = (value: unknown) => value === true || /^(true|1)$/i.test(text(value) ?? '')
 
-/** Asks `wham/usage`, which only ChatGPT logins have. */
-export function pollQuota({ whamBase }: ResolvedCodexSettings): NonNullable<Provider['pollQuota']> {
-  return async function pollQuota({ credential, facts }, { fetch, signal }) {
-    if (isApiKey(credential)) return undefined
-    const own = Object.entries(authHeaders(credential, facts)).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, value] as const],
-    )
-    const headers = { ...Object.fromEntries(own), accept: 'application/json', 'user-agent': 'codex-pool' }
-    const response = await fetch(join(whamBase, '/wham/usage'), { headers, signal, redirect: 'manual' })
-    if (response.ok) return quotaFromUsage(parseJson(await response.text()))
-    await response.body?.cancel()
-    throw new Error(`wham/usage answered ${response.status}`)
+/** Tells with the credits how the user wants them spent. */
+export function spending({ credits: use }: Pick<ResolvedCodexSettings, 'credits'>) {
+  return function spending(quota: Quota | undefined): Quota | undefined {
+    return quota?.credits ? { ...quota, credits: { ...quota.credits, use } } : quota
   }
 }
 
-/** A window of the pool, as `wham/usage` writes it. Codex rejects the whole body unless all four are whole numbers. */
-interface UsageWindow {
-  readonly used_percent: number
-  readonly limit_window_seconds: number
-  readonly reset_after_seconds: number
-  readonly reset_at: number
+/** Asks `wham/usage`, which only ChatGPT logins have, and for the reset credits that it counts. */
+export function pollQuota(settings: ResolvedCodexSettings): NonNullable<Provider['pollQuota']> {
+  return async function pollQuota(account, context) {
+    if (isApiKey(account.credential)) return undefined
+    const ask = backend(settings, account, context)
+    const body = await ask('/wham/usage')
+    const quota = quotaFromUsage(body)
+    const count = number(fields(fields(body)?.rate_limit_reset_credits)?.available_count)
+    if (!quota || count === undefined) return spending(settings)(quota)
+    // Without the list their number is told all the same.
+    const listed = count > 0 ? await resetCredits(ask).catch(() => undefined) : []
+    const resets = listed ?? Array.from({ length: Math.min(count, 100) }, (_, at) => ({ id: String(at) }))
+    return spending(settings)({ ...quota, resets })
+  }
 }
 
-/** What the pool has left, as the client is told in `wham/usage`, in headers and in messages. */
-interface PoolQuota {
-  readonly primary: UsageWindow | null
-  readonly secondary: UsageWindow | null
-  readonly credits: PoolCredits | null
+/** Redeems the reset credit that expires first. */
+export function redeem(settings: ResolvedCodexSettings): NonNullable<Provider['redeem']> {
+  return async function redeem(account, context) {
+    if (isApiKey(account.credential)) throw new Error('an API key has no reset credits')
+    const ask = backend(settings, account, context)
+    const [first] = await resetCredits(ask)
+    if (!first) throw new Error('there is no reset credit')
+    const body = { redeem_request_id: randomUUID(), credit_id: first.id }
+    const code = text(fields(await ask('/wham/rate-limit-reset-credits/consume', body))?.code)
+    if (code !== 'reset')
+      throw new Error(REDEEM[code ?? ''] ?? 'the upstream did not say that it was redeemed')
+    return pollQuota(settings)(account, context)
+  }
 }
 
-/**
- * The accounts whose quota the pool draws on, now or after a reset. An exhausted account counts with its 100 percent:
- * without it, the pool would look fresher with every account that runs dry.
- */
-function members(accounts: readonly PoolAccount[]): PoolAccount[] {
-  return accounts.filter(
-    ({ state, inspection }) =>
-      state !== 'needs-login' && state !== 'disabled' && inspection.standby !== 'when-alone',
+const REDEEM: Readonly<Record<string, string>> = {
+  nothing_to_reset: 'no window has been used, so there is nothing to reset',
+  no_credit: 'there is no reset credit',
+  already_redeemed: 'this reset credit has been redeemed already',
+}
+
+type Ask = (path: string, body?: object) => Promise<unknown>
+
+/** Calls of the account's own at the ChatGPT backend. */
+function backend({ whamBase }: ResolvedCodexSettings, account: ProviderAccount, context: CallContext): Ask {
+  const { fetch, signal } = context
+  const own = Object.entries(authHeaders(account.credential, account.facts)).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, value] as const],
   )
-}
-
-/** What the pool has left; of the limits that count one model with `model`, else of those that count all. */
-function poolQuota(accounts: readonly PoolAccount[], now: number, model?: string): PoolQuota {
-  const windows = accounts.flatMap(({ quota }) => quota.windows.filter((window) => window.model === model))
-  const [primary = null, secondary = null] = poolWindows(windows, now)
-  return { primary, secondary, credits: poolCredits(accounts) }
-}
-
-/**
- * Windows are added up by their length, the shorter one first: `primary` means 5 hours on one plan and 7 days on
- * another. Of more than two lengths, the two that most accounts have are told.
- */
-function poolWindows(windows: readonly QuotaWindow[], now: number): UsageWindow[] {
-  const byLength = new Map<number, Known[]>()
-  for (const window of windows.flatMap((one) => known(one, now)))
-    byLength.set(window.lengthMinutes, [...(byLength.get(window.lengthMinutes) ?? []), window])
-  const common = [...byLength.values()].sort((a, b) => b.length - a.length).slice(0, 2)
-  return common
-    .sort((a, b) => a[0]!.lengthMinutes - b[0]!.lengthMinutes)
-    .map((windows) => aggregate(windows, now))
-}
-
-interface Known {
-  readonly usedPercent: number
-  readonly lengthMinutes: number
-  readonly resetsAt: number
-}
-
-/** Codex has no form for a window of unknown length, use or end, so such a window is left out. */
-function known({ usedPercent, lengthMinutes, resetsAt }: QuotaWindow, now: number): Known[] {
-  if (usedPercent === undefined || lengthMinutes === undefined) return []
-  return resetsAt === undefined || resetsAt <= now ? [] : [{ usedPercent, lengthMinutes, resetsAt }]
-}
-
-/** The mean use of the accounts' windows, and the first of their resets. */
-function aggregate(windows: readonly Known[], now: number): UsageWindow {
-  const used = windows.reduce((sum, { usedPercent }) => sum + usedPercent, 0) / windows.length
-  const reset = Math.min(...windows.map(({ resetsAt }) => resetsAt))
-  return {
-    used_percent: Math.round(used),
-    limit_window_seconds: windows[0]!.lengthMinutes * 60,
-    reset_after_seconds: Math.ceil((reset - now) / 1000),
-    reset_at: Math.ceil(reset / 1000),
-  }
-}
-
-interface PoolCredits {
-  readonly has_credits: boolean
-  readonly unlimited: boolean
-  readonly balance: string | null
-  readonly approx_local_messages: null
-  readonly approx_cloud_messages: null
-}
-
-/** The credits of all accounts that tell theirs. The balance is their sum, or null if one of them is unknown. */
-function poolCredits(accounts: readonly PoolAccount[]): PoolCredits | null {
-  const told = accounts.flatMap(({ quota }): Credits[] => (quota.credits ? [quota.credits] : []))
-  if (told.length === 0) return null
-  const sum = told.reduce((total, { balance }) => total + (balance === undefined ? NaN : Number(balance)), 0)
-  return {
-    has_credits: told.some(({ hasCredits }) => hasCredits),
-    unlimited: told.some(({ unlimited }) => unlimited),
-    balance: Number.isNaN(sum) ? null : String(Math.round(sum * 100) / 100),
-    approx_local_messages: null,
-    approx_cloud_messages: null,
-  }
-}
-
-/** The pool's windows and credits in the headers of an answer. The account's own stay while no window is known. */
-export const poolHeaders: NonNullable<Provider['poolHeaders']> = (headers, accounts, now) => {
-  const able = members(accounts)
-  if (able.length < 2 || !quotaFromHeaders(headers, now)) return {}
-  const ofModels = groupsOf(headers).flatMap((group) => {
-    const model = modelOf(header(headers, `x-${group}-limit-name`))
-    return model === undefined ? [] : [{ group, pool: poolQuota(able, now, model) }]
-  })
-  const active = idOf(header(headers, 'x-codex-active-limit') ?? COMMON)
-  const common = poolQuota(able, now)
-  const told = ofModels.find(({ group }) => idOf(group) === active)?.pool ?? common
-  if (told.primary === null) return {}
-  const replaced = [{ group: COMMON, pool: told }, ...ofModels].map(({ group, pool }) =>
-    windowHeaders(group, pool),
-  )
-  const credits = {
-    'x-codex-credits-has-credits': common.credits?.has_credits,
-    'x-codex-credits-unlimited': common.credits?.unlimited,
-    'x-codex-credits-balance': common.credits?.balance,
-  }
-  const all: Record<string, Told> = Object.assign({}, ...replaced, credits)
-  return Object.fromEntries(Object.entries(all).map(([name, value]) => [name, spelled(value)]))
-}
-
-type Told = string | number | boolean | null | undefined
-
-function windowHeaders(group: string, pool: PoolQuota): Record<string, Told> {
-  const fieldsOf = (name: (typeof NAMES)[number]) => {
-    const window = pool[name]
-    return {
-      [`x-${group}-${name}-used-percent`]: window?.used_percent,
-      [`x-${group}-${name}-window-minutes`]: window && Math.round(window.limit_window_seconds / 60),
-      [`x-${group}-${name}-reset-after-seconds`]: window?.reset_after_seconds,
-      [`x-${group}-${name}-reset-at`]: window?.reset_at,
+  return async function ask(path, body) {
+    const headers = {
+      ...Object.fromEntries(own),
+      accept: 'application/json',
+      'user-agent': 'codex-pool',
+      ...(body && { 'content-type': 'application/json' }),
     }
+    const init = { headers, signal, redirect: 'manual' as const }
+    const sent = body ? { ...init, method: 'POST', body: JSON.stringify(body) } : init
+    const response = await fetch(join(whamBase, path), sent)
+    if (response.ok) return parseJson(await response.text())
+    await response.body?.cancel()
+    throw Object.assign(new Error(`${path.slice(1)} answered ${response.status}`), {
+      status: response.status,
+    })
   }
-  return { ...fieldsOf('primary'), ...fieldsOf('secondary') }
 }
 
-/** As the upstream spells it in a header. */
-function spelled(value: Told): string | undefined {
-  if (typeof value === 'boolean') return value ? 'True' : 'False'
-  return value === null || value === undefined ? undefined : String(value)
-}
-
-/** A `codex.rate_limits` message with the pool's quota, so that it agrees with `wham/usage`. */
-export function withPoolQuota(message: unknown, accounts: readonly PoolAccount[], now: number): unknown {
-  const body = fields(message)
-  if (body?.type !== 'codex.rate_limits') return message
-  const able = members(accounts)
-  const model = limitOf(body) === undefined ? undefined : (modelOf(body.limit_name) ?? '')
-  const { primary, secondary, credits } = poolQuota(able, now, model)
-  // An account's own numbers under a limit that the pool knows nothing of are better than none.
-  const limits =
-    model !== undefined && primary === null
-      ? body.rate_limits
-      : { primary: inMinutes(primary), secondary: inMinutes(secondary) }
-  const more =
-    body.additional_rate_limits === undefined ? {} : { additional_rate_limits: poolOfModels(able, now) }
-  return { ...body, ...more, rate_limits: limits, credits }
-}
-
-/** The pool's limits that count one model each, as `wham/usage` tells them; null without any. */
-function poolOfModels(accounts: readonly PoolAccount[], now: number): object[] | null {
-  const windows = accounts.flatMap(({ quota }) => quota.windows)
-  const limits = new Map(windows.flatMap(({ name, model }) => (model === undefined ? [] : [[model, name]])))
-  const told = [...limits].flatMap(([model, name]) => {
-    const { primary, secondary } = poolQuota(accounts, now, model)
-    if (primary === null) return []
-    const spent = [primary, secondary].some((window) => window !== null && window.used_percent >= 100)
-    return [
-      {
-        limit_name: model,
-        // The window's name is the id of its limit and its place.
-        metered_feature: name.replace(/ (primary|secondary)$/, ''),
-        rate_limit: limitFrom(spent, primary, secondary),
-      },
-    ]
+/** The reset credits that can be redeemed, the first to expire first. */
+async function resetCredits(ask: Ask): Promise<ResetCredit[]> {
+  const answer = fields(await ask('/wham/rate-limit-reset-credits'))
+  const credits = objects(answer?.credits).flatMap((credit): ResetCredit[] => {
+    const id = text(credit.id)
+    const end = Date.parse(text(credit.expires_at) ?? '')
+    if (id === undefined || (text(credit.status) ?? 'available') !== 'available') return []
+    return [Number.isNaN(end) ? { id } : { id, expiresAt: end }]
   })
-  return told.length > 0 ? told : null
-}
-
-function limitFrom(spent: boolean, primary: UsageWindow | null, secondary: UsageWindow | null): object {
-  return { allowed: !spent, limit_reached: spent, primary_window: primary, secondary_window: secondary }
-}
-
-function inMinutes(window: UsageWindow | null): object | null {
-  if (window === null) return null
-  const { used_percent, limit_window_seconds, reset_at } = window
-  return { used_percent, window_minutes: Math.round(limit_window_seconds / 60), reset_at }
-}
-
-/** `wham/usage` for the whole pool: real windows and resets only, under the caller's own names. */
-export function usageAnswer(request: ClientRequest, accounts: readonly PoolAccount[], now: number): Answer {
-  const able = members(accounts)
-  const { primary, secondary, credits } = poolQuota(able, now)
-  const spent = able.length > 0 && able.every(({ state }) => state === 'exhausted')
-  const body = {
-    ...callerOf(request, able),
-    rate_limit: primary !== null || spent ? limitFrom(spent, primary, secondary) : null,
-    code_review_rate_limit: null,
-    additional_rate_limits: poolOfModels(able, now),
-    credits,
-  }
-  return { status: 200, headers: { 'cache-control': 'no-store' }, body }
-}
-
-/** The caller, by the headers of the request. Of the pool it tells only a plan that all accounts share. */
-function callerOf({ headers }: ClientRequest, accounts: readonly PoolAccount[]): object {
-  const claims = jwtClaims(header(headers, 'authorization')?.replace(/^bearer /i, ''))
-  const auth = fields(claims?.['https://api.openai.com/auth'])
-  const plans = new Set(accounts.flatMap(({ quota, inspection }) => quota.plan ?? inspection.plan ?? []))
-  const shared = plans.size === 1 ? [...plans][0] : undefined
-  return {
-    user_id: text(auth?.chatgpt_user_id) ?? null,
-    account_id: header(headers, 'chatgpt-account-id') ?? null,
-    email: text(claims?.email) ?? text(fields(claims?.['https://api.openai.com/profile'])?.email) ?? null,
-    plan_type: text(auth?.chatgpt_plan_type) ?? shared ?? 'unknown',
-  }
+  return credits.sort((a, b) => (a.expiresAt ?? Infinity) - (b.expiresAt ?? Infinity))
 }

@@ -1,7 +1,8 @@
 import type { ClientRequest, Conversation, Provider, ProviderAccount } from '../../config/provider.js'
 import { header, join, normalPath, queryOf } from '../http.js'
 import { fields, parseJson, text } from '../json.js'
-import { isApiKey, type ResolvedCodexSettings } from './credentials.js'
+import { identityOf, isApiKey, personOf, type ResolvedCodexSettings } from './credentials.js'
+import { isAllCompacted } from './encrypted.js'
 
 /** The part of the upstream that a path belongs to. */
 export interface Place {
@@ -79,25 +80,57 @@ export function conversation(request: ClientRequest): Conversation | undefined {
   const { area, rest } = placeOf(request.path)
   const reads = request.method === 'GET' || request.method === 'HEAD'
   // A GET of the path itself is the handshake of a WebSocket.
-  const generates = area === 'responses' && (!reads || rest === '/responses')
-  if (!generates) return personal(request, area === 'backend' && changesAccount(request.method, rest))
+  const isSession = area === 'responses' && (!reads || rest === '/responses')
+  if (!isSession) return personal(request, area, rest)
   const id = sessionOf(request)
-  return id === undefined ? undefined : { id }
+  if (id === undefined) return undefined
+  return isBound(request) ? { id, bound: true } : { id }
+}
+
+/** The caller's own account: for a person who is known the one of that person, else one of the same workspace. */
+export interface Caller {
+  readonly owner: string | undefined
+  readonly workspace: string | undefined
+}
+
+export function callerOf({ headers }: ClientRequest): Caller {
+  const { accountId, ...person } = personOf(bearerOf(headers))
+  const workspace = header(headers, 'chatgpt-account-id') ?? accountId
+  return { owner: identityOf(workspace, person), workspace }
+}
+
+export function bearerOf(headers: ClientRequest['headers']): string | undefined {
+  return header(headers, 'authorization')?.replace(/^bearer +/i, '')
 }
 
 /** The person's own account if the pool has it, else one that stays the same for that person. */
-function personal(request: ClientRequest, ownerOnly: boolean): Conversation {
-  const owner = header(request.headers, 'chatgpt-account-id')
-  return { id: `caller:${request.client}:${owner ?? ''}`, owner, ownerOnly }
+function personal(request: ClientRequest, area: Place['area'], rest: string): Conversation {
+  const { owner, workspace } = callerOf(request)
+  // A task runs in the person's own repositories. A caller without a login has none, and any account of the pool will do.
+  const mayBeAny = QUERY.test(rest) || (owner === undefined && /^\/wham\/tasks(\/|$)/.test(rest))
+  const ownerOnly = area === 'backend' && !mayBeAny && changesAccount(request.method, rest)
+  return { id: `caller:${request.client}:${owner ?? workspace ?? ''}`, owner, workspace, ownerOnly }
 }
-
-/** Changes that Codex makes as a part of its work, and that any account of the pool may serve. */
-const HARMLESS = /^\/wham\/(tasks(\/|$)|usage\/.+\/query$)/
 
 function changesAccount(method: string, rest: string): boolean {
   // The tools of the person's connected apps: another person would read that person's mail with them.
-  if (/^\/ps\/mcp\b/.test(rest)) return true
-  return method !== 'GET' && method !== 'HEAD' && !HARMLESS.test(rest)
+  if (isTools(rest)) return true
+  return method !== 'GET' && method !== 'HEAD'
+}
+
+export const isTools = (rest: string): boolean => /^\/ps\/mcp\b/.test(rest)
+
+/**
+ * Whether the request holds a summary that the account encrypted in place of all that was said. Codex counts its context
+ * windows, so before the first summary no body is read.
+ */
+function isBound(request: ClientRequest): boolean {
+  const window = /:(\d+)$/.exec(header(request.headers, 'x-codex-window-id') ?? '')?.[1]
+  const number = Number(window ?? turnMetadata(request)?.window_number ?? 0)
+  if (!(number > 0)) return false
+  const body = fields(request.json())
+  // A handshake has no body yet: the messages will hold the summary.
+  return body === undefined || isAllCompacted(body)
 }
 
 function sessionOf(request: ClientRequest): string | undefined {

@@ -1,7 +1,7 @@
 import type { SocketProtocol } from '../../config/provider.js'
 import { fields, text } from '../json.js'
 import { usageLimit } from './answers.js'
-import { quotaFromMessage, withPoolQuota } from './quota.js'
+import { withPoolQuota } from './pool-quota.js'
 import { placeOf } from './requests.js'
 
 const TURN_STATE = 'x-codex-turn-state'
@@ -21,7 +21,6 @@ export const codexSocket: SocketProtocol = {
   },
   ends: (message) => OVER.has(text(fields(message)?.type) ?? ''),
   reads: new Set([...OVER, 'codex.rate_limits', 'response.metadata']),
-  quota: quotaFromMessage,
   withPoolQuota,
   bound: (message) => {
     const body = fields(message)

@@ -77,6 +77,7 @@ const table: [user: unknown, ...problems: string[]][] = [
   [azure({ proxy: 'proxy' }), 'providers.azure.proxy bad_address'],
   [azure({ proxy: 'http://me:pass@proxy.example:3128' })],
   [codex({ apiKeys: 'sometimes' }), 'providers.codex.apiKeys bad_value'],
+  [codex({ credits: 'first' }), 'providers.codex.credits bad_value'],
   [codex({ refreshBase: 'http://me.example' }), 'providers.codex.refreshBase insecure_upstream'],
   [
     { providers: { gemini: { type: 'gemini', oauthClientId: 'x' } } },

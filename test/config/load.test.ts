@@ -206,6 +206,7 @@ describe('flags, environment, file, defaults', () => {
       codex: {
         type: 'codex',
         apiKeys: 'never',
+        credits: 'last',
         allow: [],
         codexHome: resolve('/somewhere/codex'),
         responsesBase: 'http://127.0.0.1:1/a',

@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { jwt } from '../kit/provider.js'
 import { CLIENT, clientHeaders, codeOf, inOrder, startPool, type TestPool } from '../kit/pool.js'
 
 const two = [{ id: 'alice' }, { id: 'bob' }]
-const owned = (pool: TestPool, id: string) => ({ 'chatgpt-account-id': pool.sim.account(id).accountId })
+/** Headers of a client whose own login is an account of the pool. */
+const owned = (pool: TestPool, id: string) => {
+  const { accountId, userId } = pool.sim.account(id)
+  const auth = { chatgpt_account_id: accountId, chatgpt_user_id: userId }
+  const token = jwt({ 'https://api.openai.com/auth': auth })
+  return { 'chatgpt-account-id': accountId, authorization: `Bearer ${token}` }
+}
 const served = (pool: TestPool) => pool.sim.requests.map(({ account }) => account)
 
 test('accounts/check is answered with the account of who asks, or Codex would not start', async (t) => {
@@ -164,24 +171,94 @@ const ownerOnly = [
   ['post', '/backend-api/wham/rate-limit-reset-credits/consume'],
   ['patch', '/backend-api/wham/settings/user'],
   ['delete', '/api/codex/settings/user'],
-  ['post', '/backend-api/ps/mcp'],
-  ['get', '/backend-api/ps/mcp'],
+  ['post', '/backend-api/wham/accounts/send_add_credits_nudge_email'],
 ] as const
 for (const [method, path] of ownerOnly)
   test(`what changes an account, or reads its owner's mail, is for its owner alone: ${method} ${path}`, async (t) => {
     const pool = await startPool(t, { codex: two, config: inOrder })
     for (const headers of [clientHeaders(), {}]) {
-      const { status, body } = await pool.request[method](path)
-        .set(headers)
-        .send(method === 'get' ? undefined : {})
+      const { status, body } = await pool.request[method](path).set(headers).send({})
       assert.deepEqual([status, codeOf(body)], [403, 'not_your_account'])
     }
     assert.deepEqual(pool.sim.requests, [])
-    await pool.request[method](path)
-      .set(owned(pool, 'bob'))
-      .send(method === 'get' ? undefined : {})
+    await pool.request[method](path).set(owned(pool, 'bob')).send({})
     assert.deepEqual(served(pool), ['bob'])
   })
+
+test('a colleague in the same workspace is another person', async (t) => {
+  const codex = [{ id: 'alice', accountId: 'acct-shared' }]
+  const pool = await startPool(t, { codex })
+  const colleague = {
+    ...owned(pool, 'alice'),
+    authorization: `Bearer ${jwt({
+      'https://api.openai.com/auth': { chatgpt_account_id: 'acct-shared', chatgpt_user_id: 'user-bob' },
+    })}`,
+  }
+  const unknown = { 'chatgpt-account-id': 'acct-shared', authorization: 'Bearer opaque' }
+  const consume = '/backend-api/wham/rate-limit-reset-credits/consume'
+  for (const headers of [colleague, unknown])
+    assert.equal(codeOf((await pool.request.post(consume).set(headers).send({})).body), 'not_your_account')
+  await pool.request.post('/backend-api/wham/tasks').set(colleague).send({}).expect(403)
+  assert.deepEqual(served(pool), [])
+  await pool.request.post(consume).set(owned(pool, 'alice')).send({}).expect(200)
+  assert.deepEqual(served(pool), ['alice'])
+})
+
+test('a caller whose token tells no person is known by the workspace while one account alone has it', async (t) => {
+  const codex = [{ id: 'alice' }, { id: 'bob', accountId: 'acct-shared' }]
+  const pool = await startPool(t, { codex, config: inOrder })
+  const asked = { 'chatgpt-account-id': 'acct-shared', authorization: 'Bearer opaque' }
+  await pool.request.get('/backend-api/wham/settings/user').set(asked).expect(200)
+  assert.deepEqual(served(pool), ['bob'])
+  const colleagues = await startPool(t, {
+    codex: ['alice', 'bob', 'carol'].map((id) => ({
+      id,
+      accountId: id === 'alice' ? 'acct-a' : 'acct-shared',
+    })),
+    config: { routes: [{ path: '/backend-api', provider: 'codex', strategy: 'round-robin' }] },
+  })
+  for (let i = 0; i < 3; i++)
+    await colleagues.request.get('/backend-api/wham/settings/user').set(asked).expect(200)
+  assert.equal(
+    new Set(served(colleagues)).size,
+    3,
+    'two accounts have it, so neither is known to be the caller’s',
+  )
+})
+
+test('without its owner in the pool, the server of a person’s tools is there and has no tool', async (t) => {
+  const pool = await startPool(t, { codex: two })
+  const call = (body: object, headers = clientHeaders()) =>
+    pool.request.post('/backend-api/ps/mcp').set(headers).send(body)
+  const rpc = { jsonrpc: '2.0', id: 1 }
+  const { body } = await call({
+    ...rpc,
+    method: 'initialize',
+    params: { protocolVersion: '2025-03-26', capabilities: {}, clientInfo: {} },
+  }).expect(200)
+  assert.deepEqual([body.id, body.result.protocolVersion], [1, '2025-03-26'])
+  await call({ jsonrpc: '2.0', method: 'notifications/initialized' }).expect(202)
+  await call({ ...rpc, method: 'tools/list' }).expect(200, { ...rpc, result: { tools: [] } })
+  const refused = await call({ ...rpc, method: 'tools/call', params: { name: 'x' } }).expect(200)
+  assert.equal(refused.body.error.code, -32_601)
+  const batch = await call([
+    { ...rpc, method: 'ping' },
+    { jsonrpc: '2.0', method: 'notifications/x' },
+  ]).expect(200)
+  assert.deepEqual(batch.body, [{ ...rpc, result: {} }])
+  for (const method of ['get', 'delete'] as const)
+    await pool.request[method]('/backend-api/ps/mcp').set(clientHeaders()).expect(405)
+  assert.deepEqual(pool.sim.requests, [])
+  await call({ ...rpc, method: 'tools/list' }, { ...clientHeaders(), ...owned(pool, 'bob') })
+  assert.deepEqual(served(pool), ['bob'])
+})
+
+test('the policy of a workspace is empty: another workspace’s does not concern the caller', async (t) => {
+  const pool = await startPool(t, { codex: two })
+  for (const path of ['/backend-api/wham/config/bundle', '/api/codex/config/bundle'])
+    await pool.request.get(path).set(clientHeaders()).expect(200, {})
+  assert.deepEqual(pool.sim.requests, [])
+})
 
 test('not even when that account rests', async (t) => {
   const pool = await startPool(t, { codex: two })

@@ -8,6 +8,7 @@ import { account, calls, jwt, withUpstream } from '../kit/provider.js'
 const providerAt = (refreshBase: string, whamBase = refreshBase) =>
   codex({
     apiKeys: 'never',
+    credits: 'last',
     allow: [],
     codexHome: false as const,
     responsesBase: `${whamBase}/codex`,
@@ -46,7 +47,7 @@ test('a login is renewed at a strict issuer, once, and its new tokens work', () 
     const { credential, expiresAt } = await provider.refresh(old, calls())
     assert.ok(expiresAt! > Date.now())
     assert.equal(credential.tokens.refresh_token, alice.refreshToken)
-    assert.equal((provider.inspect(credential) as { identity?: string }).identity, alice.accountId)
+    assert.equal((provider.inspect(credential) as { workspace?: string }).workspace, alice.accountId)
     const quota = await provider.pollQuota(account(credential), calls())
     assert.deepEqual(
       quota!.windows.map(({ name, lengthMinutes }) => [name, lengthMinutes]),

@@ -7,6 +7,7 @@ import { answer, request } from '../kit/provider.js'
 
 const provider = codex({
   apiKeys: 'never',
+  credits: 'last',
   allow: [],
   codexHome: false,
   responsesBase: 'https://chat.test/backend-api/codex',

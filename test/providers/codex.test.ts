@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Credential, Inspection, Provider, Verdict } from '../../config/provider.js'
+import type { Conversation, Credential, Inspection, Provider, Verdict } from '../../config/provider.js'
 import { codex } from '../../providers/codex.js'
 import { account, answer, jwt, request, type RequestParts } from '../kit/provider.js'
 
 const settings = {
   apiKeys: 'never' as const,
+  credits: 'last' as const,
   allow: [] as string[],
   codexHome: false as const,
   responsesBase: 'https://chat.test/backend-api/codex',
@@ -38,7 +39,8 @@ describe('a credential file', () => {
     const { login: fingerprint, ...rest } = inspected(login())
     assert.deepEqual(rest, {
       kind: 'chatgpt',
-      identity: 'acct-alice',
+      identity: 'acct-alice/alice@example.com',
+      workspace: 'acct-alice',
       label: 'alice@example.com',
       plan: 'plus',
       expiresAt: 2_000_000_000_000,
@@ -49,9 +51,9 @@ describe('a credential file', () => {
 
   test('without an account id takes it from either token', () => {
     const auth = { [AUTH]: { chatgpt_account_id: 'acct-claimed' } }
-    assert.equal(inspected(login(auth, { account_id: undefined })).identity, 'acct-claimed')
+    assert.equal(inspected(login(auth, { account_id: undefined })).workspace, 'acct-claimed')
     assert.equal(
-      inspected(login({}, { account_id: undefined, id_token: jwt(auth) })).identity,
+      inspected(login({}, { account_id: undefined, id_token: jwt(auth) })).workspace,
       'acct-claimed',
     )
   })
@@ -219,8 +221,8 @@ describe('a conversation', () => {
     ['GET', '/backend-api/wham/settings/user', false],
     ['GET', '/backend-api/wham/rate-limit-reset-credits', false],
     ['GET', '/backend-api/ps/plugins/installed', false],
-    ['POST', '/backend-api/wham/tasks', false],
-    ['POST', '/api/codex/tasks', false],
+    ['POST', '/backend-api/wham/tasks', true],
+    ['POST', '/api/codex/tasks', true],
     ['POST', '/backend-api/wham/usage/thread-estimates/query', false],
     ['POST', '/backend-api/wham/rate-limit-reset-credits/consume', true],
     ['PATCH', '/backend-api/wham/settings/user', true],
@@ -235,14 +237,38 @@ describe('a conversation', () => {
   ]
   for (const [method, url, ownerOnly] of personal) {
     test(`${method} ${url} belongs to a person${ownerOnly ? ' alone' : ''}`, () => {
-      const own = { 'chatgpt-account-id': 'acct-me', 'session-id': 's' }
+      const token = jwt({ [AUTH]: { chatgpt_user_id: 'user-me' } })
+      const own = { 'chatgpt-account-id': 'acct-me', 'session-id': 's', authorization: `Bearer ${token}` }
       const found = provider.conversation(request({ method, url, headers: own })) as {
         owner?: string
         ownerOnly?: boolean
       }
-      assert.deepEqual([found.owner, found.ownerOnly], ['acct-me', ownerOnly])
+      assert.deepEqual([found.owner, found.ownerOnly], ['acct-me/user-me', ownerOnly])
     })
   }
+
+  test('of a caller that tells no person needs no person’s account for a task, and never has one for a change', () => {
+    const headers = { 'chatgpt-account-id': 'acct-me', authorization: 'Bearer opaque' }
+    const found = (url: string) => provider.conversation(request({ url, headers })) as Conversation
+    const { owner, workspace, ownerOnly } = found('/backend-api/wham/tasks')
+    assert.deepEqual([owner, workspace, ownerOnly], [undefined, 'acct-me', false])
+    assert.equal(found('/backend-api/wham/settings/user').ownerOnly, true)
+  })
+
+  test('is bound to its account once an encrypted summary stands for all that was said', () => {
+    const summary = { type: 'compaction', encrypted_content: 'gAAA' }
+    const said = { type: 'message', role: 'user', content: 'hi' }
+    const bound = (window: string, input?: object[]) => {
+      const headers = { 'session-id': 's', 'x-codex-window-id': `t:${window}` }
+      const body = input && { input }
+      return (provider.conversation(request({ url: '/v1/responses', headers, body })) as Conversation).bound
+    }
+    assert.equal(bound('1', [summary, said]), true)
+    assert.equal(bound('1', [said, summary]), undefined, 'what was said stays readable')
+    assert.equal(bound('1', [said]), undefined)
+    assert.equal(bound('1'), true, 'a handshake')
+    assert.equal(bound('0', [summary]), undefined, 'the body is not read')
+  })
 
   test('of a person is the same each time, and another person’s another', () => {
     const id = (client: string, headers = {}) =>
@@ -510,7 +536,7 @@ describe('quota in headers', () => {
     assert.deepEqual(quota, {
       windows: [{ name: 'primary', usedPercent: 42, lengthMinutes: 10_080, resetsAt: 2_000_000_000_000 }],
       plan: 'pro',
-      credits: { hasCredits: true, unlimited: false, balance: '12.5' },
+      credits: { hasCredits: true, unlimited: false, balance: '12.5', use: 'last' },
     })
   })
 
@@ -529,7 +555,7 @@ test('a balance of credits is read as a text and as a number, whatever carries i
   for (const balance of ['12.5', 12.5]) {
     const credits = { has_credits: true, unlimited: false, balance }
     const message = { type: 'codex.rate_limits', credits }
-    const expected = { hasCredits: true, unlimited: false, balance: '12.5' }
+    const expected = { hasCredits: true, unlimited: false, balance: '12.5', use: 'last' }
     assert.deepEqual(provider.socket.quota!(message)?.credits, expected)
   }
 })
