@@ -309,9 +309,11 @@ export interface UpstreamAnswer {
  * - `unavailable`: the upstream is in trouble; another account may be tried, no account is at fault.
  * - `cooling`: this account (or this account for one model) is not picked for `retryAfterMs`, if known.
  * - `exhausted`: its quota is used up, until `resetsAt` if known.
- * - `unauthorized`: the access token was refused: refresh once and replay.
+ * - `unauthorized`: the access token was refused: refresh once and replay. If a fresh one is refused too, the account
+ *   cools down, at most for 15 minutes; if most accounts are refused at once, the upstream counts as in trouble.
  * - `refused`: this account cannot serve this model or path; the next one is asked.
- * - `needs-login`: only a new login by the user helps.
+ * - `needs-login`: only a new login by the user helps. Only for what says so for good: the issuer's refusal of the refresh
+ *   token, or a code that names the login as over.
  * - `repair`: the request holds a value that only another account can read; `body` is its JSON without that. It is
  *   sent once more to the same account; a second such verdict is a `pass`.
  */

@@ -65,7 +65,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
     const { status, response } = forwarded.answer
     try {
       const quota = exchange.provider.quota?.(response.headers)
-      if (quota) pool.observe(account, quota, 'headers')
+      if (quota) pool.observe(account, quota, 'headers', credential)
       const { verdict, answer } = await judge(forwarded.answer, exchange)
       const attempted = await applied(verdict, answer, { pool, exchange, account, tries, credential })
       return end(attempted, verdict.kind === 'pass' ? 'pass' : `${verdict.kind}: ${verdict.reason}`, status)
@@ -109,8 +109,8 @@ async function applied(verdict: Verdict, answer: HeldAnswer, asked: Asked): Prom
     exchange.repaired = verdict.body
     return { kind: 'repaired' }
   }
-  if (verdict.kind === 'refused') tries.refuse(account, answer)
-  else answer.discard()
+  if (verdict.kind === 'refused') return refused(verdict, answer, asked)
+  answer.discard()
   switch (verdict.kind) {
     case 'unavailable':
       tries.trouble = troubleOf({ ...verdict, status: answer.status })
@@ -126,13 +126,20 @@ async function applied(verdict: Verdict, answer: HeldAnswer, asked: Asked): Prom
   return { kind: 'turned-away' }
 }
 
+/** Keeps the refusal for the client, unless the account's facts were out of date and it can be asked again. */
+async function refused(verdict: Verdict, answer: HeldAnswer, asked: Asked): Promise<Attempted> {
+  const { pool, account, tries, credential } = asked
+  const result = await pool.applyVerdict(account, verdict, credential)
+  const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
+  if (again) answer.discard()
+  else tries.refuse(account, answer)
+  return { kind: again ? 'refreshed' : 'turned-away' }
+}
+
 async function refreshed(verdict: Verdict, { pool, account, tries, credential }: Asked): Promise<Attempted> {
-  if (!tries.mayReplay(account, 'refresh')) {
-    const reason = 'its access token was refused right after it had been refreshed'
-    await pool.applyVerdict(account, { kind: 'needs-login', reason }, credential)
-    return { kind: 'turned-away' }
-  }
-  const token = await pool.applyVerdict(account, verdict, credential)
-  if (token?.kind === 'unavailable') tries.trouble = troubleOf({ reason: 'token_refresh_failed' })
-  return { kind: token?.kind === 'fresh' ? 'refreshed' : 'turned-away' }
+  const result = await pool.applyVerdict(account, verdict, credential)
+  if (result?.kind === 'unavailable') tries.trouble = troubleOf({ reason: result.code })
+  if (result?.kind === 'refused') tries.cooled.add(account)
+  const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
+  return { kind: again ? 'refreshed' : 'turned-away' }
 }

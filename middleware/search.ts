@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Account } from '../src/accounts/account.js'
-import { available, choose, fit, StrategyFailed, usable } from '../src/accounts/selection.js'
+import { available, heldBack, choose, fit, StrategyFailed, usable } from '../src/accounts/selection.js'
 import type { Pool } from '../src/pool/pool.js'
 import type { Exchange, Outcome, PickRecord } from './exchange.js'
 import { GatewayFailure } from './failure.js'
@@ -161,7 +161,7 @@ export class Search {
   commit(account: Account, { answer, credential }: Answered, release: () => void): Outcome {
     const { exchange, pool } = this
     if (answer.status < 400) {
-      pool.succeeded(account, exchange.model)
+      pool.succeeded(account, exchange.model, credential)
       pin(exchange, account, pool.pins)
       rememberServed(exchange, account, pool.issued)
       // The upstream serves this account, so the trouble was of the accounts that met it.
@@ -218,5 +218,5 @@ function whyNot(account: Account, { fitting, offered, tried, model, now }: Choic
   if (tried.has(account)) return 'tried'
   const state = account.unavailable(model, now)
   if (state !== undefined) return state
-  return account.refuses(model, now) ? 'cannot serve this model' : 'held back'
+  return heldBack(account, model, now)
 }

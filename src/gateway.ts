@@ -132,10 +132,12 @@ export class Gateway {
 
   /** Reads the configuration and the pool again. A bad configuration is reported, and the running one kept. */
   async reload(): Promise<ReloadReport> {
-    const { settings, files, log } = this.#parts
+    const { settings, files, log, pool, background } = this.#parts
     await settings.reload()
     if (settings.problem) log.error(settings.problem)
     await files.scan()
+    pool.doubtAll()
+    background.pollSoon()
     const { poolDir } = this.config
     return {
       poolDir,
@@ -152,6 +154,30 @@ export class Gateway {
   setDisabled(id: string, disabled: boolean): AccountReport | undefined {
     this.#parts.pool.setDisabled(id, disabled)
     return this.accounts().find((one) => one.id === id)
+  }
+
+  /**
+   * Looks at an account again, or at all of them, whatever is known against it: a login that seems to be needed, a
+   * cooldown, an exhaustion, a refresh that has failed. Only `disabled` stays.
+   * @returns the accounts; none if there is no account of this id
+   */
+  retry(id?: string): readonly AccountReport[] {
+    const { pool } = this.#parts
+    const accounts = pool.accounts.all().filter((account) => id === undefined || account.id === id)
+    for (const account of accounts) pool.retry(account)
+    const ids = accounts.map((account) => account.id)
+    return this.accounts().filter((report) => ids.includes(report.id))
+  }
+
+  /**
+   * Redeems the account's reset credit that expires soonest. `undefined` if there is no account of this id.
+   * @throws with the reason if there is none, or the upstream refuses
+   */
+  async redeem(id: string): Promise<AccountReport | undefined> {
+    const { pool } = this.#parts
+    const account = pool.accounts.all().find((one) => one.id === id)
+    if (account) await pool.redeem(account)
+    return this.accounts().find((report) => report.id === id)
   }
 
   /** Before a stop: WebSockets end as soon as no response runs on them, in a way that makes clients connect again. */

@@ -121,7 +121,7 @@ export class SocketWatch {
   #note(protocol: SocketProtocol, message: unknown): void {
     const { exchange, account, pool } = this.parts
     const quota = protocol.quota?.(message)
-    if (quota) pool.observe(account, quota, 'headers')
+    if (quota) pool.observe(account, quota, 'headers', this.parts.credential)
     for (const [name, value] of Object.entries(protocol.bound?.(message) ?? {}))
       pool.issued.set(boundKey(exchange, name, value), account.key)
   }
@@ -169,7 +169,7 @@ export class SocketWatch {
     this.#turn = undefined
     this.#asked = undefined
     const usage = exchange.provider.usage?.(message)
-    if (usage && !turn.refused) pool.succeeded(account, turn.model)
+    if (usage && !turn.refused) pool.succeeded(account, turn.model, this.parts.credential)
     turn.end(usage)
   }
 

@@ -44,7 +44,8 @@ export class AccountStore {
     const saved = accountFrom(document)
     const before: Record<string, unknown> = JSON.parse(JSON.stringify(document))
     const after: Record<string, unknown> = JSON.parse(JSON.stringify(saved))
-    const wrong = Object.keys(before).filter((name) => !isDeepStrictEqual(before[name], after[name]))
+    // A field that is kept no longer, of an older version, is not wrong.
+    const wrong = Object.keys(saved).filter((name) => !isDeepStrictEqual(before[name], after[name]))
     if (wrong.length > 0)
       this.onWrong(`of the saved state of ${key}, values that cannot be were left out: ${wrong.join(', ')}`)
     return saved
@@ -73,9 +74,7 @@ const keyOf = (id: string): string => id.slice(id.indexOf(':') + 1)
  * can hold: with one of those in it, the gateway would not start again.
  */
 function accountFrom(document: object): SavedAccount {
-  const { cooldowns, windows, facts, disabled, lastUsedAt, loginNeeded }: Record<string, unknown> = {
-    ...document,
-  }
+  const { cooldowns, windows, facts, disabled, lastUsedAt, digest }: Record<string, unknown> = { ...document }
   const quota = quotaFrom(windows)
   const observed = (quota?.windows ?? []) as ObservedWindow[]
   return {
@@ -84,15 +83,8 @@ function accountFrom(document: object): SavedAccount {
     facts: isRecord(facts) ? (facts as Record<string, string>) : {},
     disabled: disabled === true,
     lastUsedAt: timeFrom(lastUsedAt),
-    loginNeeded: loginNeededFrom(loginNeeded),
+    digest: typeof digest === 'string' ? digest : undefined,
   }
-}
-
-function loginNeededFrom(value: unknown): SavedAccount['loginNeeded'] {
-  const { reason, since, digest } = isRecord(value) ? value : {}
-  const time = timeFrom(since)
-  const known = typeof reason === 'string' && typeof digest === 'string' && time !== undefined
-  return known ? { reason, since: time, digest } : undefined
 }
 
 /** No or one entry. */

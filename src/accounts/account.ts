@@ -28,10 +28,14 @@ export class Account {
   /** Why the client's own copy of the login still holds the old, spent one. */
   unshared: string | undefined
   facts: Readonly<Record<string, string>> = {}
+  /** Whether the facts may be out of date, since the file has changed. */
+  factsDoubted = false
   readonly windows = new Windows()
   readonly #cooldowns = new Cooldowns()
   /** What the file held when it was last read or written. */
   written: Credential
+  /** All credentials of the login that the account has: each refresh makes a new one. */
+  #ofLogin: WeakSet<object>
   #loginNeeded: LoginNeeded | undefined
 
   constructor(
@@ -46,6 +50,7 @@ export class Account {
     public digest: string,
   ) {
     this.written = credential
+    this.#ofLogin = new WeakSet([credential])
   }
 
   /** Unique in the pool. */
@@ -66,13 +71,26 @@ export class Account {
     this.#loginNeeded = needed && { ...needed, reason: redact(needed.reason) }
   }
 
-  /** Gives the account a new credential. With a digest, it is what the file holds. */
-  replaceCredential(credential: Credential, inspection: Inspection, digest?: string): void {
+  /** Gives the account what was put into its file: another login, or another version of the same. */
+  replaceCredential(credential: Credential, inspection: Inspection, digest: string): void {
     if (isAnotherOwner(inspection, this.inspection)) this.#forget()
+    this.#ofLogin = new WeakSet()
+    this.factsDoubted = true
+    this.refreshCredential(credential, inspection, digest)
+  }
+
+  /** Gives the account a new credential of the same login. With a digest, it is what the file holds. */
+  refreshCredential(credential: Credential, inspection: Inspection, digest?: string): void {
+    this.#ofLogin.add(credential)
     this.credential = credential
     this.inspection = inspection
     this.loginNeeded = undefined
     if (digest !== undefined) this.sync(credential, digest)
+  }
+
+  /** Whether a credential is of the login that the account has now. What is told of another login is out of date. */
+  holds(credential: object): boolean {
+    return this.#ofLogin.has(credential)
   }
 
   /** The file holds this now, and nothing is left to be written. */
@@ -94,7 +112,25 @@ export class Account {
   unavailable(model: string | undefined, now: number): AccountState | 'probing' | undefined {
     if (this.disabled) return 'disabled'
     if (this.loginNeeded) return 'needs-login'
+    if (this.reserve(model, now) === 'forbidden-credits') return 'exhausted'
     return this.#cooldowns.unavailable(model, now)
+  }
+
+  /** Whether a cooldown may be probed although it is not over: see {@link Cooldowns.doubt}. */
+  mayBeProbed(model: string | undefined, now: number): boolean {
+    const usable = !this.disabled && !this.loginNeeded && this.reserve(model, now) !== 'forbidden-credits'
+    return usable && this.#cooldowns.mayBeProbed(model, now)
+  }
+
+  /**
+   * Why the account is asked only after others: a window that counts for `model` is reported to be full. `full`: a report
+   * may lag, so it may serve all the same. `credits`: it serves on credits, which are money.
+   */
+  reserve(model: string | undefined, now: number): 'full' | 'credits' | 'forbidden-credits' | undefined {
+    if (this.windows.full(now, model).length === 0) return undefined
+    if (!this.windows.hasCredits) return 'full'
+    const { credits = 'last' } = this.inspection
+    return credits === 'freely' ? undefined : credits === 'last' ? 'credits' : 'forbidden-credits'
   }
 
   /** Whether it said lately that it cannot serve `model`. */
@@ -116,33 +152,59 @@ export class Account {
     }
   }
 
-  /** A success ends the cooldowns for this model, but for an exhaustion whose window is reported to be full. */
+  /**
+   * A success ends the cooldowns for this model. An exhaustion whose window is reported to be full ends only by its probe:
+   * the success may be of a request that was sent before the refusal.
+   */
   succeeded(model: string | undefined, now: number): void {
     const full = this.#fullScopes(now)
-    this.#cooldowns.end(model, ({ kind }, scope) => kind !== 'exhausted' || !full.has(scope))
+    this.#cooldowns.end(
+      model,
+      (cooldown, scope) =>
+        cooldown.kind !== 'exhausted' || !full.has(scope) || this.#cooldowns.wasProbe(cooldown, now),
+    )
   }
 
-  cool(verdict: CooldownVerdict, now: number): Cooldown {
-    return this.#cooldowns.start(verdict, now)
+  /** `longestMs` bounds a cooldown whose length the upstream does not tell. */
+  cool(verdict: CooldownVerdict, now: number, longestMs?: number): Cooldown {
+    return this.#cooldowns.start(verdict, now, longestMs)
   }
 
-  /** Quota as an answer or a poll told it: a full window exhausts the account, fresh room ends an exhaustion. */
+  cancelCooldown(cooldown: Cooldown): void {
+    this.#cooldowns.cancel(cooldown)
+  }
+
+  /** Lets the upstream be asked again soon: a needed login and cooldowns may be out of date. */
+  doubt(): void {
+    this.loginNeeded = undefined
+    this.#cooldowns.doubt()
+  }
+
+  /** A reset credit has emptied the windows. */
+  redeemed(): void {
+    this.windows.empty()
+    this.#cooldowns.clear()
+  }
+
+  /** The user says that nothing stands against asking: all that is known of limits is dropped. */
+  forgetLimits(): void {
+    this.loginNeeded = undefined
+    this.factsDoubted = true
+    this.#cooldowns.clear()
+  }
+
+  /**
+   * Quota as an answer or a poll told it. Fresh room ends an exhaustion. A full window does not start one: only a refusal
+   * does, since reports lag and upstreams serve beyond them.
+   */
   observe(quota: Quota, source: ObservedWindow['source'], now: number): void {
     this.windows.observe(quota, source, now)
-    for (const { name, model, resetsAt } of this.windows.full(now)) {
-      const known = this.#cooldowns
-        .all()
-        .find(({ model: scope, cooldown }) => scope === model && cooldown.until > now)
-      if (known?.cooldown.kind !== 'exhausted')
-        this.cool({ kind: 'exhausted', reason: `window ${name} is full`, resetsAt, model }, now)
-    }
     const full = this.#fullScopes(now)
-    for (const { usedPercent, model } of quota.windows)
-      if (usedPercent !== undefined)
-        this.#cooldowns.end(
-          model,
-          ({ kind }, scope) => kind === 'exhausted' && scope === scopeOf({ model }) && !full.has(scope),
-        )
+    for (const { usedPercent, model } of quota.windows) {
+      const told = scopeOf({ model })
+      if (usedPercent === undefined || full.has(told)) continue
+      this.#cooldowns.end(model, ({ kind }, scope) => kind === 'exhausted' && scope === told)
+    }
   }
 
   #fullScopes(now: number): Set<string> {
@@ -152,6 +214,7 @@ export class Account {
   state(now: number, model?: string): AccountState {
     if (this.disabled) return 'disabled'
     if (this.loginNeeded) return 'needs-login'
+    if (this.reserve(model, now) === 'forbidden-credits') return 'exhausted'
     return (this.#cooldowns.running(model, now)?.kind ?? 'ready') as AccountState
   }
 
@@ -162,7 +225,7 @@ export class Account {
 
   /** When its quota comes back, as the upstream told; ms since 1970. */
   resetsAt(now: number, model?: string): number | undefined {
-    return this.#cooldowns.resetsAt(model, now)
+    return this.#cooldowns.resetsAt(model, now) ?? this.windows.full(now, model)[0]?.resetsAt
   }
 
   cooldowns(): { model: string | undefined; cooldown: Cooldown }[] {
@@ -201,7 +264,7 @@ export class Account {
     }
   }
 
-  /** What is kept over a restart. */
+  /** What is kept over a restart. Not a needed login: a restart asks again. */
   toJSON(): SavedAccount {
     return {
       cooldowns: this.#cooldowns.toJSON(),
@@ -209,7 +272,7 @@ export class Account {
       facts: this.facts,
       disabled: this.disabled,
       lastUsedAt: this.lastUsedAt,
-      loginNeeded: this.loginNeeded && { ...this.loginNeeded, digest: this.digest },
+      digest: this.digest,
     }
   }
 
@@ -219,8 +282,7 @@ export class Account {
     this.facts = saved.facts
     this.disabled = saved.disabled
     this.lastUsedAt = saved.lastUsedAt
-    // If the file has changed meanwhile, the user has probably logged in.
-    if (saved.loginNeeded?.digest === this.digest) this.loginNeeded = saved.loginNeeded
+    this.factsDoubted = saved.digest !== this.digest
   }
 }
 
@@ -238,5 +300,6 @@ export interface SavedAccount {
   facts: Readonly<Record<string, string>>
   disabled: boolean
   lastUsedAt: number | undefined
-  loginNeeded?: (LoginNeeded & { digest: string }) | undefined
+  /** Of the file. */
+  digest?: string | undefined
 }

@@ -18,18 +18,26 @@ export interface Cooldown {
 export type CooldownVerdict = Extract<Verdict, { kind: Cooldown['kind'] }>
 
 /** What an upstream says about the future is believed no longer than this; limits are often lifted early. */
-const NEW_LOOK_MS = 15 * 60_000
+export const NEW_LOOK_MS = 15 * 60_000
 const FIRST_COOLDOWN_MS = 1_000
 const LONGEST_COOLDOWN_MS = 5 * 60_000
 
-/** The cooldown that a verdict brings, given the one that stood before it. */
-export function cooldownAfter(verdict: CooldownVerdict, before: Cooldown | undefined, now: number): Cooldown {
+/**
+ * The cooldown that a verdict brings, given the one that stood before it. Without a time from the upstream it doubles up
+ * to `longestMs`.
+ */
+export function cooldownAfter(
+  verdict: CooldownVerdict,
+  before: Cooldown | undefined,
+  now: number,
+  longestMs = LONGEST_COOLDOWN_MS,
+): Cooldown {
   const running = before !== undefined && before.until > now
   // Requests that run together are refused together: that is one refusal.
   const strikes = running ? before.strikes : (before?.strikes ?? 0) + 1
   const base = { kind: verdict.kind, reason: redact(verdict.reason), since: now, strikes }
   if (verdict.kind === 'cooling') {
-    const until = now + cooldownMs(verdict.retryAfterMs, strikes)
+    const until = now + cooldownMs(verdict.retryAfterMs, strikes, longestMs)
     // A late 500 does not shorten the cooldown that a limit has brought.
     return running && before.kind !== 'refused' && before.until > until ? before : { ...base, until }
   }
@@ -38,9 +46,9 @@ export function cooldownAfter(verdict: CooldownVerdict, before: Cooldown | undef
   return { ...base, until, resetsAt }
 }
 
-function cooldownMs(retryAfterMs: number | undefined, strikes: number): number {
+function cooldownMs(retryAfterMs: number | undefined, strikes: number, longestMs: number): number {
   if (retryAfterMs !== undefined) return Math.min(Math.max(retryAfterMs, FIRST_COOLDOWN_MS), NEW_LOOK_MS)
-  return Math.min(FIRST_COOLDOWN_MS * 2 ** (strikes - 1), LONGEST_COOLDOWN_MS)
+  return Math.min(FIRST_COOLDOWN_MS * 2 ** (strikes - 1), longestMs)
 }
 
 /** Cooldowns are kept by model; this key is for the account as a whole. */
@@ -52,14 +60,17 @@ export class Cooldowns {
   #byScope = new Map<string, Cooldown>()
   /** Scopes whose cooldown is over and whose probe runs. */
   #probing = new Set<string>()
+  /** Cooldowns that may be out of date: see {@link Cooldowns.doubt}. */
+  #doubted = new Set<Cooldown>()
 
-  start(verdict: CooldownVerdict, now: number): Cooldown {
+  start(verdict: CooldownVerdict, now: number, longestMs?: number): Cooldown {
     const scope = scopeOf(verdict)
     const before = this.#byScope.get(scope)
     // The client may name any model: refusals of models are not kept for ever.
     for (const [model, { kind, until }] of this.#byScope)
       if (kind === 'refused' && until <= now) this.#byScope.delete(model)
-    const cooldown = cooldownAfter(verdict, before, now)
+    const cooldown = cooldownAfter(verdict, before, now, longestMs)
+    this.#doubted.delete(cooldown)
     this.#byScope.set(scope, cooldown)
     return cooldown
   }
@@ -73,6 +84,28 @@ export class Cooldowns {
       if (this.#probing.has(scope)) return 'probing'
     }
     return undefined
+  }
+
+  /**
+   * Lets each running cooldown be probed at once, if no other account can serve. After a restart or a reload: people use
+   * these to lift a state that is wrong.
+   */
+  doubt(): void {
+    for (const cooldown of this.#byScope.values()) this.#doubted.add(cooldown)
+  }
+
+  /** Whether all that keeps the account from serving `model` is doubted, and not being probed. */
+  mayBeProbed(model: string | undefined, now: number): boolean {
+    return this.#for(model).every(
+      ([scope, cooldown]) =>
+        cooldown.kind === 'refused' ||
+        (!this.#probing.has(scope) && (cooldown.until <= now || this.#doubted.has(cooldown))),
+    )
+  }
+
+  /** Whether the account was asked while this cooldown ran, as its probe. */
+  wasProbe(cooldown: Cooldown, now: number): boolean {
+    return cooldown.until <= now || this.#doubted.has(cooldown)
   }
 
   /** The cooldown that keeps the account from serving `model` now. */
@@ -105,6 +138,11 @@ export class Cooldowns {
     return () => scopes.forEach((scope) => this.#probing.delete(scope))
   }
 
+  /** Ends one cooldown, if it is still the one that counts. */
+  cancel(cooldown: Cooldown): void {
+    for (const [scope, one] of this.#byScope) if (one === cooldown) this.#byScope.delete(scope)
+  }
+
   /** Ends the cooldowns for `model` that `over` accepts. */
   end(model: string | undefined, over: (cooldown: Cooldown, scope: string) => boolean): void {
     for (const [scope, cooldown] of this.#for(model)) if (over(cooldown, scope)) this.#byScope.delete(scope)
@@ -112,6 +150,7 @@ export class Cooldowns {
 
   clear(): void {
     this.#byScope.clear()
+    this.#doubted.clear()
     this.#probing.clear()
   }
 
@@ -125,6 +164,7 @@ export class Cooldowns {
 
   restore(saved: [string, Cooldown][]): void {
     this.#byScope = new Map(saved)
+    this.doubt()
   }
 
   #for(model: string | undefined): [string, Cooldown][] {

@@ -43,20 +43,39 @@ export function exhaustionOf(
   return { resetsAt, plan: first?.plan, model, reason: exhausted?.cooldown.reason }
 }
 
-/** Those of `fitting` that can be leased now; standbys only if no other account can. */
+/**
+ * Those of `fitting` that can be leased now and that come first: accounts with quota of their plan, then those whose
+ * windows are reported to be full, then those that live on credits, then standbys. If there are none, accounts whose
+ * cooldown is doubted.
+ */
 export function available(
   fitting: readonly Account[],
   tried: ReadonlySet<Account>,
   model: string | undefined,
   now: number,
 ): Account[] {
-  const free = fitting.filter(
-    (account) => !tried.has(account) && account.unavailable(model, now) === undefined,
-  )
-  const members = free.filter((account) => account.inspection.standby === undefined)
-  const offered = members.length > 0 ? members : free
-  const willing = offered.filter((account) => !account.refuses(model, now))
-  return willing.length > 0 ? willing : offered
+  const untried = fitting.filter((account) => !tried.has(account))
+  const free = untried.filter((account) => account.unavailable(model, now) === undefined)
+  const offered = free.length > 0 ? free : untried.filter((account) => account.mayBeProbed(model, now))
+  const first = Math.min(...offered.map((account) => rank(account, model, now)))
+  return offered.filter((account) => rank(account, model, now) === first)
+}
+
+/** The lower, the earlier an account is offered. An account that refuses the model comes after all of its kind. */
+function rank(account: Account, model: string | undefined, now: number): number {
+  const standby = account.inspection.standby === undefined ? 0 : 6
+  const refuses = account.refuses(model, now) ? 3 : 0
+  const reserve = account.reserve(model, now)
+  return standby + refuses + (reserve === undefined ? 0 : reserve === 'full' ? 1 : 2)
+}
+
+/** Why an account that is free is not offered, for `explain`. */
+export function heldBack(account: Account, model: string | undefined, now: number): string {
+  if (account.refuses(model, now)) return 'cannot serve this model'
+  if (account.inspection.standby !== undefined) return 'held back'
+  const reserve = account.reserve(model, now)
+  if (reserve === 'full') return 'its quota is reported as used up'
+  return reserve === undefined ? 'held back' : 'lives on credits beyond its plan'
 }
 
 /** Asks the strategy. `offered` is not empty. */

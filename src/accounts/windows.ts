@@ -38,11 +38,20 @@ export class Windows {
     return known.length > 0 ? Math.max(...known) : undefined
   }
 
-  /** The windows that are full, the last to end first; none if credits carry the account beyond them. */
-  full(now: number): ObservedWindow[] {
-    if (this.credits?.hasCredits || this.credits?.unlimited) return []
-    const full = this.current(now).filter((window) => (window.usedPercent ?? 0) >= 100)
+  /** Whether credits carry the account beyond its windows. */
+  get hasCredits(): boolean {
+    return Boolean(this.credits?.hasCredits || this.credits?.unlimited)
+  }
+
+  /** The windows that are reported to be full, the last to end first. */
+  full(now: number, model?: string): ObservedWindow[] {
+    const full = this.current(now, model).filter((window) => (window.usedPercent ?? 0) >= 100)
     return full.sort((a, b) => (b.resetsAt ?? 0) - (a.resetsAt ?? 0))
+  }
+
+  /** After a reset nothing is known of the windows until they are read again. */
+  empty(): void {
+    this.#byName.clear()
   }
 
   clear(): void {

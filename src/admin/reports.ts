@@ -1,4 +1,4 @@
-import type { AccountState, QuotaWindow } from '../../config/provider.js'
+import type { AccountState, Credits, QuotaWindow } from '../../config/provider.js'
 import type { Account } from '../accounts/account.js'
 import type { SkippedFile } from '../accounts/accounts.js'
 import type { AccountTotals } from '../usage/rollups.js'
@@ -35,6 +35,11 @@ export interface AccountReport {
     readonly seenAt: string
   })[]
   readonly usage?: AccountTotals | undefined
+  /** Whether it serves on credits: a window of its plan is full. */
+  readonly onCredits: boolean
+  readonly credits?: Credits | undefined
+  /** Reset credits that can be redeemed. */
+  readonly resetCredits: readonly { readonly expiresAt?: string | undefined }[]
   /** Why a renewed login is not in its file. */
   readonly unsaved?: string | undefined
 }
@@ -69,6 +74,9 @@ export function reportOf(account: Account, totals: AccountTotals | undefined, no
       resetsAt: iso(window.resetsAt),
       seenAt: iso(window.seenAt)!,
     })),
+    onCredits: account.windows.full(now).length > 0 && account.windows.hasCredits,
+    credits: account.windows.credits,
+    resetCredits: (account.windows.resets ?? []).map(({ expiresAt }) => ({ expiresAt: iso(expiresAt) })),
     usage: totals,
     unsaved,
   }
@@ -84,6 +92,8 @@ export interface Administered {
   skipped(): readonly SkippedFile[]
   warnings(): readonly SkippedFile[]
   setDisabled(id: string, disabled: boolean): AccountReport | undefined
+  retry(id?: string): readonly AccountReport[]
+  redeem(id: string): Promise<AccountReport | undefined>
   reload(): Promise<ReloadReport>
 }
 

@@ -39,6 +39,11 @@ export class Background {
     if (this.options.settings().quotaPollMs > 0) for (const account of accounts) this.#poll(account, now)
   }
 
+  /** Lets every account's quota be polled within seconds. */
+  pollSoon(): void {
+    this.#nextPoll.clear()
+  }
+
   #refresh(account: Account, now: number): void {
     if ((this.options.tokens.dueAt(account) ?? Infinity) > now) return
     // Accounts of one provider share an OAuth client; a burst of refreshes has cost whole logins.

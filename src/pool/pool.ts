@@ -3,12 +3,15 @@ import type { CallContext, PoolAccount, Provider, Quota, Verdict } from '../../c
 import type { AccountStore } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
 import { Accounts } from '../accounts/accounts.js'
+import { type Cooldown, type CooldownVerdict, NEW_LOOK_MS } from '../accounts/cooldowns.js'
 import type { Pins } from '../accounts/pins.js'
-import type { RefreshOutcome } from '../refresh/refresh.js'
+import { usable } from '../accounts/selection.js'
+import { hasEnded, type RefreshOutcome } from '../refresh/refresh.js'
 import { type TokenResult, Tokens } from '../refresh/tokens.js'
 import type { Events } from '../telemetry/events.js'
 import { deadline } from './deadline.js'
 import { Facts } from './facts.js'
+import { Unauthorized } from './unauthorized.js'
 
 /** The settings in force, as far as the pool goes by them. */
 export interface PoolSettings {
@@ -26,8 +29,6 @@ export interface PoolOptions {
   readonly closing: AbortSignal
   readonly now: () => number
 }
-
-type CooldownVerdict = Extract<Verdict, { kind: 'cooling' | 'exhausted' | 'refused' }>
 
 /** A quota poll is given up after this; ms. */
 const POLL_MS = 15_000
@@ -49,11 +50,13 @@ export class Pool {
   readonly issued: Pins
   readonly now: () => number
   readonly settings: () => PoolSettings
+  readonly #unauthorized: Unauthorized
 
   constructor(private readonly options: PoolOptions) {
     const { settings, store, now } = options
     this.now = now
     this.settings = settings
+    this.#unauthorized = new Unauthorized(now)
     this.accounts = new Accounts(store)
     this.tokens = new Tokens({
       provider: (name) => this.#provider(name),
@@ -93,41 +96,71 @@ export class Pool {
     return this.accounts.of(provider).map((account) => account.forAnswers(now))
   }
 
-  succeeded(account: Account, model: string | undefined): void {
+  /** `credential` is the one that the upstream accepted, here and in {@link Pool.observe}. */
+  succeeded(account: Account, model: string | undefined, credential: object): void {
+    if (!account.holds(credential)) return
     account.succeeded(model, this.now())
+    this.#unauthorized.succeeded(account)
     this.options.store.saveAccount(account)
   }
 
   /**
    * Applies a verdict to an account, whatever brings it: an answer, a late failure in a stream, a WebSocket frame, a
-   * poll, a discovery. `credential` is the one that the upstream judged: if the account has another one by now, nothing
+   * poll, a discovery. `credential` is the one that the upstream judged: if the account has another login by now, nothing
    * changes.
-   * @returns for `unauthorized` what has become of the token; nothing for all others
+   * @returns for `unauthorized` what has become of the token, and `fresh` if doubted facts have changed: then the request
+   * can be sent to the account again; nothing for all other verdicts
    */
   async applyVerdict(
     account: Account,
     verdict: Verdict,
     credential: object,
   ): Promise<TokenResult | undefined> {
-    if (verdict.kind === 'unauthorized') return this.tokens.replaceRefused(account, credential)
-    if (account.credential !== credential) return undefined
-    if (verdict.kind === 'needs-login') this.#applyRefresh(account, verdict)
+    if (verdict.kind === 'unauthorized') return this.#refuseToken(account, verdict.reason, credential)
+    if (!account.holds(credential)) return undefined
+    const doubts = verdict.kind === 'refused' && verdict.doubts === 'facts'
+    if (doubts && (await this.facts.doubt(account))) return { kind: 'fresh' }
+    if (verdict.kind === 'needs-login' && account.credential === credential)
+      this.#applyRefresh(account, verdict)
     if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') this.#cool(account, verdict)
     if (verdict.kind === 'refused' && verdict.model !== undefined) this.#cool(account, verdict)
     return undefined
   }
 
-  #cool(account: Account, verdict: CooldownVerdict): void {
+  /**
+   * After a 401: refreshes the token. If a fresh one is refused as well, that says nothing about the login, and the
+   * account cools down. If most accounts are refused at once, it is the upstream's trouble and no account cools down.
+   */
+  async #refuseToken(account: Account, reason: string, credential: object): Promise<TokenResult> {
+    const result = await this.tokens.replaceRefused(account, credential)
+    if (result.kind !== 'refused') return result
+    const alike = usable(this.accounts.of(account.provider)).filter(
+      ({ inspection }) => inspection.kind === account.inspection.kind,
+    )
+    const { forMs, most } = this.#unauthorized.refused(account, alike)
+    if (most) {
+      for (const one of this.#unauthorized.acquit()) this.options.store.saveAccount(one)
+      return { kind: 'unavailable', reason, code: 'tokens_refused' }
+    }
+    const ended = forMs >= NEW_LOOK_MS || hasEnded(account, this.now())
+    if (ended && !this.tokens.canRefresh(account)) {
+      const off = account.inspection.refreshable ? ', and refreshing is turned off' : ''
+      this.#applyRefresh(account, { kind: 'needs-login', reason: `the credential was refused${off}` })
+      return { kind: 'needs-login' }
+    }
+    const cooldown = this.#cool(account, { kind: 'cooling', reason }, NEW_LOOK_MS)
+    this.#unauthorized.cooled(account, cooldown)
+    return result
+  }
+
+  /** `longestMs` bounds a cooldown whose length the upstream does not tell. */
+  #cool(account: Account, verdict: CooldownVerdict, longestMs?: number): Cooldown {
     if (verdict.kind === 'exhausted' && verdict.plan) account.windows.plan = verdict.plan
-    const { kind, reason, until } = account.cool(verdict, this.now())
+    const cooldown = account.cool(verdict, this.now(), longestMs)
     this.options.store.saveAccount(account)
-    this.options.events.emit('cooldown', {
-      account: account.key,
-      kind,
-      reason,
-      until,
-      model: verdict.model,
-    })
+    const { kind, reason, until } = cooldown
+    this.options.events.emit('cooldown', { account: account.key, kind, reason, until, model: verdict.model })
+    return cooldown
   }
 
   #applyRefresh(account: Account, outcome: RefreshOutcome): void {
@@ -145,8 +178,28 @@ export class Pool {
     return true
   }
 
+  /** After a restart or a reload: lets every account be looked at again. */
+  doubtAll(): void {
+    for (const account of this.accounts.all()) {
+      account.doubt()
+      this.options.store.saveAccount(account)
+    }
+  }
+
+  /** The user asks for a new look: whatever stands against an account is dropped, but for the user's own `disabled`. */
+  retry(account: Account): void {
+    account.forgetLimits()
+    this.tokens.forgetTrouble(account)
+    this.facts.forgetTrouble(account)
+    this.#unauthorized.succeeded(account)
+    this.options.store.saveAccount(account)
+    void this.tokens.reconcile(account)
+    void this.pollQuota(account).catch(() => {})
+  }
+
   /** Quota as an answer or a poll tells it. */
-  observe(account: Account, quota: Quota, source: 'headers' | 'poll'): void {
+  observe(account: Account, quota: Quota, source: 'headers' | 'poll', credential: object): void {
+    if (!account.holds(credential)) return
     account.observe(quota, source, this.now())
     this.options.store.saveAccount(account)
   }
@@ -154,10 +207,34 @@ export class Pool {
   /** Asks the upstream for an account's quota, if it can be asked. */
   async pollQuota(account: Account): Promise<void> {
     const provider = this.#provider(account.provider)
-    if (!provider?.pollQuota || (await this.tokens.ready(account)).kind !== 'fresh') return
-    if ((await this.facts.ready(account)) !== undefined) return
-    const call = this.#call(account.provider, POLL_MS)
-    const quota = await provider.pollQuota(account.forProvider(), call)
-    if (quota) this.observe(account, quota, 'poll')
+    if (!provider?.pollQuota || (await this.#whyNotReady(account)) !== undefined) return
+    const { credential } = account
+    const quota = await provider.pollQuota(account.forProvider(), this.#call(account.provider, POLL_MS))
+    if (quota) this.observe(account, quota, 'poll', credential)
+  }
+
+  /**
+   * Redeems the account's reset credit that expires soonest, and lets the account be asked again.
+   * @throws with the reason if that is not possible
+   */
+  async redeem(account: Account): Promise<void> {
+    const provider = this.#provider(account.provider)
+    if (!provider?.redeem) throw new Error(`accounts of ${account.provider} have no reset credits`)
+    const reason = await this.#whyNotReady(account)
+    if (reason !== undefined) throw new Error(reason)
+    const { credential } = account
+    const quota = await provider.redeem(account.forProvider(), this.#call(account.provider, POLL_MS))
+    account.redeemed()
+    if (quota) this.observe(account, quota, 'poll', credential)
+    this.options.store.saveAccount(account)
+    if (!quota) await this.pollQuota(account).catch(() => {})
+  }
+
+  /** Why the upstream cannot be called with the account's credential. */
+  async #whyNotReady(account: Account): Promise<string | undefined> {
+    const token = await this.tokens.ready(account)
+    if (token.kind === 'unavailable') return token.reason
+    if (token.kind !== 'fresh') return account.loginNeeded?.reason ?? 'its token was refused'
+    return this.facts.ready(account)
   }
 }

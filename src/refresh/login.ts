@@ -59,9 +59,9 @@ export async function writeLogin(
       return account.replaceCredential(found.credential, found.inspection, found.digest)
     const merged = found ? changed(found.credential, account.written, credential) : credential
     const digest = await writeCredential(account.file, merged)
-    account.replaceCredential(merged, inspection, digest)
+    account.refreshCredential(merged, inspection, digest)
   } catch (error) {
-    account.replaceCredential(credential, inspection)
+    account.refreshCredential(credential, inspection)
     account.unsaved = codeOf(error)
   }
 }

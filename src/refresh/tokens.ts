@@ -12,7 +12,14 @@ export type TokenResult =
   /** Only the user can help; the account says why. */
   | { readonly kind: 'needs-login' }
   /** Not now; the token may be had later. */
-  | { readonly kind: 'unavailable'; readonly reason: string }
+  | {
+      readonly kind: 'unavailable'
+      readonly reason: string
+      /** For the client. */
+      readonly code: 'token_refresh_failed' | 'tokens_refused'
+    }
+  /** There is no newer credential than the one refused; the account cools down. */
+  | { readonly kind: 'refused' }
 
 export interface TokensOptions {
   readonly provider: (name: string) => Provider | undefined
@@ -23,6 +30,9 @@ export interface TokensOptions {
   readonly apply: (account: Account, outcome: RefreshOutcome) => void
   readonly now: () => number
 }
+
+/** A token that is refused so soon after it was got has not been revoked: the upstream is in trouble; ms. */
+const FRESH_MS = 15 * 60_000
 
 /**
  * Keeps access tokens fresh. A refresh token may be single use, and presenting a spent one can revoke the login. So
@@ -38,6 +48,8 @@ export class Tokens {
   #lifetimes = new WeakMap<Account, number>()
   /** Credentials that the upstream refused although they had not ended. */
   #refused = new WeakSet<object>()
+  /** When a credential was got in place of a refused one; ms since 1970. */
+  #replacements = new WeakMap<object, number>()
 
   constructor(private readonly options: TokensOptions) {
     this.#backoff = new Backoff(options.now)
@@ -48,27 +60,30 @@ export class Tokens {
     if (account.loginNeeded) return { kind: 'needs-login' }
     const skewed = (this.#lifetimes.get(account) ?? 1) <= 0
     // A clock that runs ahead ends every token at once. Then only a refusal by the upstream counts.
-    if (!hasEnded(account, this.options.now()) || skewed || !this.#canRefresh(account))
+    if (!hasEnded(account, this.options.now()) || skewed || !this.canRefresh(account))
       return { kind: 'fresh' }
     return this.refresh(account)
   }
 
-  /** After a 401 to `refused`: makes sure that the account has another credential. */
+  /**
+   * After a 401 to `refused`: makes sure that the account has a newer credential. One that was got a moment ago in this
+   * way is not replaced again: backends refuse good tokens for minutes.
+   */
   async replaceRefused(account: Account, refused: object): Promise<TokenResult> {
     if (account.credential !== refused) return { kind: 'fresh' }
+    const { now } = this.options
+    const isReplacement = now() - (this.#replacements.get(refused) ?? -Infinity) < FRESH_MS
+    if (isReplacement || !this.canRefresh(account)) return { kind: 'refused' }
     this.#refused.add(refused)
-    if (this.#canRefresh(account)) return this.refresh(account)
-    const off = account.inspection.refreshable && !this.options.settings().enabled
-    const reason = off
-      ? 'the access token was refused, and refreshing is turned off'
-      : 'the credential was refused'
-    return this.#end(account, { kind: 'needs-login', reason })
+    const result = await this.refresh(account)
+    if (result.kind === 'fresh') this.#replacements.set(account.credential, now())
+    return result
   }
 
   /** When the background should refresh the token; ms since 1970, `undefined` for never. */
   dueAt(account: Account): number | undefined {
     const { expiresAt } = account.inspection
-    if (account.loginNeeded || expiresAt === undefined || !this.#canRefresh(account)) return undefined
+    if (account.loginNeeded || expiresAt === undefined || !this.canRefresh(account)) return undefined
     // An account whose refresh hangs must not keep the others from theirs.
     if (this.#refreshes.has(account)) return undefined
     const lifetime = this.#lifetimes.get(account) ?? Infinity
@@ -115,19 +130,25 @@ export class Tokens {
     await this.#locks.retain([])
   }
 
+  /** Lets the account's token be refreshed at once, whatever has failed. */
+  forgetTrouble(account: Account): void {
+    this.#backoff.clear(account)
+    this.#replacements.delete(account.credential)
+  }
+
   /** Releases the locks of accounts that are no longer in the pool. */
   retain(accounts: readonly Account[]): Promise<void> {
     return this.#locks.retain(accounts)
   }
 
-  #canRefresh(account: Account): boolean {
+  /** Whether the provider can refresh it, and the settings allow that. */
+  canRefresh(account: Account): boolean {
     const provider = this.options.provider(account.provider)
     return Boolean(provider?.refresh && account.inspection.refreshable && this.options.settings().enabled)
   }
 
   async #refresh(account: Account): Promise<TokenResult> {
-    if (this.#backoff.blocks(account))
-      return { kind: 'unavailable', reason: 'a token refresh failed a moment ago' }
+    if (this.#backoff.blocks(account)) return unavailable('a token refresh failed a moment ago')
     const { call, settings, spent, now } = this.options
     const provider = this.options.provider(account.provider)!
     const dead = hasEnded(account, now()) || this.#refused.has(account.credential)
@@ -157,6 +178,10 @@ export class Tokens {
     const notBefore = called && lostAfterSending(error) ? (account.inspection.expiresAt ?? 0) : 0
     this.#backoff.failed(account, { called, notBefore })
     this.options.apply(account, { kind: 'failed', reason: error.message })
-    return { kind: 'unavailable', reason: `token refresh failed: ${error.message}` }
+    return unavailable(`token refresh failed: ${error.message}`)
   }
+}
+
+function unavailable(reason: string): TokenResult {
+  return { kind: 'unavailable', reason, code: 'token_refresh_failed' }
 }

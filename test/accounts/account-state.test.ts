@@ -72,23 +72,30 @@ test('after its rest an account is asked by one request at a time, until it has 
   assert.equal(pool.asked().length, 3, 'the probe that was given up has made room')
 })
 
-test('a window that an answer shows to be full exhausts the account, although the answer was good', async (t) => {
+test('a window that is reported to be full makes the account the last to be asked, and only a refusal exhausts it', async (t) => {
   const clock = stopClock(t)
   const primary = { usedPercent: 99, resetsAt: clock.now + 10 * MINUTE }
   const pool = await startPool(t, { codex: [{ id: 'alice', primary }, { id: 'bob' }], config: inOrder })
   assert.equal(await pool.servedBy('s1'), 'alice')
-  assert.equal((await pool.account('alice')).state, 'exhausted')
+  assert.equal((await pool.account('alice')).state, 'ready')
   assert.equal(await pool.servedBy('s2'), 'bob')
   assert.deepEqual(pool.asked(), ['alice', 'bob'], 'a refusal that can be foreseen is not asked for')
+  pool.sim.account('alice').window('primary', { usedPercent: 10 })
+  pool.sim.account('bob').exhaust()
+  assert.equal(await pool.servedBy('s2'), 'alice', 'the report was out of date')
 })
 
-test('credits carry an account beyond a full window', async (t) => {
+test('credits carry an account beyond a full window, but not while another account has quota of its plan', async (t) => {
   const codex = [
     { id: 'alice', primary: { usedPercent: 99 }, credits: { hasCredits: true, balance: '10' } },
     { id: 'bob' },
   ]
   const pool = await startPool(t, { codex, config: inOrder })
-  for (let i = 0; i < 3; i++) assert.equal(await pool.servedBy(`s${i}`), 'alice')
+  assert.equal(await pool.servedBy('s1'), 'alice')
+  assert.equal((await pool.account('alice')).onCredits, true)
+  assert.equal(await pool.servedBy('s1'), 'bob', 'a running conversation moves, too')
+  pool.sim.account('bob').exhaust()
+  assert.equal(await pool.servedBy('s1'), 'alice')
 })
 
 test('a poll that finds room ends an exhaustion early', async (t) => {
@@ -123,7 +130,8 @@ for (const [name, happens] of Object.entries(outlived))
     )
     await happens(pool)
     const after = [await pool.account('alice'), await pool.account('bob'), await pool.account('carol')]
-    assert.deepEqual(after, before)
+    assert.equal(after[1]!.state, 'ready', 'a needed login is looked at again')
+    assert.deepEqual([after[0], after[2]], [before[0], before[2]])
     clock.advance(10 * MINUTE + SECOND)
     assert.equal(await pool.servedBy('s2'), 'alice')
   })

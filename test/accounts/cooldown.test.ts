@@ -105,23 +105,27 @@ test('an answer that tells nothing of a quota ends no exhaustion', () => {
   assert.equal(it.state(NOW), 'exhausted')
 })
 
-test('every model whose window is full is exhausted', () => {
+test('a model whose window is reported to be full is asked last', () => {
   const it = account()
   const windows = ['pro', 'flash', 'lite'].flatMap(
     (model, index) => window(model, index < 2 ? 100 : 99).windows,
   )
   it.observe({ windows }, 'poll', NOW)
   assert.deepEqual(
-    ['pro', 'flash', 'lite'].map((model) => it.state(NOW, model)),
-    ['exhausted', 'exhausted', 'ready'],
+    ['pro', 'flash', 'lite'].map((model) => [it.state(NOW, model), it.reserve(model, NOW)]),
+    [
+      ['ready', 'full'],
+      ['ready', 'full'],
+      ['ready', undefined],
+    ],
   )
 })
 
 test('a window that is over says nothing any more', () => {
   const it = account()
   it.observe(window(undefined, 100, NOW + MINUTE), 'headers', NOW)
-  assert.equal(it.state(NOW), 'exhausted')
-  assert.equal(it.state(NOW + MINUTE), 'ready')
+  assert.equal(it.reserve(undefined, NOW), 'full')
+  assert.equal(it.reserve(undefined, NOW + MINUTE), undefined)
   assert.equal(it.candidate(undefined, NOW + MINUTE).usedPercent, undefined)
 })
 

@@ -104,7 +104,7 @@ test('a saved state that cannot be is left out and named, and what is right of i
     facts: [],
     disabled: true,
     lastUsedAt: 'yesterday',
-    loginNeeded: { reason: 'r', since: now * 1e6, digest: 'd' },
+    digest: 5,
   })
   store.put('account', 'codex/bob', {
     cooldowns: [['', cooldown]],
@@ -125,11 +125,11 @@ test('a saved state that cannot be is left out and named, and what is right of i
     [['primary', undefined]],
   )
   assert.deepEqual(
-    [alice.facts, alice.disabled, alice.lastUsedAt, alice.loginNeeded],
+    [alice.facts, alice.disabled, alice.lastUsedAt, alice.digest],
     [{}, true, undefined, undefined],
   )
   assert.deepEqual(said, [
-    'of the saved state of codex/alice, values that cannot be were left out: cooldowns, windows, facts, lastUsedAt, loginNeeded',
+    'of the saved state of codex/alice, values that cannot be were left out: cooldowns, windows, facts, lastUsedAt, digest',
   ])
   assert.equal(accounts.openPins('pin', { max: 10, idleMs: 1000 }, Date.now).get('p'), undefined)
 })

@@ -77,12 +77,12 @@ test('a token that is refused is renewed, and the request goes to the same accou
   assert.equal((await pool.account('alice')).state, 'ready')
 })
 
-test('an account that refuses its new token, too, needs a login; the next one answers', async (t) => {
+test('an account that refuses its new token, too, cools down; the next one answers', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
   pool.sim.fail({ account: 'alice', path: '/responses', times: 2, with: faults.unauthorized() })
   assert.equal(await pool.servedBy('s1'), 'bob')
   assert.deepEqual(pool.asked(), ['alice', 'alice', 'bob'])
-  assert.equal((await pool.account('alice')).state, 'needs-login')
+  assert.equal((await pool.account('alice')).state, 'cooling')
 })
 
 test("an error that is the request's own fault goes to the client, and nobody else is asked", async (t) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { test, type TestContext } from 'node:test'
 import { faults } from '../../src/simulator/index.js'
-import { startPool, type TestPool } from '../kit/pool.js'
+import { startPool, stopClock, type TestPool } from '../kit/pool.js'
 
 /** A pool whose account `token` is bob's, by a personal access token. */
 function withToken(t: TestContext, options: { onDisk?: boolean } = {}): Promise<TestPool> {
@@ -47,6 +47,7 @@ test('while it cannot be told whose a personal access token is, it is not blamed
 })
 
 test('tokens that another program lends to Codex are used as long as they last', async (t) => {
+  const clock = stopClock(t)
   const pool = await startPool(t, {
     codex: [{ id: 'alice' }],
     prepare: async ({ sim, poolDir }) => {
@@ -61,6 +62,9 @@ test('tokens that another program lends to Codex are used as long as they last',
   })
   assert.equal(await pool.servedBy('s1'), 'bob')
   pool.sim.account('bob').expireAccessToken()
+  assert.equal((await pool.ask('s1')).status, 503)
+  assert.equal((await pool.account('bob')).state, 'cooling', 'one refusal does not say that it is over')
+  clock.advance(15 * 60_000)
   assert.equal((await pool.ask('s1')).status, 429)
   assert.equal((await pool.account('bob')).state, 'needs-login')
 })

@@ -50,21 +50,23 @@ const final: Record<string, Fault> = {
   '400 invalid_grant': { status: 400, body: { error: 'invalid_grant' } },
 }
 for (const [name, fault] of Object.entries(final))
-  test(`refused for good, a login is not presented again before its file changes: ${name}`, async (t) => {
+  test(`refused for good, a login is presented again only after a restart, or when its file changes: ${name}`, async (t) => {
     const pool = await endingIn(t, -MINUTE, { onDisk: true })
     pool.sim.fail({ path: '/oauth/token', times: Infinity, with: fault })
     for (const session of ['s1', 's2']) assert.equal(await pool.servedBy(session), 'bob')
-    await pool.restart()
-    assert.equal((await pool.account('alice')).state, 'needs-login', 'a restart does not forget it')
-    assert.equal(await pool.servedBy('s3'), 'bob')
+    assert.equal((await pool.account('alice')).state, 'needs-login')
     assert.equal(issuerCalls(pool.sim).length, 1)
+    await pool.restart()
+    for (const session of ['s3', 's4']) assert.equal(await pool.servedBy(session), 'bob')
+    assert.equal((await pool.account('alice')).state, 'needs-login')
+    assert.equal(issuerCalls(pool.sim).length, 2, 'a restart looks again, once')
 
     const alice = pool.sim.account('alice')
     alice.login()
     await write(pool.file('alice'), alice.authJson())
     await pool.gateway.reload()
-    assert.equal(await pool.servedBy('s4'), 'alice')
-    assert.equal(issuerCalls(pool.sim).length, 1)
+    assert.equal(await pool.servedBy('s5'), 'alice')
+    assert.equal(issuerCalls(pool.sim).length, 2)
   })
 
 /** The issuer has said that it did nothing, or never heard of it. */
@@ -150,9 +152,9 @@ const changes: Record<string, Change> = {
     write: (file, before) => write(file, { ...before, note: 'mine' }),
     standing: { state: 'needs-login', calls: 2 },
   },
-  'half a file changes nothing': {
+  'half a file changes nothing, but the reload asks again': {
     write: (file) => writeFile(file, '{"tokens": {'),
-    standing: { state: 'needs-login', calls: 1 },
+    standing: { state: 'needs-login', calls: 2 },
   },
   'without the file there is no account': {
     write: (file) => rm(file),

@@ -98,6 +98,11 @@ const finals: Record<string, { fault: Fault; answer: [number, string]; waits: bo
   'every connection is reset': { fault: 'reset', answer: [502, 'upstream_unavailable'], waits: true },
   'no account is let in any more': {
     fault: faults.unauthorized(),
+    answer: [502, 'upstream_unavailable'],
+    waits: true,
+  },
+  'every login is over': {
+    fault: faults.paymentRequired(),
     answer: [400, 'login_required'],
     waits: false,
   },
