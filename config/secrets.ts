@@ -51,7 +51,7 @@ export function redact(text: string): string {
 export function withoutValuesOf(credential: unknown, text: string): string {
   const values = textsIn(credential).filter((value) => value.length >= 6)
   return values
-    .toSorted((a, b) => b.length - a.length)
+    .sort((a, b) => b.length - a.length)
     .reduce((clean, value) => clean.replaceAll(value, '[redacted]'), text)
 }
 
