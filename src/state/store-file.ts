@@ -27,7 +27,7 @@ export async function openStoreFile(path: string, onTorn?: (backup: string) => v
   const file = await locate(path)
   let lost: string | undefined
   const lock = await lockStore(file, () => {
-    lost = `another process has taken over ${file}; changes are kept in memory only`
+    lost = `another process has locked ${file}; changes are kept in memory only`
   }).catch((error: NodeJS.ErrnoException) => {
     throw error.syscall ? unusable(file, error) : error
   })
@@ -136,7 +136,7 @@ export class StoreLockedError extends Error {
 /** Well above the longest time that a store keeps the loop busy (0.2 s for 75,000 lines); ms. */
 const STALE_MS = 5_000
 
-/** Locks a store. The lock of a killed process is taken over: at once if its pid can be seen from here, else 5 s later. */
+/** Locks a store. The lock of a killed process is broken: at once if its pid can be seen from here, else 5 s later. */
 async function lockStore(file: string, onCompromised: () => void): Promise<Lock> {
   const note = `${file}.lock.json`
   const options = { staleMs: STALE_MS, waitMs: STALE_MS + 2_000, onlyForDead: true, onCompromised }

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { rooms } from './rooms.js'
 
 /** The checkout that these tests were built from. */
 const root = (function find(folder: string): string {
@@ -12,6 +13,7 @@ const root = (function find(folder: string): string {
 interface Source {
   /** From the root, with `/`. */
   readonly path: string
+  readonly text: string
   /** Without comments. */
   readonly code: string
   /** Files of ours from the root, packages by name. */
@@ -36,7 +38,7 @@ function read(path: string): Source {
   ]
   const name = ([, , from, alone]: RegExpMatchArray) => target(path, from ?? alone ?? '')
   const needs = statements.filter(([, type]) => type === undefined).map(name)
-  return { path, code, imports: statements.map(name), needs }
+  return { path, text, code, imports: statements.map(name), needs }
 }
 
 const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
@@ -55,43 +57,22 @@ const inRoom = (name: string, rooms: readonly string[]) => rooms.some((room) => 
 /** The rooms behind one account, from its file on disk to the pool that requests ask. */
 const pool = ['src/credentials/', 'src/state/', 'src/usage/', 'src/accounts/', 'src/refresh/', 'src/pool/']
 
-/** Which rooms may know which others. */
-const arrows: [room: string, mayImport: string[]][] = [
-  ['config/', []],
-  ['providers/', ['config/']],
-  ['src/state/', ['config/']],
-  ['src/usage/', ['src/state/', 'config/']],
-  ['src/credentials/', ['src/state/', 'config/']],
-  ['src/accounts/', ['src/credentials/', 'src/state/', 'config/']],
-  ['src/refresh/', ['src/accounts/', 'src/credentials/', 'src/state/', 'config/']],
-  ['src/telemetry/', ['src/refresh/', 'src/accounts/', 'src/usage/', 'config/']],
-  ['src/pool/', ['src/telemetry/', 'src/refresh/', 'src/accounts/', 'src/credentials/', 'config/']],
-  [
-    'middleware/',
-    ['src/pool/', 'src/telemetry/', 'src/accounts/', 'src/usage/', 'src/network.ts', 'config/'],
-  ],
-  [
-    'src/admin/',
-    [
-      'middleware/',
-      'src/telemetry/',
-      'src/pool/',
-      'src/accounts/',
-      'src/credentials/',
-      'src/usage/',
-      'config/',
-    ],
-  ],
-  ['src/login/', ['providers/', 'config/']],
-  ['src/setup/', ['src/credentials/', 'src/network.ts', 'config/']],
-  ['src/simulator/', []],
-]
-for (const [room, mayImport] of arrows)
+for (const [room, mayImport] of Object.entries(rooms))
   test(`${room} knows only ${mayImport.join(', ') || 'itself'}`, () => {
     for (const { path, imports } of house.filter(({ path }) => path.startsWith(room)))
       for (const name of imports.filter(isOurs))
         assert.ok(inRoom(name, [room, ...mayImport]), `${path} imports ${name}`)
   })
+
+test('every arrow between two rooms is one that some file needs', () => {
+  const unused = Object.entries(rooms).flatMap(([room, mayImport]) => {
+    const imported = house.filter(({ path }) => path.startsWith(room)).flatMap(({ imports }) => imports)
+    return mayImport.flatMap((other) =>
+      imported.some((name) => name.startsWith(other)) ? [] : `${room} → ${other}`,
+    )
+  })
+  assert.deepEqual(unused, [])
+})
 
 test('the pool knows nothing of HTTP', () => {
   for (const { path, imports } of house.filter(({ path }) => inRoom(path, pool)))
@@ -166,3 +147,10 @@ function circlesIn(importsOf: ReadonlyMap<string, readonly string[]>): string[][
   for (const path of importsOf.keys()) walk(path, [])
   return circles
 }
+
+test('the code says each thing in one word: those of the glossary in docs/architecture.md', () => {
+  const synonyms =
+    /twin|heed|learn(?!gin)|take[ns]? ?over|took ?over|look(s|ed)? ?after|reviv|resting|\ba rest\b/i
+  for (const { path, text } of house.filter(({ path }) => !path.startsWith('src/simulator/')))
+    assert.doesNotMatch(text, synonyms, path)
+})

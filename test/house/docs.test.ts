@@ -11,6 +11,7 @@ import { matrixTable } from '../slow/fault-matrix/manual.js'
 import { refusals } from '../slow/fault-matrix/refusals.js'
 import { streams } from '../slow/fault-matrix/streams.js'
 import { root } from '../kit/readme-blocks.js'
+import { rooms } from './rooms.js'
 
 const read = (file: string): string => readFileSync(join(root, file), 'utf8')
 const texts = [
@@ -145,3 +146,59 @@ test('the fault matrix in docs/failover.md is the one that is tested', () => {
   )
   assert.deepEqual(told, matrixTable([...connections, ...refusals, ...limits, ...streams, ...bodies], fronts))
 })
+
+test('the rooms and arrows in docs/architecture.md are those that the tests hold', () => {
+  const [, section = ''] = read('docs/architecture.md').split('## Rooms')
+  const rows = tableOf(section.split('## ')[0] ?? '')
+  const told = Object.fromEntries(
+    rows.map(([room = '', , imports = '']) => [room, imports.split(', ').filter(Boolean)]),
+  )
+  assert.deepEqual(
+    told,
+    Object.fromEntries(Object.entries(rooms).map(([room, imports]) => [room, [...imports]])),
+  )
+})
+
+test('the life of a request in docs/architecture.md has the steps of middleware/chain.ts, in their order', () => {
+  const [, list = ''] = read('middleware/chain.ts').split('return [')
+  const steps = [...list.matchAll(/^ {4}(\w+)\(/gm)].map(([, name = '']) => name)
+  const told = [...read('docs/architecture.md').matchAll(/^\d+\. \*\*(\w+)\*\*/gm)].map(
+    ([, name = '']) => name,
+  )
+  assert.ok(steps.length > 5)
+  assert.deepEqual(told, steps)
+})
+
+test('docs/architecture.md says for ten tasks which files to touch: three at most, and each is there', () => {
+  const [, section = ''] = read('docs/architecture.md').split('## Where to change what')
+  const rows = tableOf(section.split('## ')[0] ?? '')
+  assert.equal(rows.length, 10)
+  for (const [task = '', files = ''] of rows) {
+    const named = [...files.matchAll(/[\w/-]+\.ts/g)].map(([name]) => name)
+    assert.ok(named.length > 0 && named.length <= 3, task)
+    for (const file of named)
+      assert.ok(file.includes('NAME') || existsSync(join(root, file)), `${task}: ${file}`)
+  }
+})
+
+test('the glossary in docs/architecture.md has twenty words at most', () => {
+  const [, section = ''] = read('docs/architecture.md').split('## Words')
+  assert.ok(tableOf(section.split('## ')[0] ?? '').length <= 20)
+})
+
+/** The rows of a table below its head: cells without the backticks. */
+function tableOf(section: string): string[][] {
+  const [, , ...rows] = [...section.matchAll(/^\|(.+)\|$/gm)].map(([, line = '']) =>
+    line.split('|').map((cell) => cell.replaceAll('`', '').trim()),
+  )
+  return rows
+}
+
+for (const file of texts)
+  test(`every source file that ${file} names is there`, () => {
+    const named = [...read(file).matchAll(/`([\w-]+(?:\/[\w.-]+)+\.ts)`/g)].map(([, name = '']) => name)
+    assert.deepEqual(
+      named.filter((name) => !name.includes('NAME') && !existsSync(join(root, name))),
+      [],
+    )
+  })
