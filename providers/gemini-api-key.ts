@@ -133,7 +133,7 @@ function model(request: ClientRequest): string | undefined {
 const OVER = new Set(['API_KEY_INVALID', 'keyInvalid', 'keyExpired'])
 const OVER_WORDS = /^API key (?:not valid|not found|expired)|API key was reported as leaked/i
 
-function accountVerdict({ code, reason, message }: GoogleError): Verdict | undefined {
+function accountVerdict({ code = 403, reason, message }: GoogleError): Verdict | undefined {
   if (code !== 400 && code !== 401 && code !== 403) return undefined
   if (!OVER.has(reason ?? '') && !OVER_WORDS.test(message)) return undefined
   const said = message === '' ? '' : ` ("${sentenceOf(message)}")`

@@ -56,7 +56,7 @@ const PROJECT_WORDS =
   /resource project|permission to use project|has not been used in project|\bproject\b.{1,100}(?:not found|deleted)/i
 
 function accountVerdict(error: GoogleError, model: string | undefined): Verdict | undefined {
-  const { code, reason, message, link, metadata } = error
+  const { code = 403, reason, message, link, metadata } = error
   if (code !== 403 && code !== 404 && code !== 400) return undefined
   if (PROJECT_REASONS.has(reason ?? '') || (code !== 400 && PROJECT_WORDS.test(message)))
     return { kind: 'refused', reason: reasonOf('project_refused', error), model, doubts: 'facts' }

@@ -1,9 +1,9 @@
 import type { Answer, Provider, Usage } from '../../config/provider.js'
 import { type Fields, count, fields, list } from '../json.js'
 
-/** An answer of the Gemini API. Code Assist wraps the same in `response`. */
+/** An answer of the Gemini API. Code Assist wraps the same in `response`; without `alt=sse` a stream is a list of them. */
 function unwrapped(payload: unknown): Fields | undefined {
-  const body = fields(payload)
+  const body = fields(Array.isArray(payload) ? payload.at(-1) : payload)
   return fields(body?.response) ?? body
 }
 

@@ -32,7 +32,8 @@ export function googleVerdicts(
       if (answer.status < 400) return { kind: 'pass' }
       const refusal = { answer, request, options, now: Date.now() }
       const error = googleError(answer.json() ?? eventIn(answer.body), refusal.now)
-      return error ? errorVerdict(error, refusal) : bareVerdict(answer, options.model(request))
+      if (!error) return bareVerdict(answer, options.model(request))
+      return errorVerdict({ ...error, code: error.code ?? answer.status }, refusal)
     },
     classifyEvent(event, request) {
       const now = Date.now()
@@ -72,7 +73,7 @@ function errorVerdict(error: GoogleError, refusal: Refusal): Verdict {
   const { answer, request, options } = refusal
   const status = error.code ?? answer.status
   const model = (request && options.model(request)) ?? text(error.metadata.model)
-  const own = options.accountVerdict(error, model) ?? refusedAltogether(error)
+  const own = options.accountVerdict(error, model) ?? planVerdict(error, model)
   if (own) return own
   if (isLimit(error, answer)) return limitVerdict(error, model, refusal)
   if (request && isAnothers(error, status, request))
@@ -121,22 +122,37 @@ const NOT_SERVED = new Set([
 ])
 const NOT_SERVED_WORDS =
   /location is not supported|(?:not available|not supported) in your (?:country|region|location)|free tier is not available|API has not been used in project|project has been (?:denied|suspended|deleted)|has been suspended|billing (?:is|has been|to be|account)|enable billing|without billing/i
-/** Money that has run out, which Google tells as a limit (429) without an end. */
+/** Money that has run out. Google tells it as a limit (429), or as a refusal. */
 const OUT_OF_MONEY =
   /prepa(?:y|id)\w* credits?|credits? (?:is|are|have been|has been) (?:depleted|exhausted|used up)|spend(?:ing)? (?:cap|limit)|insufficient (?:credits?|balance|funds)/i
+/** The account's plan lacks the model. */
+const NOT_IN_PLAN =
+  /\bfree (?:quota )?tier|\bpaid (?:quota )?(?:tier|plan)|upgrade (?:your|to a)|(?:in|on|by|with) your (?:current )?(?:plan|subscription)/i
+
+/** A message without the parts in quotes, which may be the prompt's. */
+function ownWords({ message }: GoogleError): string {
+  return message.replace(/"[^"]*"/g, '""')
+}
 
 /**
- * A refusal of the account as a whole, without an end that Google tells. The person repairs it at Google, so the account
- * is asked again after a while, and needs no new file.
+ * A refusal of the account, or of a model on its plan, without an end that Google tells. The person repairs it at
+ * Google, so the account is asked again after a while, and needs no new file.
  */
-function refusedAltogether(error: GoogleError): Verdict | undefined {
-  const { code, status, reason, message } = error
-  if (OUT_OF_MONEY.test(message) && code !== undefined && code < 500)
-    return { kind: 'exhausted', reason: reasonOf('out_of_credits', error) }
-  // The message of a bad argument may quote the prompt.
-  const words = (code === 400 || code === 402 || code === 403) && status !== 'INVALID_ARGUMENT'
-  if (!NOT_SERVED.has(reason ?? '') && !(words && NOT_SERVED_WORDS.test(message))) return undefined
-  return { kind: 'exhausted', reason: reasonOf(reason?.toLowerCase() ?? 'not_served', error) }
+function planVerdict(error: GoogleError, model: string | undefined): Verdict | undefined {
+  const { code = 403, status, reason } = error
+  if (code >= 500) return undefined
+  const words = ownWords(error)
+  if (OUT_OF_MONEY.test(words)) return { kind: 'exhausted', reason: reasonOf('out_of_credits', error) }
+  if (NOT_SERVED.has(reason ?? ''))
+    return { kind: 'exhausted', reason: reasonOf(reason!.toLowerCase(), error) }
+  // A limit names the plan and billing, too: "You exceeded your current quota, please check your plan and billing".
+  if (code !== 400 && code !== 402 && code !== 403) return undefined
+  if (NOT_SERVED_WORDS.test(words)) return { kind: 'exhausted', reason: reasonOf('not_served', error) }
+  if (NOT_IN_PLAN.test(words)) return { kind: 'refused', reason: reasonOf('not_in_plan', error), model }
+  // Google's name for a request that is fine, and that the account is not ready for.
+  return status === 'FAILED_PRECONDITION'
+    ? { kind: 'refused', reason: reasonOf('failed_precondition', error) }
+    : undefined
 }
 
 const RATES = new Set(['RATE_LIMIT_EXCEEDED', 'rateLimitExceeded', 'userRateLimitExceeded'])
@@ -147,8 +163,12 @@ const QUOTAS = new Set([
   'dailyLimitExceeded',
 ])
 
-function isLimit({ code, reason = '' }: GoogleError, answer: UpstreamAnswer): boolean {
-  return answer.status === 429 || code === 429 || RATES.has(reason) || QUOTAS.has(reason)
+const LIMIT_WORDS =
+  /quota (?:exceeded|reached)|rate limit|resource (?:has been |is )?exhausted|too many requests/i
+
+function isLimit({ code, reason = '', message }: GoogleError, answer: UpstreamAnswer): boolean {
+  if (answer.status === 429 || code === 429 || RATES.has(reason) || QUOTAS.has(reason)) return true
+  return code === undefined && LIMIT_WORDS.test(message)
 }
 
 /** The Gemini CLI takes a longer delay for the end of a quota. */
