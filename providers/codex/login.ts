@@ -81,10 +81,15 @@ function withTokens(credential: Credential, login: Login, answer: Fields): Crede
   return { ...rest, tokens, last_refresh: new Date().toISOString() }
 }
 
-/** A spent token under its old name would be read as a second login. */
+/** A spent token under its old name would be read as a second login. A write keeps fields that are merely left out. */
 function withoutTokens(credential: Credential, { field, access, refresh, id }: Login['place']): Credential {
   const without = (holder: Fields) =>
-    Object.fromEntries(Object.entries(holder).filter(([name]) => ![access, refresh, id].includes(name)))
+    Object.fromEntries(
+      Object.entries(holder).map(([name, value]) => [
+        name,
+        [access, refresh, id].includes(name) ? null : value,
+      ]),
+    )
   return field === undefined
     ? without(credential)
     : { ...credential, [field]: without(fields(credential[field]) ?? {}) }

@@ -14,7 +14,7 @@ export type CredentialRead =
 
 /** Reads a credential file. `problem` says in words why it cannot be used, and never quotes the file. */
 export async function readCredential(file: string): Promise<CredentialRead> {
-  let text: string
+  let text: string | undefined
   let mode: number
   try {
     const info = await stat(file)
@@ -22,17 +22,37 @@ export async function readCredential(file: string): Promise<CredentialRead> {
     if (info.size > LARGEST_FILE)
       return { problem: `is larger than any credential file (${info.size} bytes)` }
     mode = info.mode
-    text = await readFile(file, 'utf8')
+    text = decoded(await readFile(file))
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     return { problem: code === 'EACCES' ? 'cannot be read: permission denied' : `cannot be read: ${code}` }
   }
+  if (text === undefined) return { problem: 'is not text in UTF-8 or UTF-16' }
   if (text.trim() === '') return { problem: 'is empty' }
   const credential = parse(text)
-  if (credential === undefined) return { problem: 'is not valid JSON (half-written?)' }
+  if (credential === undefined)
+    return { problem: `is not valid JSON${text.trimEnd().endsWith('}') ? '' : ' (half-written?)'}` }
   if (typeof credential !== 'object' || credential === null || Array.isArray(credential))
     return { problem: 'holds no JSON object' }
   return { credential: credential as Credential, digest: digestOf(text), openToOthers: (mode & 0o077) !== 0 }
+}
+
+/**
+ * Editors on Windows write a byte-order mark, and PowerShell's `>` writes UTF-16; JSON.parse refuses both.
+ * @returns `undefined` for bytes that are no text
+ */
+function decoded(bytes: Buffer): string | undefined {
+  try {
+    return new TextDecoder(encodingOf(bytes), { fatal: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+/** JSON begins with a character of ASCII, so in UTF-16 without a mark one of the first two bytes is 0. */
+function encodingOf([first, second]: Buffer): string {
+  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) return 'utf-16le'
+  return (first === 0xfe && second === 0xff) || (first === 0 && second !== 0) ? 'utf-16be' : 'utf-8'
 }
 
 function parse(text: string): unknown {

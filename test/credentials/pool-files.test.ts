@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, mkdir, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { createGateway } from '../../src/index.js'
@@ -17,6 +17,11 @@ const bad: Record<string, { make: (file: string) => Promise<unknown>; reason: Re
     reason: /not valid JSON \(half-written\?\)/,
   },
   'no-object': { make: json(['a-secret-token']), reason: /no JSON object/ },
+  'no-json': { make: write("{'tokens': {}}"), reason: /^is not valid JSON$/ },
+  'no-text': {
+    make: (file) => writeFile(file, Buffer.from([0x7b, 0xff, 0xc0, 0x7d])),
+    reason: /not text in UTF-8/,
+  },
   'a-text': { make: json('a-secret-token'), reason: /no JSON object/ },
   'a-folder': { make: (file) => mkdir(file), reason: /not a regular file/ },
   'a-dangling-link': { make: (file) => symlink(`${file}.gone`, file), reason: /cannot be read: ENOENT/ },
@@ -66,6 +71,30 @@ test('one bad file never stops the others: it is skipped, and named with the rea
   assert.ok(!`${text}${health.text}`.includes('secret'))
   assert.equal(await pool.servedBy('s1'), 'alice')
 })
+
+const swapped = (text: string) => Buffer.from(text, 'utf16le').swap16()
+const windows: Record<string, (text: string) => string | Buffer> = {
+  'a byte-order mark': (text) => `\ufeff${text}`,
+  'UTF-16': (text) => Buffer.from(text, 'utf16le'),
+  'UTF-16 with a mark': (text) => Buffer.from(`\ufeff${text}`, 'utf16le'),
+  'UTF-16, big end first': (text) => swapped(text),
+  'UTF-16, big end first, with a mark': (text) => swapped(`\ufeff${text}`),
+  'line ends of Windows': (text) => text.replaceAll('\n', '\r\n'),
+}
+for (const [what, encode] of Object.entries(windows))
+  test(`a file with ${what} is read, and refreshed`, async (t) => {
+    const pool = await startPool(t, {
+      codex: [{ id: 'alice' }],
+      prepare: ({ sim, poolDir }) => {
+        const text = JSON.stringify(sim.account('alice').authJson({ expired: true }), null, 2)
+        return writeFile(join(poolDir, 'alice.json'), encode(text), { mode: 0o600 })
+      },
+    })
+    assert.equal(await pool.servedBy('s1'), 'alice')
+    const { body } = await pool.request.get('/admin/accounts').expect(200)
+    assert.deepEqual(body.skipped, [])
+    assert.equal(JSON.parse(await readFile(pool.file('alice'), 'utf8')).auth_mode, 'chatgpt')
+  })
 
 test('a file that is just being rewritten keeps its account', async (t) => {
   const pool = await startPool(t, { codex: [{ id: 'alice' }] })
