@@ -13,9 +13,10 @@ const status = (status: number, message = 'no') =>
   worded({ status, body: { error: { message } } }, { status, body: { error: { code: status, message } } })
 
 const login = moves('login', 'needs-login')
-const twiceThenLogin: Outcome = {
-  one: { seen: 'answer', asked: 'a a b', state: 'needs-login' },
-  all: { seen: 'login', asked: 'a a b b', state: 'needs-login' },
+/** One account cools down; if all are refused, it is the upstream's trouble. */
+const twiceThenCooling: Outcome = {
+  one: { seen: 'answer', asked: 'a a b', state: 'cooling 1 s' },
+  all: { seen: 'down 502', asked: 'a a b b', state: 'ready' },
 }
 const exhausted = moves('limit', 'exhausted 900 s')
 const refused = (status: number) => moves(`theirs ${status}`, 'refused 900 s for the model')
@@ -26,12 +27,12 @@ export const refusals: readonly Row[] = [
     fault: '401 once',
     does: worded(faults.unauthorized(), geminiFaults.unauthorized()),
     times: 1,
-    outcome: per(again, again, login, login),
+    outcome: per(again, again, login, trouble(502)),
   },
   {
     fault: '401 for good',
     does: worded(faults.unauthorized(), geminiFaults.unauthorized()),
-    outcome: per(twiceThenLogin, twiceThenLogin, login, login),
+    outcome: per(twiceThenCooling, twiceThenCooling, login, trouble(502)),
   },
   { fault: '402', does: status(402), outcome: exhausted },
   {
