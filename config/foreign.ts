@@ -79,25 +79,31 @@ export function messageOf(error: unknown): string {
 }
 
 /** An error of the network, as Node and undici make them. */
-type NetworkError = NodeJS.ErrnoException & { readonly errors?: readonly NetworkError[] }
-
-/**
- * Why no connection or no answer came, with the code, host and port: `ECONNREFUSED 127.0.0.1:8443`, or
- * `CERT_HAS_EXPIRED api.example:443: certificate has expired`. `fetch` itself says "fetch failed", and the reason stands
- * in its `cause`, or in one of several errors when a host has several addresses.
- * @param via the proxy, if there is one
- */
-export function reasonOf(error: unknown, { hostname, port, protocol }: URL, via?: string): string {
-  const { code, message } = deepest(error as NetworkError)
-  const place = `${hostname}:${port || (/^(http|ws):$/.test(protocol) ? 80 : 443)}`
-  const through = via ? ` through the proxy ${new URL(via).host}` : ''
-  if (code === undefined) return `${message} (${place}${through})`
-  // Only these messages say more than their code: which certificate is wrong, and how.
-  const more = /CERT|TLS|SSL|^UNABLE_TO_|SOCKS/.test(code) ? `: ${message}` : ''
-  return `${code} ${place}${through}${more}`
+type NetworkError = NodeJS.ErrnoException & {
+  /** The peer that was tried: an address of the host, or of a proxy. */
+  readonly address?: string
+  readonly port?: number
+  readonly errors?: readonly NetworkError[]
 }
 
-function deepest(error: NetworkError): NetworkError {
+/**
+ * Why no connection or no answer came, with code, host and port: `ECONNREFUSED api.example:443 (192.0.2.1:443)`, or
+ * `CERT_HAS_EXPIRED api.example:443: certificate has expired`. `fetch` itself says "fetch failed"; the reason stands in
+ * its `cause`, or in one of several errors if a host has several addresses.
+ */
+export function reasonOf(error: unknown, { hostname, port, protocol }: URL): string {
+  const { code, message, address, port: peerPort } = causeOf(error as NetworkError)
+  const host = `${hostname}:${port || (/^(http|ws):$/.test(protocol) ? 80 : 443)}`
+  const peer = address === undefined ? '' : `${address.includes(':') ? `[${address}]` : address}:${peerPort}`
+  const place = peer === '' || peer === host ? host : `${host} (${peer})`
+  if (code === undefined) return `${message} at ${place}`
+  // Only these messages say more than their code: what is wrong with the certificate, or with the proxy.
+  const more = /CERT|TLS|SSL|^UNABLE_TO_|^ERR_PROXY/.test(code) ? `: ${message}` : ''
+  return `${code} ${place}${more}`
+}
+
+/** The error at the bottom of the causes of an error. */
+export function causeOf(error: NetworkError): NetworkError {
   const inner = error.errors?.[0] ?? error.cause
-  return inner instanceof Error ? deepest(inner) : error
+  return inner instanceof Error ? causeOf(inner) : error
 }

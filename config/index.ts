@@ -10,4 +10,4 @@ export { builtinProviders, builtinRoutes, credentialsPattern } from './provider-
 export { ConfigError, listChoices, type Problem, type ProblemCode } from './problems.js'
 export { resolveConfig, type ConfigContext } from './resolve.js'
 export { covers, isLoopback, localAddress } from './rules.js'
-export { isRecord, messageOf, numberFrom, quotaFrom, reasonOf, timeFrom } from './foreign.js'
+export { causeOf, isRecord, messageOf, numberFrom, quotaFrom, reasonOf, timeFrom } from './foreign.js'

@@ -116,6 +116,16 @@ const variables: Record<string, ReturnType<typeof of> | ReturnType<typeof ofProv
   GEMINI_OAUTH_CLIENT_SECRET: ofProvider(rules.text, 'gemini', 'oauthClientSecret'),
 }
 
+/** Variables of many programs; ours are the upstreams' proxies. An address without a scheme is taken for an http proxy. */
+function checkProxies(env: Environment): Problem[] {
+  return ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy'].flatMap((key) => {
+    const value = env[key]
+    if (!value) return []
+    const problem = rules.proxy(value.includes('://') ? value : `http://${value}`)
+    return problem ? [{ file: 'environment', key, value: showValue(key, value), ...problem }] : []
+  })
+}
+
 /** Reads our variables; an empty one counts as not set. A value that cannot be used is a problem, and left out. */
 export function readEnvironment(env: Environment): { overlay: Overlay; problems: Problem[] } {
   const overlay: Overlay = { providers: { codex: {}, gemini: {}, 'gemini-api-key': {} } }
@@ -128,5 +138,5 @@ export function readEnvironment(env: Environment): { overlay: Overlay; problems:
     else Object.assign(overlay.providers[variable.type], { [variable.field]: value })
     return []
   })
-  return { overlay, problems }
+  return { overlay, problems: [...problems, ...checkProxies(env)] }
 }

@@ -6,7 +6,10 @@ import { boolean, callable, integer, list, ms, named, object, oneOf, rule } from
 // What `providers` of a configuration may hold: for each type the settings, their shape and their defaults.
 
 interface ProviderSettings {
-  /** Proxy towards this provider's upstream and token endpoint. @default `HTTPS_PROXY`, unless `NO_PROXY` names the host */
+  /**
+   * Proxy towards this provider's upstream and token endpoint: `http:`, `https:`, `socks5:`, or `socks5h:`, which has the
+   * proxy look host names up. @default `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` names the host or it is loopback
+   */
   proxy?: string
 }
 

@@ -100,8 +100,12 @@ function checkUpstream(address: string): ValueProblem | undefined {
 
 /** May be plain http and hold a user and password: the connection through it is encrypted end to end. */
 function checkProxy(address: string): ValueProblem | undefined {
-  if (parse(address)) return undefined
-  return { code: 'bad_address', message: 'must be the address of a proxy, such as http://proxy.example:3128' }
+  const url = URL.canParse(address) ? new URL(address) : undefined
+  if (url?.hostname && /^(https?|socks5h?):$/.test(url.protocol)) return undefined
+  const message =
+    'must be the address of a proxy, such as http://proxy.example:3128 or socks5h://127.0.0.1:1080 (http, https, ' +
+    'socks5, or socks5h, which has the proxy look host names up)'
+  return { code: 'bad_address', message }
 }
 
 function parse(address: string): URL | undefined {

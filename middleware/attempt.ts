@@ -55,7 +55,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
     const injected = await injectAuth(exchange, account)
     if (signal.aborted) return end({ kind: 'unfit' }, whyAborted(signal))
     if ('unfit' in injected) {
-      if (injected.unfit === 'unavailable') tries.trouble = troubleOf({ reason: 'token_refresh_failed' })
+      if (injected.unfit === 'unavailable') tries.trouble = troubleOf(injected)
       return end({ kind: 'unfit' }, injected.reason)
     }
     const { credential } = account
@@ -138,7 +138,7 @@ async function refused(verdict: Verdict, answer: HeldAnswer, asked: Asked): Prom
 
 async function refreshed(verdict: Verdict, { pool, account, tries, credential }: Asked): Promise<Attempted> {
   const result = await pool.applyVerdict(account, verdict, credential)
-  if (result?.kind === 'unavailable') tries.trouble = troubleOf({ reason: result.code })
+  if (result?.kind === 'unavailable') tries.trouble = troubleOf(result)
   if (result?.kind === 'refused') tries.cooled.add(account)
   const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
   return { kind: again ? 'refreshed' : 'turned-away' }

@@ -35,7 +35,7 @@ export function troubleOf(met: {
   status?: number
   retryAfterMs?: number | undefined
 }): Trouble {
-  const late = met.status === 504 || met.status === 408 || met.reason.endsWith('_timeout')
+  const late = met.status === 504 || met.status === 408 || /_timeout\b/.test(met.reason)
   const status = late ? 504 : met.status === 503 || met.status === 529 ? 503 : 502
   return { status, reason: met.reason, retryAfterMs: met.retryAfterMs }
 }

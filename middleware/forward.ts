@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { createProxyMiddleware, type Plugin, type RequestHandler } from 'http-proxy-middleware'
+import { reasonOf } from '../config/index.js'
 
 /** A request's body as the attempts see it. */
 export type Body =
@@ -34,7 +35,7 @@ export type Forwarded =
   | { readonly kind: 'answered'; readonly answer: HeldAnswer }
   | {
       readonly kind: 'failed'
-      /** A system error code, `connect_timeout` or `headers_timeout`. */
+      /** A system error code, `connect_timeout` or `headers_timeout`; then host and port. */
       readonly reason: string
       /** Whether the upstream may have received the request. */
       readonly sent: boolean
@@ -111,9 +112,8 @@ class Attempt {
     this.#finish({ kind: 'answered', answer: held(response, this.response) })
   }
 
-  fail(error: { code?: string; message?: string }): void {
-    const reason = error.code ?? error.message ?? 'failed'
-    const reset = reason === 'ECONNRESET' || reason === 'EPIPE'
+  fail(error: Partial<NodeJS.ErrnoException>, reason = reasonOf(error, this.request.plan.target)): void {
+    const reset = error.code === 'ECONNRESET' || error.code === 'EPIPE'
     const stale = reset && this.request.upstream?.reusedSocket === true
     this.#finish({ kind: 'failed', reason, sent: this.connected, stale })
   }
@@ -176,7 +176,7 @@ export function forward(): Forward {
     const attempt = new Attempt(plan, client, timeouts)
     attempts.set(attempt.request, attempt)
     const leave = () => {
-      attempt.fail({ code: whyAborted(signal) })
+      attempt.fail({}, whyAborted(signal))
       attempt.response.destroy()
     }
     signal.addEventListener('abort', leave, { once: true })

@@ -2,6 +2,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocket, WebSocketServer } from 'ws'
+import { reasonOf } from '../../config/index.js'
 import type { AttemptPlan, Forwarded, ForwardTimeouts, HeldAnswer } from '../forward.js'
 
 export type { WebSocket }
@@ -61,12 +62,8 @@ export function dial(
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       const late = /handshake has timed out/.test(error.message)
-      const reason = late
-        ? connected
-          ? 'headers_timeout'
-          : 'connect_timeout'
-        : (error.code ?? error.message)
-      finish({ kind: 'failed', reason, sent: connected, stale: false })
+      if (late) error.code = connected ? 'headers_timeout' : 'connect_timeout'
+      finish({ kind: 'failed', reason: reasonOf(error, plan.target), sent: connected, stale: false })
     })
   })
 }

@@ -1,4 +1,5 @@
 import * as oauth from 'oauth4webapi'
+import { messageOf } from '../../config/index.js'
 import type { CallContext, CodeGrant, Credential, LoginFlow } from '../../config/provider.js'
 import { fields, parseJson } from '../../providers/json.js'
 import { errorCode } from '../../providers/tokens.js'
@@ -109,12 +110,8 @@ export class LoginFailed extends Error {
   }
 }
 
+/** For a call that got no answer. */
 export function unreachable(url: string, error: unknown): LoginFailed {
-  return new LoginFailed('issuer_unreachable', `${new URL(url).origin} cannot be reached: ${causeOf(error)}`)
-}
-
-/** Why a call has no answer: `fetch` itself says only `fetch failed`. */
-export function causeOf(error: unknown): string {
-  const { message, cause } = error as Error & { cause?: NodeJS.ErrnoException }
-  return cause?.code ?? message
+  const message = `${new URL(url).origin} cannot be reached: ${messageOf(error)}`
+  return new LoginFailed('issuer_unreachable', message)
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { messageOf } from '../../config/index.js'
 import type { CallContext, CodeGrant, DeviceCode, DeviceProgress, LoginFlow } from '../../config/provider.js'
-import { causeOf, LoginFailed, unreachable } from './authorization.js'
+import { LoginFailed, unreachable } from './authorization.js'
 import type { Person } from './person.js'
 
 /**
@@ -47,7 +48,7 @@ async function poll(
   try {
     return await code.poll(context)
   } catch (error) {
-    person.say(`The issuer does not answer (${causeOf(error)}); trying again …`)
+    person.say(`The issuer does not answer (${messageOf(error)}); trying again …`)
     return { kind: 'pending' }
   }
 }

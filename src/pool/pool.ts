@@ -140,7 +140,7 @@ export class Pool {
     const { forMs, most } = this.#unauthorized.refused(account, alike)
     if (most) {
       for (const one of this.#unauthorized.acquit()) this.options.store.saveAccount(one)
-      return { kind: 'unavailable', reason, code: 'tokens_refused' }
+      return { kind: 'unavailable', reason: `the tokens of most accounts were refused: ${reason}` }
     }
     const ended = forMs >= NEW_LOOK_MS || hasEnded(account, this.now())
     if (ended && !this.tokens.canRefresh(account)) {

@@ -56,6 +56,8 @@ const NEVER_SENT = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'UND_ERR_CONNECT_TIMEOUT',
+  // The proxy in between refused the connection.
+  'ERR_PROXY',
 ])
 /** Codes of a failed TLS handshake, after which nothing was sent either. */
 const HANDSHAKE = /^ERR_TLS_|CERT|^UNABLE_TO_|^EPROTO$/

@@ -1,3 +1,4 @@
+import { withoutValuesOf } from '../../config/index.js'
 import type { ResolvedConfig } from '../../config/config.js'
 import type { CallContext, Provider } from '../../config/provider.js'
 import type { SpentLogins } from '../accounts/account-store.js'
@@ -12,12 +13,7 @@ export type TokenResult =
   /** Only the user can help; the account says why. */
   | { readonly kind: 'needs-login' }
   /** Not now; the token may be had later. */
-  | {
-      readonly kind: 'unavailable'
-      readonly reason: string
-      /** For the client. */
-      readonly code: 'token_refresh_failed' | 'tokens_refused'
-    }
+  | { readonly kind: 'unavailable'; readonly reason: string }
   /** There is no newer credential than the one refused; the account cools down. */
   | { readonly kind: 'refused' }
 
@@ -148,7 +144,8 @@ export class Tokens {
   }
 
   async #refresh(account: Account): Promise<TokenResult> {
-    if (this.#backoff.blocks(account)) return unavailable('a token refresh failed a moment ago')
+    if (this.#backoff.blocks(account))
+      return { kind: 'unavailable', reason: 'a token refresh failed a moment ago' }
     const { call, settings, spent, now } = this.options
     const provider = this.options.provider(account.provider)!
     const dead = hasEnded(account, now()) || this.#refused.has(account.credential)
@@ -177,11 +174,8 @@ export class Tokens {
     // If the answer was lost, the refresh token may be spent: the old access token is used to its end first.
     const notBefore = called && lostAfterSending(error) ? (account.inspection.expiresAt ?? 0) : 0
     this.#backoff.failed(account, { called, notBefore })
-    this.options.apply(account, { kind: 'failed', reason: error.message })
-    return unavailable(`token refresh failed: ${error.message}`)
+    const reason = withoutValuesOf(account.credential, error.message)
+    this.options.apply(account, { kind: 'failed', reason })
+    return { kind: 'unavailable', reason: `token refresh failed: ${reason}` }
   }
-}
-
-function unavailable(reason: string): TokenResult {
-  return { kind: 'unavailable', reason, code: 'token_refresh_failed' }
 }

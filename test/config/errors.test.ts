@@ -75,6 +75,11 @@ const table: [user: unknown, ...problems: string[]][] = [
   [azure({ upstream: 'http://127.9.9.9:1' })],
   [azure({ upstream: 'http://[::1]:1' })],
   [azure({ proxy: 'proxy' }), 'providers.azure.proxy bad_address'],
+  [azure({ proxy: 'proxy:3128' }), 'providers.azure.proxy bad_address'],
+  [azure({ proxy: 'socks9://proxy:1080' }), 'providers.azure.proxy bad_address'],
+  [azure({ proxy: 'socks5:' }), 'providers.azure.proxy bad_address'],
+  [azure({ proxy: 'socks5://me:pass@127.0.0.1:1080' })],
+  [azure({ proxy: 'socks5h://proxy.example' })],
   [azure({ proxy: 'http://me:pass@proxy.example:3128' })],
   [codex({ apiKeys: 'sometimes' }), 'providers.codex.apiKeys bad_value'],
   [codex({ credits: 'first' }), 'providers.codex.credits bad_value'],
@@ -233,6 +238,19 @@ describe('an error', () => {
       'UPSTREAM_WHAM_BASE insecure_upstream',
       'GEMINI_OAUTH_CLIENT_ID oauth_pair',
     ])
+  })
+
+  test('names a proxy of the environment that cannot be used, without its password', () => {
+    const env = {
+      HTTPS_PROXY: 'ftp://me:Sesame0pen@proxy.example',
+      all_proxy: 'http://:80',
+      ALL_PROXY: 'proxy.example:3128',
+      https_proxy: '',
+    }
+    const problems = problemsOf({}, { env })
+    assert.deepEqual(brief(problems), ['HTTPS_PROXY bad_address', 'all_proxy bad_address'])
+    assert.match(problems[0]?.message ?? '', /socks5h/)
+    assert.ok(!JSON.stringify(problems).includes('Sesame0pen'))
   })
 
   test('never shows what may be a secret', () => {

@@ -135,7 +135,10 @@ test('an issuer without device codes, or one that cannot be reached, is named wi
   await sim.down()
   const unreachable = await login('--device').ended
   assert.equal(unreachable.status, 1)
-  assert.match(unreachable.output, /^codex-pool: http:\/\/127\.0\.0\.1:\d+ cannot be reached: ECONNREFUSED$/m)
+  assert.match(
+    unreachable.output,
+    /^codex-pool: http:\/\/127\.0\.0\.1:\d+ cannot be reached: ECONNREFUSED 127\.0\.0\.1:\d+$/m,
+  )
 })
 
 test('with --browser the browser comes back to port 1455', async (t) => {

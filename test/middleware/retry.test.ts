@@ -216,5 +216,5 @@ test('an account whose address cannot be reached is passed over', async (t) => {
   const outcomes: string[] = []
   pool.gateway.on('attempt', ({ account, outcome }) => outcomes.push(`${account} ${outcome}`))
   await pool.request.post('/things').send({}).expect(404, { detail: 'Not Found' })
-  assert.deepEqual(outcomes, ['tenant/tenant_a ECONNREFUSED', 'tenant/tenant_b pass'])
+  assert.deepEqual(outcomes, ['tenant/tenant_a ECONNREFUSED 127.0.0.1:1', 'tenant/tenant_b pass'])
 })
