@@ -54,7 +54,13 @@ export async function createGateway(
     now,
   })
   const metrics = new Metrics(pool.accounts, now)
-  const health = new Health({ accounts: pool.accounts, configProblem: () => settings.problem, stores, now })
+  const health = new Health({
+    accounts: pool.accounts,
+    configProblem: () => settings.problem,
+    stores,
+    log,
+    now,
+  })
   logEvents({ events, log, health, metrics })
   settings.onProviderError = (message) => {
     log.error(message)

@@ -185,6 +185,17 @@ export class Gateway {
     this.#sockets.drain()
   }
 
+  /**
+   * Ends a server that this gateway is mounted in, and then the gateway: no new requests, and those that run may take a
+   * while longer. A WebSocket ends after its turn.
+   * @param graceMs after this, what still runs is cut; ms
+   */
+  async stop(server: Server, graceMs = 30_000): Promise<void> {
+    this.drain()
+    await closed(server, graceMs)
+    await this.close()
+  }
+
   /** Stops everything and releases the files. Requests still running lose their upstream. A second call does nothing. */
   close(): Promise<void> {
     return (this.#closed ??= this.#close())
@@ -202,6 +213,26 @@ export class Gateway {
     await stores.close()
     await network.close()
   }
+}
+
+/** Resolves when a server has ended its last answer, or when the time is up. */
+export function closed(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    // A client may keep its connection open after the answer.
+    const idle = setInterval(() => server.closeIdleConnections(), 100)
+    const done = () => {
+      clearInterval(idle)
+      clearTimeout(deadline)
+      resolve()
+    }
+    const deadline = setTimeout(() => {
+      server.closeAllConnections()
+      // The server no longer knows upgraded connections; the gateway ends them when it closes.
+      done()
+    }, graceMs)
+    server.close(done)
+    server.closeIdleConnections()
+  })
 }
 
 /** The rest of a URL under a mount path; `undefined` if it is elsewhere. */

@@ -8,7 +8,7 @@ import { answerFailure } from '../middleware/final-answer.js'
 import { toOriginForm } from '../middleware/web-pages.js'
 import { sendAnswer } from '../middleware/websocket/upgrade.js'
 import { noForeignPages } from './admin/access.js'
-import type { Gateway } from './gateway.js'
+import { closed, type Gateway } from './gateway.js'
 
 export interface RunningServer {
   /** `http://HOST:PORT`, with the port that was found. */
@@ -60,10 +60,6 @@ export async function startServer(gateway: Gateway, limits: ServerLimits = LIMIT
     toOriginForm(request)
     running.set(request.socket, response)
     strangers.remove(request.socket)
-    // A client may keep its connection open after the answer, and a stop would wait for it.
-    response.once('close', () => {
-      if (!server.listening) setImmediate(() => server.closeIdleConnections())
-    })
     router(request as express.Request, response as express.Response, () => response.destroy())
   })
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -88,7 +84,12 @@ export async function startServer(gateway: Gateway, limits: ServerLimits = LIMIT
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
   return {
     url: `http://${name}:${address.port}`,
-    stop: (graceMs) => stop(server, gateway, strangers, graceMs),
+    stop(graceMs) {
+      gateway.drain()
+      // Half a head is no request: Node counts its connection as busy, and the stop would wait for it.
+      strangers.close()
+      return closed(server, graceMs)
+    },
   }
 }
 
@@ -116,24 +117,6 @@ class Strangers {
   close(): void {
     for (const socket of this.#sockets) socket.destroy()
   }
-}
-
-function stop(server: http.Server, gateway: Gateway, strangers: Strangers, graceMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    gateway.drain()
-    // Half a head is no request: Node counts its connection as busy, and the stop would wait for it.
-    strangers.close()
-    const deadline = setTimeout(() => {
-      server.closeAllConnections()
-      // The server no longer knows upgraded connections; the gateway ends them when it closes.
-      resolve()
-    }, graceMs)
-    server.close(() => {
-      clearTimeout(deadline)
-      resolve()
-    })
-    server.closeIdleConnections()
-  })
 }
 
 const MALFORMED = new GatewayFailure(400, 'malformed_request', 'this is not a well-formed HTTP request')

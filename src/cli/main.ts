@@ -10,6 +10,9 @@ import { type CommonOptions, sourceOf } from './pool-folder.js'
 
 const { version } = createRequire(import.meta.url)('codex-pool/package.json') as { version: string }
 
+// Node.js would open a debugger, which lets any program of this machine in.
+process.on('SIGUSR1', () => {})
+
 const program = new Command('codex-pool')
   .description(
     'Spreads Codex CLI and Gemini CLI over the accounts in ./pool. Without a command: runs the gateway.',

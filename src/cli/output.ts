@@ -1,14 +1,12 @@
 import { ConfigError } from '../../config/index.js'
-import { harmless } from '../telemetry/harmless.js'
+import { harmless, Outlet } from '../telemetry/terminal.js'
 
-// A reader of the first lines only (`| head`) must not end a command, and the gateway goes on without its terminal.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-})
+const stdout = new Outlet(process.stdout)
+const stderr = new Outlet(process.stderr)
 
 /** A command's output. The gateway writes to the log while it works. */
 export function print(text: string): void {
-  process.stdout.write(`${harmless(text)}\n`)
+  stdout.write(`${harmless(text)}\n`)
 }
 
 /** An error that stops a command: words for the user, and a stable code for programs. */
@@ -27,6 +25,6 @@ export function exitWith(error: Error & { code?: string }): never {
 }
 
 function stop(status: number, message: string): never {
-  process.stderr.write(`codex-pool: ${harmless(message)}\n`)
+  stderr.write(`codex-pool: ${harmless(message)}\n`)
   process.exit(status)
 }

@@ -32,7 +32,7 @@ export async function listen(gateway: Gateway): Promise<RunningServer> {
   report(gateway)
   let stopping = false
   const stop = async (signal: NodeJS.Signals) => {
-    // Who asks twice does not want to wait.
+    // A second signal means that the user does not want to wait.
     if (stopping) process.exit(1)
     stopping = true
     gateway.log.info(`${signal}: no new requests; running ones may take ${GRACE_MS / 1000} s more`)
@@ -41,6 +41,8 @@ export async function listen(gateway: Gateway): Promise<RunningServer> {
     process.exit(0)
   }
   process.on('SIGTERM', stop).on('SIGINT', stop)
+  // A terminal that is closed sends it to all its programs; the clients of this one may be elsewhere.
+  process.on('SIGHUP', () => gateway.log.info('SIGHUP: the terminal is gone, the gateway goes on'))
   return server
 }
 

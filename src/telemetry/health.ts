@@ -1,6 +1,7 @@
 import { redact } from '../../config/index.js'
 import type { AccountState } from '../../config/provider.js'
 import type { Stores } from '../usage/ledger.js'
+import type { Log } from './log.js'
 import type { Accounts } from '../accounts/accounts.js'
 
 export interface HealthReport {
@@ -23,6 +24,7 @@ export interface HealthOptions {
   /** Why the last reload kept the old configuration. */
   readonly configProblem: () => string | undefined
   readonly stores: Stores
+  readonly log: Log
   readonly now: () => number
 }
 
@@ -57,7 +59,7 @@ export class Health {
   }
 
   #problems(): string[] {
-    const { accounts, configProblem, stores } = this.options
+    const { accounts, configProblem, stores, log } = this.options
     const files = [...accounts.skipped, ...accounts.warnings].map(({ file, reason }) => `${file}: ${reason}`)
     const logins: string[] = []
     const unwritten: string[] = []
@@ -70,7 +72,10 @@ export class Health {
       if (unshared) unwritten.push(`${id}: ${unshared}`)
     }
     const empty = accounts.all().length === 0 ? ['the pool has no account'] : []
-    const own = [configProblem() ?? [], stores.failing()].flat()
+    const silence = log.failing()
+    const silent =
+      silence === undefined ? [] : [`the log is silent, its lines cannot be written (${silence})`]
+    const own = [configProblem() ?? [], silent, stores.failing()].flat()
     return [...empty, ...own, ...unwritten, ...logins, ...files].map(redact)
   }
 }

@@ -1,9 +1,10 @@
+import { Writable } from 'node:stream'
 import winston from 'winston'
 import type { ResolvedConfig } from '../../config/config.js'
 import { redact } from '../../config/index.js'
 import type { Accounts } from '../accounts/accounts.js'
 import { standbyNotices } from '../accounts/selection.js'
-import { harmlessLine } from './harmless.js'
+import { harmlessLine, Outlet } from './terminal.js'
 
 /** What the gateway writes while it works: one line per event, to stderr. */
 export interface Log {
@@ -12,6 +13,8 @@ export interface Log {
   info(message: string): void
   debug(message: string): void
   isDebugEnabled(): boolean
+  /** Why its lines do not reach anybody now. */
+  failing(): string | undefined
 }
 
 const line = winston.format.printf(
@@ -20,13 +23,24 @@ const line = winston.format.printf(
 )
 
 export function openLog({ level }: ResolvedConfig['log']): Log {
-  return winston.createLogger({
+  // stdout is for the line that says where the gateway listens, and for the commands' output.
+  const stderr = new Outlet(process.stderr, (lost) =>
+    logger.warn(`the log was silent: ${lost} lines are lost`),
+  )
+  const stream = new Writable({
+    decodeStrings: false,
+    write(text: string, _encoding, done) {
+      stderr.write(text)
+      done()
+    },
+  })
+  const logger = winston.createLogger({
     level: level === 'silent' ? 'error' : level,
     silent: level === 'silent',
     format: winston.format.combine(winston.format.timestamp(), line),
-    // stdout is for the line that says where the gateway listens, and for the commands' output.
-    transports: [new winston.transports.Console({ stderrLevels: ['error', 'warn', 'info', 'debug'] })],
+    transports: [new winston.transports.Stream({ stream })],
   })
+  return Object.assign(logger, { failing: () => stderr.failing })
 }
 
 /** Logs what has changed in the pool between two scans. */

@@ -7,9 +7,12 @@ import { join } from 'node:path'
 import test, { after, before } from 'node:test'
 import express from 'express'
 import request from 'supertest'
+import { WebSocket } from 'ws'
 import { clientLines } from '../../src/cli/clients.js'
 import { createGateway } from '../../src/index.js'
 import { startSimulator } from '../../src/simulator/index.js'
+import { within } from '../kit/pool.js'
+import { CODEX_BETA } from '../kit/websocket.js'
 import { readmeFile, readmeFiles, readmeText } from '../kit/readme-blocks.js'
 import { ReadmeFolder } from '../kit/readme-folder.js'
 
@@ -103,6 +106,7 @@ test("the README's Express app serves under its mount path, and nothing keeps it
   await folder.write({ 'app.ts': `${anyPort}\n${tellPort}\n` })
   await folder.compile()
   const { program, said } = await folder.start('app.js', sim.environment)
+  t.after(() => program.kill('SIGKILL'))
   const url = `http://127.0.0.1:${said.trim()}`
   const turn = { model: 'gpt-5.5', stream: true, store: false, input: [] }
   await request(url)
@@ -110,8 +114,10 @@ test("the README's Express app serves under its mount path, and nothing keeps it
     .send(turn)
     .expect(200, /response\.completed/)
   await request(url).get('/pool/healthz').expect(200)
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/ai/v1/responses`, { headers: CODEX_BETA })
+  await once(socket, 'open')
   program.kill('SIGTERM')
-  assert.deepEqual(await once(program, 'exit'), [0, null])
+  assert.deepEqual(await within(once(program, 'exit')), [0, null])
 })
 
 test("the README's test with supertest passes", async () => {

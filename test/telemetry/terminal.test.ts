@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { Writable } from 'node:stream'
 import { test } from 'node:test'
-import { harmless, harmlessLine } from '../../src/telemetry/harmless.js'
+import { harmless, harmlessLine, Outlet } from '../../src/telemetry/terminal.js'
 
 const steering: Record<string, [text: string, shown: string]> = {
   'an escape sequence': ['\x1b[2J\x1b]0;mine\x07', '\\u001b[2J\\u001b]0;mine\\u0007'],
@@ -18,4 +19,20 @@ for (const [name, [text, shown]] of Object.entries(steering))
 test('line breaks stay in the output of a command, and not in a line of the log', () => {
   assert.equal(harmless('one\ntwo\tthree'), 'one\ntwo\tthree')
   assert.equal(harmlessLine('one\ntwo\r\nthree'), 'one\\ntwo\\nthree')
+})
+
+test('a reader that does not read costs no memory without end, and the log comes back when it reads', async () => {
+  const arrived: (() => void)[] = []
+  const slow = new Writable({ write: (_text, _encoding, done) => void arrived.push(done) })
+  let lost = 0
+  const outlet = new Outlet(slow, (count) => (lost = count))
+  for (let i = 0; i < 100; i++) outlet.write('x'.repeat(100_000))
+  assert.ok(slow.writableLength < 2 * 1024 * 1024, String(slow.writableLength))
+  assert.equal(outlet.failing, 'not read')
+  for (let next = arrived.shift(); next; next = arrived.shift()) {
+    next()
+    await new Promise(setImmediate)
+  }
+  assert.equal(outlet.failing, undefined)
+  assert.ok(lost > 80, String(lost))
 })
