@@ -27,12 +27,12 @@ export const refusals: readonly Row[] = [
     fault: '401 once',
     does: worded(faults.unauthorized(), geminiFaults.unauthorized()),
     times: 1,
-    outcome: per(again, again, login, trouble(502)),
+    outcome: per(again, again, trouble(502), trouble(502)),
   },
   {
     fault: '401 for good',
     does: worded(faults.unauthorized(), geminiFaults.unauthorized()),
-    outcome: per(twiceThenCooling, twiceThenCooling, login, trouble(502)),
+    outcome: per(twiceThenCooling, twiceThenCooling, trouble(502), trouble(502)),
   },
   { fault: '402', does: status(402), outcome: exhausted },
   {
