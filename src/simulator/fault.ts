@@ -2,7 +2,7 @@ import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { SimRequest } from './request.js'
 
 /**
- * What goes wrong with one request, or with one frame of a WebSocket.
+ * The way in which one request, or one frame of a WebSocket, goes wrong.
  * - `'reset'`: the connection is destroyed before anything is done or sent.
  * - `'hang'`: nothing is done and nothing is ever sent.
  * - `'lost'`: the work is done (quota counted, refresh token spent), then the connection is destroyed without a head.
@@ -12,7 +12,7 @@ import type { SimRequest } from './request.js'
  */
 export type Fault = 'reset' | 'hang' | 'lost' | 'mute' | WireFault | FaultFunction
 
-/** What can go wrong with a frame. */
+/** The ways in which a frame can go wrong. */
 export type FrameFault = Exclude<Fault, FaultFunction>
 
 export type FaultFunction = (request: SimRequest, response: ServerResponse) => void | Promise<void>

@@ -31,13 +31,13 @@ export interface InStream {
   /** Puts the refusal's headers into the event, as the real one does over a WebSocket. @default true */
   headers?: boolean
   /**
-   * Sends what comes before any output first, with so many bytes of instructions in `response.created` and
+   * Sends the events that come before any output first, with so many bytes of instructions in `response.created` and
    * `response.in_progress`: the real ones repeat instructions and tools there. @default nothing comes first
    */
   preludeBytes?: number
   /** Sends so many events of the answer first, for an error that comes late. @default 0 */
   after?: number
-  /** Pause before the refusal, while the head and what comes first are sent already; ms. @default 0 */
+  /** Pause between the events that come first and the refusal; the head is sent before it. ms. @default 0 */
   afterMs?: number
 }
 

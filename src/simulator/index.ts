@@ -29,7 +29,7 @@ export type {
 } from './gemini/account.js'
 export type { GeminiKey, GeminiKeyOptions } from './gemini/api.js'
 
-// Scripts: what goes wrong, and what the model says.
+// Scripts of faults and of the model's replies.
 export { faults, type InStream, type RefusalScript } from './faults.js'
 export type { UnreadableWording } from './codex/errors.js'
 export { Pause } from './fault.js'
@@ -38,7 +38,7 @@ export type { Fault, FaultFunction, FrameFault, WireFault } from './fault.js'
 export type { FaultRule, FrameRule, RequestRule, ScriptedFault } from './fault.js'
 export type { ModelRequest, Reply, ReplyItem, ReplyScript, ReplyUsage } from './model.js'
 
-// What arrived, and upstreams of your own.
+// Requests that arrived, and upstreams of your own.
 export { field, list, text } from './json.js'
 export type { SimRequest, UpstreamKind } from './request.js'
 export type { Answer, Dialogue, EventStream, Upstream } from './upstream.js'

@@ -145,7 +145,7 @@ export class Simulator {
     return this.#script.add(rule)
   }
 
-  /** Scripts what the model says from now on, on every upstream. */
+  /** Scripts the model's replies from now on, on every upstream. */
   reply(script: ReplyScript): void {
     this.#reply = script
   }

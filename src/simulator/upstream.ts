@@ -12,7 +12,7 @@ export interface Upstream extends Owner {
   upgrade?(request: SimRequest): Answer | Dialogue
 }
 
-/** What an upstream answers over HTTP. A scripted fault may damage it on the wire. */
+/** An answer over HTTP. A scripted fault may damage it on the wire. */
 export interface Answer {
   readonly status: number
   readonly headers?: OutgoingHttpHeaders
@@ -41,7 +41,7 @@ export interface Dialogue {
   refuse(frame: unknown, answer: Answer): object
 }
 
-/** What the built-in upstreams share. */
+/** The parts of the simulator that its upstreams share. */
 export interface World {
   /** ms since 1970 */
   now(): number

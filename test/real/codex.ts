@@ -32,9 +32,9 @@ chatgpt_base_url = "${url}/backend-api"
 `
 
 /** Signs a person in, and promises that the login is theirs alone and stays as it is. */
-export async function codex(stage: Stage, config: string, name = 'me'): Promise<Codex> {
+export async function codex(stage: Stage, config: string, name = 'me', plan = 'free'): Promise<Codex> {
   const me = await person(stage, config, { name, issuer: stage.outside.url })
-  await signIn(stage, join(me.home, 'auth.json'), name)
+  await signIn(stage, join(me.home, 'auth.json'), { name, plan })
   stage.promises.push(() => {
     // It also asks ab.chatgpt.com which experiments run.
     const logins = stage.outside.asked.filter((asked) => /auth/.test(asked))
@@ -73,9 +73,13 @@ export async function person(
   return { home, cwd, env, exec }
 }
 
-async function signIn({ sim, promises }: Stage, file: string, name: string): Promise<void> {
+async function signIn(
+  { sim, promises }: Stage,
+  file: string,
+  { name, plan }: { name: string; plan: string },
+): Promise<void> {
   // Another ChatGPT, of which the pool's upstream knows nothing.
-  const elsewhere = await startSimulator({ codex: [{ id: name, plan: 'free' }] })
+  const elsewhere = await startSimulator({ codex: [{ id: name, plan }] })
   await elsewhere.close()
   const login = elsewhere.account(name).authJson()
   const { id_token, access_token, refresh_token, account_id } = login.tokens

@@ -120,3 +120,18 @@ scenario('gemini answers in API-key mode, from the next key if one is limited', 
   said(await me.run('-p', 'say hi'), 'Hello from the simulator.')
   assert.equal(new Set(generations(stage).map(({ account }) => account)).size, 2)
 })
+
+scenario('a key whose plan does not cover the model is passed over', keys, async (stage) => {
+  const me = await gemini(stage, apiKeyMode(stage.url))
+  const plan = stage.sim.fail({ account: 'gina', with: geminiFaults.plan(), times: Infinity })
+  for (let run = 0; run < 2; run++) said(await me.run('-p', 'say hi'), 'Hello from the simulator.')
+  assert.ok(plan.hits <= 2, 'the key is not asked again and again')
+})
+
+scenario('an empty stream is asked for again at another key, unseen by the client', keys, async (stage) => {
+  const me = await gemini(stage, apiKeyMode(stage.url))
+  const empty = stage.sim.fail({ path: ':streamGenerateContent', with: geminiFaults.empty() })
+  said(await me.run('-p', 'say hi'), 'Hello from the simulator.')
+  assert.equal(empty.hits, 1)
+  assert.equal(new Set(generations(stage).map(({ account }) => account)).size, 2)
+})

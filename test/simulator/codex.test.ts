@@ -194,7 +194,7 @@ test('a conversation finds its own past in the cache of its account, and of no o
     assert.equal(await cached('bob'), 0)
   }))
 
-test('what must reach no upstream is a violation', () =>
+test('a header of the client or of its network is a violation', () =>
   withSimulator({ codex: [{ id: 'alice' }, { id: 'bob' }] }, async (sim) => {
     const [alice, bob] = [sim.account('alice'), sim.account('bob')]
     const state = (await ask(sim, alice)).headers.get('x-codex-turn-state') ?? ''
@@ -238,7 +238,7 @@ test('a script says what the model does and sees what the tools answered', () =>
     assert.equal(field(second.at(-1), 'response', 'output', 0, 'content', 0, 'text'), 'The tool said 42')
   }))
 
-test('a script that throws is heard by the caller and hurts nobody else', () =>
+test('a script that throws is told to its caller, and the next request is served', () =>
   withSimulator({ codex: [{ id: 'alice' }] }, async (sim) => {
     sim.reply(() => {
       throw new Error('not what I expected')

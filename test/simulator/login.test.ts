@@ -64,7 +64,7 @@ const bad: Record<string, Record<string, string>> = {
   'an implicit flow': { response_type: 'token' },
 }
 for (const [what, change] of Object.entries(bad))
-  test(`the authorization page refuses ${what}, and sends nobody back`, async (t) => {
+  test(`the authorization page refuses ${what}, without a redirect`, async (t) => {
     const sim = await simulate(t)
     await assert.rejects(visit(asking(sim, change).url.href, { account: 'alice' }), /answered 400/)
     assert.equal((await fetch(asking(sim, change).url)).status, 400)
@@ -76,7 +76,7 @@ test('the authorization page can be used in a browser', async (t) => {
   assert.match(await page.text(), /<form method="post">.*<option>alice<\/option>/)
 })
 
-test('a code works once, for who has the verifier', async (t) => {
+test('a code works once, with its verifier', async (t) => {
   const sim = await simulate(t)
   const asked = asking(sim)
   const code = await codeOf(asked)
@@ -166,7 +166,7 @@ test('a device code that is refused, expired or unknown is told as such', async 
   await assert.rejects(enterCode(sim, 'AAAA-AAAA', { account: 'alice' }), /answered 400/)
 })
 
-test('who polls faster than told is noticed', async (t) => {
+test('a poll before its interval is over is a violation', async (t) => {
   const sim = await simulate(t)
   const { poll } = await device(sim)
   await poll()

@@ -52,7 +52,7 @@ test('a WebSocket opens with a token of its own account and the beta header, and
   assert.deepEqual(sim.violations, [])
 })
 
-test('a turn is the same events as over HTTP, after what HTTP says in headers', async (t) => {
+test('a turn is the same events as over HTTP, after two frames in place of headers', async (t) => {
   const sim = await simulate(t, { codex: [{ id: 'alice', primary: { usedPercent: 41 } }] })
   const socket = await dial(sim, 'alice')
   const warm = await socket.ask(prewarm())
@@ -125,7 +125,7 @@ test('the turn state of another account is a violation in a frame too', async (t
   assert.deepEqual(sim.violations, [`GET ${PATH}: x-codex-turn-state of alice sent for bob`])
 })
 
-test('what must reach no upstream is a violation in a handshake too', async (t) => {
+test('a header of the client is a violation in a handshake too', async (t) => {
   const sim = await simulate(t, { codex: [{ id: 'alice' }] })
   sim.forbid('secret-of-the-client')
   await dial(sim, 'alice', { cookie: 'a=b', 'x-note': 'the secret-of-the-client' })

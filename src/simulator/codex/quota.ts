@@ -14,7 +14,7 @@ export type WindowName = 'primary' | 'secondary'
 export interface CodexCredits {
   hasCredits: boolean
   unlimited: boolean
-  /** What is left; the upstream sends it as a text. */
+  /** The credits that are left, as the text that the upstream sends. */
   balance: string
   /** Credits that one request uses up while a window is full. @default 1 */
   perRequest?: number
@@ -180,7 +180,7 @@ const additionalLimits = ({ modelLimits }: Reported, now: number): object[] | nu
         rate_limit: rateLimit(windows, now),
       }))
 
-/** The frame that reports over a WebSocket what the headers report over HTTP. */
+/** The quota over a WebSocket; over HTTP, headers report it. */
 export function quotaFrame(account: Reported, now: number, active?: ModelLimit) {
   return {
     type: 'codex.rate_limits',

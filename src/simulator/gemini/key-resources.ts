@@ -18,7 +18,7 @@ export class KeyResources {
   readonly #world: World
   /** By name: `files/…`, `cachedContents/…`. */
   readonly #resources = new Map<string, Resource>()
-  /** Uploads that have begun: who began them, and what they said about the file. */
+  /** Uploads that have begun, with the key that began each and the fields of its file. */
   readonly #uploads = new Map<string, Resource>()
 
   constructor(world: World) {
@@ -44,7 +44,7 @@ export class KeyResources {
     return json(200, method === 'DELETE' ? {} : this.#resources.get(name)?.content)
   }
 
-  /** Refuses a generation that names what another key made. */
+  /** Refuses a generation that names a file or a cached content of another key. */
   refusal(body: unknown, owner: string): Answer | undefined {
     for (const name of [text(body, 'cachedContent') ?? [], filesIn(field(body, 'contents'))].flat()) {
       const refusal = this.#refuse(name, owner)

@@ -133,7 +133,7 @@ export const geminiFaults = {
     ]),
   /** 429 without details; a delay is only in the message. */
   bare: (message = 'Resource exhausted. Please retry in 3s'): WireFault => limited(message),
-  /** 429 (or 503): the model has no room for anybody. */
+  /** 429 (or 503): the model has no room, for any account. */
   capacity: (code = 429): WireFault =>
     fault(
       googleError({

@@ -53,7 +53,7 @@ export function challengeOf(verifier: string): string {
 export interface AuthorizationPage<Account> {
   readonly accounts: readonly Account[]
   readonly consents: Consents<Account>
-  /** What is wrong with a client's request; the person then never sees the page. */
+  /** The mistake in a client's request, if it has one; the person then never sees the page. */
   readonly mistake: (query: URLSearchParams) => string | undefined
   /** More parameters of the address that the browser is sent to. */
   readonly extra?: Readonly<Record<string, string>>

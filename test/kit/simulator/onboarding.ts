@@ -11,7 +11,7 @@ import { json } from './authorization.js'
 
 /**
  * An account that may not generate yet. `retired`: Google refuses this client for it; `unverified`: the person has to
- * confirm who they are in a browser first. A tier: the account has no project before `onboardUser`.
+ * prove their identity in a browser first. A tier: the account has no project before `onboardUser`.
  */
 export type Standing = 'free-tier' | 'standard-tier' | 'retired' | 'unverified'
 
