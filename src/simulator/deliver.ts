@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { Writable } from 'node:stream'
 import { setImmediate as turnOver, setTimeout as pause } from 'node:timers/promises'
 import { constants, createGzip, type Gzip } from 'node:zlib'
 import { type Fault, Pause, type WireFault } from './fault.js'
@@ -42,25 +43,47 @@ export function breakOff(response: ServerResponse): void {
   response.destroy()
 }
 
-/** Whether the client ended the connection before the answer was complete. */
-export function clientLeft(response: ServerResponse): boolean {
-  return response.closed && !response.writableFinished && !brokenOff.has(response)
-}
+/** Follows a request, or a request for a WebSocket and the WebSocket that came of it. */
+export class LiveExchange implements Exchange {
+  readonly frames: unknown[] = []
+  readonly closed: Promise<void>
+  closeCode: number | undefined
+  readonly #response: ServerResponse
+  #socket: 'none' | 'open' | 'ended by the simulator' | 'ended by the client' = 'none'
 
-/** The outcome of a request that is answered over HTTP. */
-export function httpExchange(response: ServerResponse): Exchange {
-  return {
-    closed: response.closed
-      ? Promise.resolve()
-      : new Promise((resolve) => response.once('close', () => resolve())),
-    frames: [],
-    closeCode: undefined,
-    get status() {
-      return response.headersSent ? response.statusCode : undefined
-    },
-    get clientLeft() {
-      return clientLeft(response)
-    },
+  /** @param connection emits `close` when the exchange is over: the response, or the socket of an upgrade */
+  constructor(response: ServerResponse, connection: Writable = response) {
+    this.#response = response
+    this.closed = new Promise((resolve) => {
+      if (connection.closed) resolve()
+      else connection.once('close', () => resolve())
+    })
+  }
+
+  get status(): number | undefined {
+    if (this.#socket !== 'none') return 101
+    return this.#response.headersSent ? this.#response.statusCode : undefined
+  }
+
+  get clientLeft(): boolean {
+    if (this.#socket !== 'none') return this.#socket === 'ended by the client'
+    return this.#response.closed && !this.#response.writableFinished && !brokenOff.has(this.#response)
+  }
+
+  /** The WebSocket has opened. */
+  opened(): void {
+    this.#socket = 'open'
+  }
+
+  /** The simulator is about to close the WebSocket or to cut it. */
+  ending(): void {
+    this.#socket = 'ended by the simulator'
+  }
+
+  /** The WebSocket is closed; `code` as the client sent it. */
+  ended(code: number): void {
+    this.closeCode = code
+    if (this.#socket === 'open') this.#socket = 'ended by the client'
   }
 }
 

@@ -3,11 +3,11 @@ import { createServer, type IncomingMessage, type Server, ServerResponse } from 
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { act, breakOff, deliver, httpExchange, scriptFailed } from './deliver.js'
+import { act, breakOff, deliver, LiveExchange, scriptFailed } from './deliver.js'
 import type { Fault, FaultScript } from './fault.js'
 import { describe, readBody, type SimRequest } from './request.js'
 import { type Answer, notFound, type Upstream } from './upstream.js'
-import { converse, Handshake } from './websocket.js'
+import { converse } from './websocket.js'
 
 export interface ServerOptions {
   readonly upstreams: readonly Upstream[]
@@ -66,7 +66,7 @@ export class SimulatorServer {
     const request = describe(message, {
       at: now(),
       raw,
-      exchange: httpExchange(response),
+      exchange: new LiveExchange(response),
       ownerOf: this.#upstreamOf,
     })
     record(request)
@@ -84,11 +84,11 @@ export class SimulatorServer {
     socket.on('error', () => socket.destroy())
     const { now, script, record, pauseMs } = this.#options
     const response = responseOver(message, socket)
-    const handshake = new Handshake(socket, response)
+    const exchange = new LiveExchange(response, socket)
     const request = describe(message, {
       at: now(),
       raw: Buffer.alloc(0),
-      exchange: handshake,
+      exchange,
       ownerOf: this.#upstreamOf,
     })
     record(request)
@@ -102,8 +102,8 @@ export class SimulatorServer {
     const wire = typeof fault === 'object' ? fault : {}
     await pause(wire.pauseMs ?? 0)
     response.detachSocket(socket as Socket)
-    const connection = { message, socket, head, headers: { ...admission.headers, ...wire.headers } }
-    converse(connection, { script, pauseMs, request, handshake, dialogue: admission })
+    const headers = { ...admission.headers, ...wire.headers }
+    converse({ message, socket, head, headers, request, exchange, dialogue: admission, script, pauseMs })
   }
 
   readonly #upstreamOf = (request: SimRequest): Upstream | undefined =>

@@ -206,7 +206,7 @@ export class Simulator {
       ...(upstreams?.(this) ?? []),
       ...createBackend(this.codex.accounts, world),
       createOpenAi(this.codex.apiKeys, world),
-      createIssuer(this.codex.accounts, world),
+      createIssuer(this.codex.accounts),
       createCodeAssist(this.gemini.accounts, world),
       createGeminiApi(this.gemini.apiKeys, world),
       createGeminiChat(this.gemini.apiKeys, world),

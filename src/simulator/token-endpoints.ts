@@ -1,50 +1,31 @@
-import { CODEX_CLIENT_ID, type CodexAccount, type TokenFamily } from './codex/account.js'
+import type { CodexAccount } from './codex/account.js'
+import { CODEX_CLIENT_ID } from './codex/logins.js'
 import { type GeminiAccount, type OAuthClient, SCOPE } from './gemini/account.js'
 import { parameter, type SimRequest } from './request.js'
-import { type Answer, json, notFound, type Upstream, type World } from './upstream.js'
+import { type Answer, json, notFound, type Upstream } from './upstream.js'
 
 /** The issuer of ChatGPT logins: single-use refresh tokens with reuse detection. */
-export function createIssuer(accounts: readonly CodexAccount[], world: World): Upstream {
+export function createIssuer(accounts: readonly CodexAccount[]): Upstream {
+  const holder = (request: SimRequest) =>
+    accounts.find((account) => account.owns(parameter(request, 'refresh_token') ?? ''))
   return {
     kind: 'issuer',
     owns: ({ path }) => path.startsWith('/oauth/'),
-    account: (request) => loginOf(request, accounts)?.account.id,
+    account: (request) => holder(request)?.id,
     answer(request) {
       if (`${request.method} ${request.path}` !== 'POST /oauth/token') return notFound
-      const login = loginOf(request, accounts)
-      const issuedTo = login?.account.clientId ?? CODEX_CLIENT_ID
-      if (parameter(request, 'client_id') !== issuedTo) return refusal(401, 'invalid_client')
+      const account = holder(request)
+      if (parameter(request, 'client_id') !== (account?.clientId ?? CODEX_CLIENT_ID))
+        return refusal(401, 'invalid_client')
       if (parameter(request, 'grant_type') !== 'refresh_token') return refusal(400, 'unsupported_grant_type')
-      return login ? rotate(login, world) : refusal(401, 'refresh_token_expired')
+      if (!account) return refusal(401, 'refresh_token_expired')
+      const outcome = account.refresh(parameter(request, 'refresh_token') ?? '')
+      if (outcome === 'reused') return refusal(401, 'refresh_token_reused')
+      if (outcome === 'revoked') return refusal(401, 'refresh_token_invalidated')
+      const expires_in = Math.floor(account.accessTokenLifetimeMs / 1000)
+      return json(200, { ...outcome, token_type: 'Bearer', expires_in }, { 'cache-control': 'no-store' })
     },
   }
-}
-
-interface Login {
-  readonly account: CodexAccount
-  readonly family: TokenFamily
-  readonly refreshToken: string
-}
-
-function loginOf(request: SimRequest, accounts: readonly CodexAccount[]): Login | undefined {
-  const refreshToken = parameter(request, 'refresh_token') ?? ''
-  for (const account of accounts) {
-    const family = account.familyOf(refreshToken)
-    if (family) return { account, family, refreshToken }
-  }
-  return undefined
-}
-
-function rotate({ account, family, refreshToken }: Login, world: World): Answer {
-  const outcome = family.refresh(refreshToken, world.now() + account.accessTokenLifetimeMs)
-  if (outcome === 'reused') {
-    account.reuses += 1
-    return refusal(401, 'refresh_token_reused')
-  }
-  if (outcome === 'revoked') return refusal(401, 'refresh_token_invalidated')
-  account.refreshes += 1
-  const expires_in = Math.floor(account.accessTokenLifetimeMs / 1000)
-  return json(200, { ...outcome, token_type: 'Bearer', expires_in }, { 'cache-control': 'no-store' })
 }
 
 const MESSAGES: Record<string, string> = {

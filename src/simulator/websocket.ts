@@ -1,63 +1,22 @@
-import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { answerOf, clientLeft, scriptFailed } from './deliver.js'
+import { answerOf, type LiveExchange, scriptFailed } from './deliver.js'
 import { type FaultScript, type FrameFault, Pause, type WireFault } from './fault.js'
 import { parse } from './json.js'
-import type { Exchange, SimRequest } from './request.js'
+import type { SimRequest } from './request.js'
 import type { Dialogue } from './upstream.js'
 
-/** The outcome of a request for a WebSocket: refused over HTTP, or an open WebSocket. */
-export class Handshake implements Exchange {
-  readonly frames: unknown[] = []
-  readonly closed: Promise<void>
-  closeCode: number | undefined
-  readonly #response: ServerResponse
-  #state: 'asked' | 'open' | 'ended by the simulator' | 'ended by the client' = 'asked'
-
-  constructor(socket: Duplex, response: ServerResponse) {
-    this.#response = response
-    this.closed = new Promise((resolve) => socket.once('close', () => resolve()))
-  }
-
-  get status(): number | undefined {
-    if (this.#state !== 'asked') return 101
-    return this.#response.headersSent ? this.#response.statusCode : undefined
-  }
-
-  get clientLeft(): boolean {
-    return this.#state === 'asked' ? clientLeft(this.#response) : this.#state === 'ended by the client'
-  }
-
-  opened(): void {
-    this.#state = 'open'
-  }
-
-  /** The simulator is about to close the WebSocket or to cut it. */
-  ending(): void {
-    this.#state = 'ended by the simulator'
-  }
-
-  ended(code: number): void {
-    this.closeCode = code
-    if (this.#state === 'open') this.#state = 'ended by the client'
-  }
-}
-
-/** The request for a WebSocket and its connection. */
-export interface Connection {
+export interface Conversation {
+  /** The request for the WebSocket, its connection, and the bytes that came right behind it. */
   readonly message: IncomingMessage
   readonly socket: Duplex
-  /** The bytes that came right behind the request. */
   readonly head: Buffer
   /** Headers of the 101. */
   readonly headers: OutgoingHttpHeaders
-}
-
-export interface Conversation {
   readonly request: SimRequest
-  readonly handshake: Handshake
+  readonly exchange: LiveExchange
   readonly dialogue: Dialogue
   readonly script: FaultScript
   /** Pause before each frame; ms. */
@@ -65,8 +24,8 @@ export interface Conversation {
 }
 
 /** Opens a WebSocket and answers its frames one after the other, as the real upstreams do. */
-export function converse({ message, socket, head, headers }: Connection, conversation: Conversation): void {
-  const { handshake } = conversation
+export function converse(conversation: Conversation): void {
+  const { message, socket, head, headers, exchange } = conversation
   const server = new WebSocketServer({ noServer: true, clientTracking: false })
   server.on('headers', (lines) => {
     for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${String(value)}`)
@@ -74,13 +33,13 @@ export function converse({ message, socket, head, headers }: Connection, convers
   let answered = Promise.resolve()
   // A malformed handshake gets its 4xx here, and no WebSocket.
   server.handleUpgrade(message, socket, head, (line) => {
-    handshake.opened()
+    exchange.opened()
     line.on('message', (data) => {
       const frame = parse(String(data)) ?? String(data)
-      handshake.frames.push(frame)
+      exchange.frames.push(frame)
       answered = answered.then(() => answer(line, frame, conversation))
     })
-    line.on('close', (code) => handshake.ended(code))
+    line.on('close', (code) => exchange.ended(code))
     // A broken frame is followed by a close. Without this listener it would end the process.
     line.on('error', () => undefined)
   })
@@ -100,7 +59,7 @@ async function answerFrame(
   line: WebSocket,
   frame: unknown,
   fault: FrameFault | undefined,
-  { dialogue, handshake, pauseMs }: Conversation,
+  { dialogue, exchange, pauseMs }: Conversation,
 ): Promise<void> {
   if (fault === 'hang') return
   const wire: WireFault =
@@ -115,7 +74,7 @@ async function answerFrame(
     if (!(each instanceof Pause)) await send(line, each)
   }
   if (wire.ending !== 'cut' && wire.ending !== 'end') return
-  handshake.ending()
+  exchange.ending()
   if (wire.ending === 'cut') line.terminate()
   else line.close(wire.close?.code ?? 1000, wire.close?.reason ?? '')
 }

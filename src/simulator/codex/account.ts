@@ -1,6 +1,6 @@
-import { randomBytes, randomUUID } from 'node:crypto'
-import { jwt } from '../json.js'
+import { randomBytes } from 'node:crypto'
 import { PromptCache } from '../model.js'
+import { CODEX_CLIENT_ID, type CodexTokens, Logins, type TokenState } from './logins.js'
 import {
   type CodexCredits,
   type CodexWindow,
@@ -14,9 +14,6 @@ import {
   type WindowName,
 } from './quota.js'
 import { openResetCredit, type ResetCredit, type ResetCreditOptions } from './reset-credits.js'
-
-/** The client id of the Codex CLI, public in its source. */
-export const CODEX_CLIENT_ID = 'app_EMoamEEZ73f0CkXaXp7hrann'
 
 export interface CodexAccountOptions {
   /** Name in tests and of the credential file, without `.json`. */
@@ -47,12 +44,6 @@ export interface CodexAccountOptions {
   accessTokenLifetimeMs?: number
   /** The OAuth client that issued the login; the issuer refuses a refresh by another. @default the Codex CLI's */
   clientId?: string
-}
-
-export interface CodexTokens {
-  readonly id_token: string
-  readonly access_token: string
-  readonly refresh_token: string
 }
 
 /** An `auth.json` of the Codex CLI. */
@@ -86,7 +77,7 @@ export class CodexAccount {
   reuses = 0
   readonly cache = new PromptCache()
   readonly #now: () => number
-  readonly #families: TokenFamily[] = []
+  readonly #logins: Logins
   readonly #personalTokens = new Map<string, TokenState>()
 
   constructor(options: CodexAccountOptions, now: () => number) {
@@ -105,15 +96,15 @@ export class CodexAccount {
     this.limitId = options.limitId ?? 'codex'
     this.servesWhenFull = options.servesWhenFull ?? false
     this.accessTokenLifetimeMs = options.accessTokenLifetimeMs ?? 864_000_000
-    this.login()
+    this.#logins = new Logins(this, this.accessTokenLifetimeMs, now)
   }
 
   get accessToken(): string {
-    return this.#family.tokens.access_token
+    return this.#logins.tokens.access_token
   }
 
   get refreshToken(): string {
-    return this.#family.tokens.refresh_token
+    return this.#logins.tokens.refresh_token
   }
 
   /**
@@ -124,11 +115,11 @@ export class CodexAccount {
     const expiresInMs = options.expired ? -60_000 : options.expiresInMs
     const oauth_provenance = { issuer: 'https://auth.openai.com', client_id: this.clientId }
     const tokens = {
-      ...this.#family.tokens,
+      ...this.#logins.tokens,
       account_id: this.accountId,
       ...(this.clientId === CODEX_CLIENT_ID ? {} : { oauth_provenance }),
     }
-    if (expiresInMs !== undefined) tokens.access_token = this.#family.mintAccess(this.#now() + expiresInMs)
+    if (expiresInMs !== undefined) tokens.access_token = this.#logins.mintAccess(expiresInMs)
     const last_refresh = new Date(this.#now()).toISOString()
     return { auth_mode: 'chatgpt', OPENAI_API_KEY: null, tokens, last_refresh }
   }
@@ -142,19 +133,18 @@ export class CodexAccount {
 
   /** Every access token is refused as expired from now on, even those whose `exp` is in the future. */
   expireAccessToken(): void {
-    this.#family.expireAccess()
+    this.#logins.expireAccess()
   }
 
   /** Ends the login for good: every token of it is refused, the refresh token too. Personal tokens end too. */
   revoke(): void {
-    this.#family.revoke()
+    this.#logins.revoke()
     for (const token of this.#personalTokens.keys()) this.#personalTokens.set(token, 'revoked')
   }
 
   /** A new login; `authJson()` gives its tokens. Older logins live on unless they were revoked. */
   login(): void {
-    const mint = (expiresAt: number) => mintTokens(this, expiresAt, this.#now())
-    this.#families.push(new TokenFamily(mint, this.#now() + this.accessTokenLifetimeMs))
+    this.#logins.begin(this.accessTokenLifetimeMs)
   }
 
   /** Fills a window. `resetsAt` in ms since 1970; without it the reset stays where it was. */
@@ -171,108 +161,19 @@ export class CodexAccount {
 
   /** The state of one of this account's access tokens; `undefined` for a token of another account. */
   stateOf(accessToken: string): TokenState | undefined {
-    for (const family of this.#families) {
-      const state = family.stateOf(accessToken, this.#now())
-      if (state) return state
-    }
-    return this.#personalTokens.get(accessToken)
+    return this.#logins.stateOf(accessToken) ?? this.#personalTokens.get(accessToken)
   }
 
-  /** The login that a refresh token belongs to. */
-  familyOf(refreshToken: string): TokenFamily | undefined {
-    return this.#families.find((family) => family.owns(refreshToken))
-  }
-
-  get #family(): TokenFamily {
-    return this.#families.at(-1)!
-  }
-}
-
-export type TokenState = 'valid' | 'expired' | 'revoked'
-
-/**
- * All tokens that descend from one login. A refresh token works once. A spent one that is presented again has been
- * copied, so every token of the family is revoked, the access tokens too.
- */
-export class TokenFamily {
-  readonly #mint: (expiresAt: number) => CodexTokens
-  readonly #access = new Map<string, number>()
-  readonly #spent = new Set<string>()
-  #revoked = false
-  #tokens: CodexTokens
-
-  /** Times in ms since 1970. */
-  constructor(mint: (expiresAt: number) => CodexTokens, expiresAt: number) {
-    this.#mint = mint
-    this.#tokens = this.#issue(expiresAt)
-  }
-
-  get tokens(): CodexTokens {
-    return this.#tokens
-  }
-
-  /** `undefined` for a token of another family. */
-  stateOf(accessToken: string, now: number): TokenState | undefined {
-    const expiresAt = this.#access.get(accessToken)
-    if (expiresAt === undefined) return undefined
-    if (this.#revoked) return 'revoked'
-    return now >= expiresAt ? 'expired' : 'valid'
-  }
-
-  /** Whether a refresh token, spent or not, is of this family. */
+  /** Whether a refresh token, spent or not, is of this account. */
   owns(refreshToken: string): boolean {
-    return this.#tokens.refresh_token === refreshToken || this.#spent.has(refreshToken)
+    return this.#logins.owns(refreshToken)
   }
 
-  refresh(refreshToken: string, expiresAt: number): CodexTokens | 'reused' | 'revoked' {
-    if (this.#spent.has(refreshToken)) {
-      this.#revoked = true
-      return 'reused'
-    }
-    if (this.#revoked) return 'revoked'
-    this.#spent.add(refreshToken)
-    this.#tokens = this.#issue(expiresAt)
-    return this.#tokens
-  }
-
-  /** One more access token beside the current one; the refresh token stays. */
-  mintAccess(expiresAt: number): string {
-    return this.#issue(expiresAt).access_token
-  }
-
-  /** Every access token of the family ends at once, whatever its `exp` says. */
-  expireAccess(): void {
-    for (const token of this.#access.keys()) this.#access.set(token, 0)
-  }
-
-  revoke(): void {
-    this.#revoked = true
-  }
-
-  #issue(expiresAt: number): CodexTokens {
-    const tokens = this.#mint(expiresAt)
-    this.#access.set(tokens.access_token, expiresAt)
-    return tokens
-  }
-}
-
-/** New tokens with the claims that the Codex CLI reads. Times in ms since 1970. */
-function mintTokens(account: CodexAccount, expiresAt: number, now: number): CodexTokens {
-  const claims = {
-    iss: 'https://auth.openai.com',
-    sub: account.userId,
-    iat: Math.floor(now / 1000),
-    exp: Math.floor(expiresAt / 1000),
-    jti: randomUUID(),
-    'https://api.openai.com/auth': {
-      chatgpt_account_id: account.accountId,
-      chatgpt_plan_type: account.plan,
-      chatgpt_user_id: account.userId,
-    },
-  }
-  return {
-    id_token: jwt({ ...claims, aud: [account.clientId], email: account.email, email_verified: true }),
-    access_token: jwt({ ...claims, aud: ['https://api.openai.com/v1'], client_id: account.clientId }),
-    refresh_token: `rt_sim_${account.id}_${randomBytes(12).toString('base64url')}`,
+  /** Trades a refresh token of this account for new tokens, and counts. */
+  refresh(refreshToken: string): CodexTokens | 'reused' | 'revoked' {
+    const outcome = this.#logins.refresh(refreshToken, this.accessTokenLifetimeMs)
+    if (outcome === 'reused') this.reuses += 1
+    else if (outcome !== 'revoked') this.refreshes += 1
+    return outcome
   }
 }
