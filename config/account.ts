@@ -204,9 +204,9 @@ export interface StrategyContext {
 }
 
 /**
- * Picks one of the accounts that can serve now and have not been tried: never an empty list. Must return one of the
- * objects it was given, at once (no promise, id or copy); `undefined` takes the first. Anything else, or a throw, is
- * answered 500 `strategy_failed`.
+ * Picks one of the accounts that can serve now and have not been tried: never an empty list. Must return one of them (or
+ * a copy, known by its id) at once, or `undefined` for the first. A promise, an id, anything else or a throw is answered
+ * 500 `strategy_failed`.
  */
 export type Strategy<A extends Candidate = Candidate> = (
   accounts: readonly A[],

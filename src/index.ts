@@ -1,3 +1,5 @@
+// A project without `types: ["node"]` in its tsconfig, the default, would not find Node's types, which ours use.
+/// <reference types="node" preserve="true" />
 export { defineConfig } from '../config/config.js'
 export { ConfigError } from '../config/index.js'
 export { CredentialRejected } from '../config/provider.js'

@@ -1,3 +1,4 @@
+import { isRecord } from '../../config/index.js'
 import type { ClientRequest, Exhaustion, Provider, Strategy, StrategyContext } from '../../config/provider.js'
 import type { Account } from './account.js'
 
@@ -92,10 +93,28 @@ export function choose(
     throw new StrategyFailed(strategy.name, 'failed', error)
   }
   if (picked === undefined) return offered[0]!
-  // A strategy in plain JavaScript may return anything, null too.
+  // A copy of an account is recognised by its id.
   const account = offered.find(({ id }) => id === picked?.id)
-  if (!account) throw new StrategyFailed(strategy.name, 'picked an account that it was not offered')
-  return account
+  if (account) return account
+  const what = returned(picked, offered)
+  throw new StrategyFailed(
+    strategy.name,
+    `returned ${what}: it must return one of the accounts that it was given, at once, or undefined for the first`,
+  )
+}
+
+/** A strategy in plain JavaScript may return anything. */
+function returned(picked: unknown, offered: readonly Account[]): string {
+  if (picked instanceof Promise) {
+    picked.catch(() => {})
+    return 'a promise'
+  }
+  if (offered.some(({ id }) => id === picked)) return 'the id of an account'
+  return isRecord(picked)
+    ? 'an account that it was not offered'
+    : picked === null
+      ? 'null'
+      : `a ${typeof picked}`
 }
 
 /** Says which accounts are held back and when they are used: some of them cost money per token. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -41,6 +41,7 @@ const example = defineConfig({
 export function mistakes(): unknown[] {
   const at = { path: '/x', provider: 'codex' as const }
   const mine = { type: 'bearer' as const, upstream: '' }
+  const custom = { type: 'custom' as const, upstream: '' }
   const own: NonNullable<UserConfig['strategies']>[string] = (accounts) => accounts[0]
   // This one does compile, or the lines below would prove nothing.
   defineConfig({ strategies: { own }, routes: [{ ...at, strategy: { sticky: 'own' }, retry: 'default' }] })
@@ -67,6 +68,20 @@ export function mistakes(): unknown[] {
     defineConfig({ providers: { codex: { type: 'codex', apiKey: 'always' } } }),
     // @ts-expect-error an option of a policy misspelt
     defineConfig({ retry: { patient: { attempts: 6, waitForCooldown: 1 } } }),
+    // @ts-expect-error an async strategy
+    defineConfig({ strategies: { own: async (accounts) => accounts[0] } }),
+    // @ts-expect-error a strategy that returns an id
+    defineConfig({ strategies: { own: (accounts) => accounts[0]?.id } }),
+    // @ts-expect-error authorize that returns a text
+    defineConfig({ providers: { mine: { ...custom, authorize: () => 'Bearer x' } } }),
+    // @ts-expect-error authorize that returns a list
+    defineConfig({ providers: { mine: { ...custom, authorize: () => ['Bearer x'] } } }),
+    // @ts-expect-error authorize that returns nothing
+    defineConfig({ providers: { mine: { ...custom, authorize: () => {} } } }),
+    // @ts-expect-error authorize that returns a text in time
+    defineConfig({ providers: { mine: { ...custom, authorize: async () => 'Bearer x' } } }),
+    // @ts-expect-error a function that must not be async
+    defineConfig({ providers: { mine: { ...custom, authorize: () => ({}), path: async () => '/' } } }),
     // @ts-expect-error a provider of one's own without authorize
     defineConfig({ providers: { mine: { type: 'custom', upstream: '' } } }),
   ]
@@ -100,6 +115,30 @@ test('the example that stands in a checkout loads', async () => {
   assert.equal(config.file, join(root, 'codex-pool.config.ts'))
   assert.ok('azure' in config.providers)
   assert.ok('most-left' in config.strategies)
+})
+
+test('a project with a config file alone compiles, without types in its tsconfig', (t) => {
+  const cwd = folder(t, {
+    'codex-pool.config.ts': `
+      import { defineConfig } from 'codex-pool'
+      export default defineConfig({
+        providers: {
+          mine: { type: 'custom', upstream: 'https://a.example', authorize: ({ credential }) => ({ key: credential.key }) },
+        },
+        strategies: { first: (accounts) => accounts[0] },
+        routes: [{ path: '/mine', provider: 'mine', strategy: 'first' }],
+      })`,
+    'tsconfig.json': `{
+      "compilerOptions": { "strict": true, "noEmit": true, "target": "es2022", "module": "nodenext" },
+      "files": ["codex-pool.config.ts"]
+    }`,
+    'node_modules/@types/README': '',
+  })
+  symlinkSync(root, join(cwd, 'node_modules/codex-pool'))
+  symlinkSync(join(root, 'node_modules/@types/node'), join(cwd, 'node_modules/@types/node'))
+  const tsc = join(root, 'node_modules/typescript/bin/tsc')
+  const { stdout } = spawnSync(process.execPath, [tsc, '-p', cwd], { encoding: 'utf8' })
+  assert.equal(stdout, '')
 })
 
 test('a misspelt name does not compile, and tsc says which was meant', (t) => {

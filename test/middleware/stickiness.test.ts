@@ -113,26 +113,43 @@ test('a strategy that names nobody takes the first', async (t) => {
 })
 
 const foreign = { id: 'mallory', provider: 'codex' } as Candidate
-const failing: Record<string, Strategy> = {
-  throws: () => {
-    throw new Error('no idea')
-  },
-  foreign: () => foreign,
-  promise: (async () => foreign) as unknown as Strategy,
-  text: (() => 'alice') as unknown as Strategy,
-  nothing: (() => null) as unknown as Strategy,
+const failing: Record<string, [told: RegExp, strategy: (accounts: readonly Candidate[]) => unknown]> = {
+  throws: [
+    /failed: no idea/,
+    () => {
+      throw new Error('no idea')
+    },
+  ],
+  foreign: [/returned an account that it was not offered: it must return one of the accounts/, () => foreign],
+  promise: [/returned a promise: .* at once/, async ([first]) => first],
+  rejecting: [
+    /returned a promise/,
+    async () => {
+      throw new Error('later')
+    },
+  ],
+  id: [/returned the id of an account/, () => 'alice'],
+  number: [/returned a number/, () => 1],
+  nothing: [/returned null/, () => null],
 }
-for (const [name, strategy] of Object.entries(failing))
+for (const [name, [told, strategy]] of Object.entries(failing))
   test(`a strategy that fails is named, and nobody is asked: ${name}`, async (t) => {
     const pool = await startPool(t, {
       codex: three,
-      config: placedBy({ sticky: name }, { [name]: strategy }),
+      config: placedBy({ sticky: name }, { [name]: strategy as Strategy }),
     })
     const { status, body } = await pool.ask('s1')
     assert.deepEqual([status, codeOf(body)], [500, 'strategy_failed'])
     assert.match(body.error.message, new RegExp(`"${name}"`))
+    assert.match(body.error.message, told)
     assert.deepEqual(pool.asked(), [])
   })
+
+test('a copy of an account counts as that account', async (t) => {
+  const copying: Strategy = (accounts) => ({ ...accounts[1]! })
+  const pool = await startPool(t, { codex: three, config: placedBy({ sticky: 'copying' }, { copying }) })
+  assert.equal(await pool.servedBy('s1'), 'bob')
+})
 
 test('a conversation that had to move stays where it went', async (t) => {
   const clock = stopClock(t)
