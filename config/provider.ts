@@ -341,6 +341,8 @@ export type Verdict =
       readonly model?: string | undefined
       /** What `discover` found seems to be wrong: it is asked for again, once. */
       readonly doubts?: 'facts'
+      /** What the client hears if every account refuses, in place of the upstream's own words. */
+      readonly instead?: Answer
     }
   | { readonly kind: 'needs-login'; readonly reason: string }
   | { readonly kind: 'repair'; readonly reason: string; readonly body: unknown }
@@ -349,7 +351,7 @@ export type Verdict =
 export interface Answer {
   readonly status: number
   readonly headers?: Readonly<Record<string, string>>
-  /** Sent as JSON; none when left out. */
+  /** Sent as JSON; with the content type `text/event-stream`, as the one event of a stream. None when left out. */
   readonly body?: unknown
 }
 

@@ -47,7 +47,9 @@ export function failureOf(error: Error, onUnexpected: (error: Error) => void): G
 
 /** Sends an answer of the gateway's own. */
 export function sendJson(response: ServerResponse, answer: Answer): void {
-  const body = answer.body === undefined ? '' : JSON.stringify(answer.body)
+  const json = answer.body === undefined ? '' : JSON.stringify(answer.body)
+  const isStream = answer.headers?.['content-type'] === 'text/event-stream'
+  const body = isStream ? `data: ${json}\n\n` : json
   if (body !== '') response.setHeader('content-type', 'application/json')
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value)
   response.writeHead(answer.status, { 'content-length': Buffer.byteLength(body) }).end(body)

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Provider } from '../config/provider.js'
-import { answer, mergeModels, usageLimit } from './codex/answers.js'
+import { answer, keepAlive, mergeModels, streamFailure, usageLimit } from './codex/answers.js'
 import { authHeaders, inspect, type ResolvedCodexSettings } from './codex/credentials.js'
 import { discover, login, refresh } from './codex/login.js'
 import { poolHeaders } from './codex/pool-quota.js'
@@ -45,6 +45,8 @@ export function codex(settings: ResolvedCodexSettings): Provider {
     merge: mergeModels,
     exhausted: (exhaustion) => ({ status: 429, body: { error: usageLimit(exhaustion) } }),
     failure: openAiFailure,
+    keepAlive,
+    streamFailure,
     socket: { ...codexSocket, quota: (message) => spent(quotaFromMessage(message)) },
   }
 }

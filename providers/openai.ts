@@ -19,6 +19,12 @@ export function openAiFailure({ status, code, message }: Failure): Answer {
   return { status, body: { error: { message, type: 'codex_pool_error', code } } }
 }
 
+/** The event that ends a response with an error; over a WebSocket, the message. */
+export function failedResponse(code: string, message: string) {
+  const response = { id: 'resp_codex_pool', object: 'response', status: 'failed', error: { code, message } }
+  return { type: 'response.failed', response }
+}
+
 /** "Every account is exhausted" for OpenAI's clients in general. */
 export function openAiExhausted({ resetsAt }: Exhaustion): Answer {
   const message = 'Every account of the pool has used up its quota.'

@@ -1,8 +1,8 @@
 import type { Answer, ClientRequest, Exhaustion, PoolAccount, Provider } from '../../config/provider.js'
-import { openAiFailure } from '../openai.js'
+import { failedResponse, openAiFailure } from '../openai.js'
 import { googleFailure } from '../google/answers.js'
 import { header, normalPath } from '../http.js'
-import { type Fields, fields, objects, text } from '../json.js'
+import { type Fields, fields, number, objects, text } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './pool-quota.js'
 import { callerOf, isTools, type Place, placeOf } from './requests.js'
@@ -162,11 +162,46 @@ function union(answers: readonly unknown[]): unknown {
 }
 
 /** The error on which Codex stops at once and tells its user when to come back. It reads no `Retry-After` with it. */
-export function usageLimit({ resetsAt, plan }: Exhaustion): object {
+export function usageLimit({ resetsAt, plan, reason }: Exhaustion): object {
+  const said = /^[\w.-]+: (.+)/.exec(reason ?? '')?.[1]
+  const because = said === undefined ? '' : ` The upstream says: "${said}"`
   return {
     type: 'usage_limit_reached',
-    message: 'Every account of the pool has reached its usage limit.',
+    message: `Every account of the pool has reached its usage limit.${because}`,
     ...(plan === undefined ? {} : { plan_type: plan }),
     ...(resetsAt === undefined ? {} : { resets_at: Math.ceil(resetsAt / 1000) }),
   }
+}
+
+/** Codex gives up a stream after 300 s without an event. Comments do not count; an event of an unknown type does. */
+export const keepAlive: NonNullable<Provider['keepAlive']> = {
+  afterMs: 100_000,
+  event: 'event: keepalive\ndata: {"type":"keepalive"}\n\n',
+}
+
+/** Codes that Codex knows in the events of a stream. On any other it sends the whole request again. */
+const KNOWN = new Set([
+  'context_length_exceeded',
+  'insufficient_quota',
+  'rate_limit_exceeded',
+  'server_is_overloaded',
+])
+
+/** A failure as the last event of a stream, under the code on which Codex does what it would do with the answer. */
+export function streamFailure({ status, headers, body }: Answer): string {
+  const error = fields(fields(body)?.error) ?? {}
+  const code = text(error.code) ?? ''
+  const message = text(error.message) ?? text(fields(body)?.detail) ?? `the upstream answered ${status}`
+  const wait = number(headers?.['retry-after'])
+  if (KNOWN.has(code)) return failedEvent(code, message)
+  // Codex reads the wait from the words of this one.
+  if (wait !== undefined)
+    return failedEvent('rate_limit_exceeded', `${message} Please try again in ${wait}s.`)
+  if (status === 402 || status === 429) return failedEvent('insufficient_quota', message)
+  return failedEvent(status >= 500 ? 'server_error' : 'invalid_prompt', message)
+}
+
+function failedEvent(code: string, message: string): string {
+  const { type, ...rest } = failedResponse(code, message)
+  return `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`
 }

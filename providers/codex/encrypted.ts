@@ -1,5 +1,6 @@
-import type { ClientRequest, Verdict } from '../../config/provider.js'
+import type { Answer, ClientRequest, Verdict } from '../../config/provider.js'
 import { type Fields, fields, list, objects, text } from '../json.js'
+import { failedResponse } from '../openai.js'
 import type { UpstreamError } from './errors.js'
 
 /** "The encrypted content gAAA… could not be verified", "Failed to decrypt the compaction item", and the like. */
@@ -18,11 +19,25 @@ export function readable(error: UpstreamError, request: ClientRequest): Verdict 
   const body = fields(request.json())
   if (!body) return undefined
   const reason = 'invalid_encrypted_content'
-  if (isAllCompacted(body) && !isCompaction(body)) return { kind: 'refused', reason }
+  if (isAllCompacted(body) && !isCompaction(body)) return { kind: 'refused', reason, instead: compactAnew }
   const input = list(body.input)
   const kept = input.flatMap(withoutEncrypted)
   const changed = kept.length !== input.length || kept.some((item, index) => item !== input[index])
   return changed ? { kind: 'repair', reason, body: { ...body, input: kept } } : undefined
+}
+
+/**
+ * On this code Codex ends the turn and makes a new summary before the next one. Its request for that summary is sent
+ * without the old one.
+ */
+const compactAnew: Answer = {
+  status: 200,
+  headers: { 'content-type': 'text/event-stream' },
+  body: failedResponse(
+    'context_length_exceeded',
+    'The summary of this conversation was encrypted for an account that cannot serve now, and no other can read it. ' +
+      'Go on to have a new summary made, or start a new conversation.',
+  ),
 }
 
 const COMPACTED = new Set(['compaction', 'compaction_summary', 'context_compaction'])

@@ -16,6 +16,8 @@ export interface UpstreamError {
   readonly code: string | undefined
   /** All of its texts for people; the innermost first. */
   readonly message: string
+  /** The first sentence of them; `undefined` if it says no more than the code. */
+  readonly sentence: string | undefined
   readonly plan: string | undefined
   /** ms since 1970 */
   readonly resetsAt: number | undefined
@@ -44,7 +46,8 @@ export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError
   const words = all(['code', 'error_code', 'reason', 'type', 'error', 'detail']).flatMap(
     (one) => wordOf(one) ?? [],
   )
-  const message = textsOf(layers).join('\n').slice(0, 4_096)
+  const texts = textsOf(layers)
+  const message = texts.join('\n').slice(0, 4_096)
   const wait = retryAfterMs(header(headers, 'retry-after'), now) ?? waitFrom(all) ?? waitIn(message)
   return {
     status:
@@ -54,6 +57,7 @@ export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError
     words,
     code: words[0],
     message,
+    sentence: texts.find(isSentence)?.slice(0, 4_096),
     plan: all(['plan_type']).map(text).find(Boolean) ?? header(headers, 'x-codex-plan-type'),
     resetsAt: resetFrom(all, now) ?? timeIn(message, now),
     waitMs: wait,
@@ -82,6 +86,11 @@ const TEXTS = ['message', 'msg', 'detail', 'error', 'error_description', 'descri
 
 function textsOf(layers: readonly Fields[]): string[] {
   return layers.flatMap((layer) => TEXTS.flatMap((name) => text(layer[name]) ?? []))
+}
+
+/** Whether a text is meant for people: not JSON, not a page, not a code. */
+function isSentence(given: string): boolean {
+  return !/^\s*[{[<]/.test(given) && /\w\s+\w/.test(given)
 }
 
 /** The types of the events that carry an error; they name no reason. */

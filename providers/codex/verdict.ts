@@ -1,4 +1,5 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
+import { sentenceOf } from '../google/errors.js'
 import { isPage } from '../http.js'
 import { fields, text } from '../json.js'
 import { readable } from './encrypted.js'
@@ -75,8 +76,8 @@ function isTelling(word: string): boolean {
 
 /** The one place that decides what an upstream's refusal means. A code tells more than a status, so codes go first. */
 function verdictOn(error: UpstreamError, request: ClientRequest | undefined): Verdict {
-  const { status = 0, code } = error
-  const reason = code ?? (status > 0 ? `http_${status}` : 'response_failed')
+  const { status = 0 } = error
+  const reason = reasonOf(error)
   const repair = request && readable(error, request)
   if (repair) return repair
   if (says(error, LOGIN_OVER)) return { kind: 'needs-login', reason }
@@ -84,6 +85,12 @@ function verdictOn(error: UpstreamError, request: ClientRequest | undefined): Ve
   if (error.page && (status === 403 || status === 429))
     return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: error.waitMs }
   return limitVerdict(error, reason, request) ?? accessVerdict(error, reason, request) ?? { kind: 'pass' }
+}
+
+/** A stable word, and the upstream's own sentence for people. */
+function reasonOf({ code, status, sentence }: UpstreamError, unnamed = 'response_failed'): string {
+  const word = code ?? (status === undefined ? unnamed : status === 429 ? 'rate_limited' : `http_${status}`)
+  return sentence === undefined ? word : `${word}: ${sentenceOf(sentence)}`
 }
 
 /** Limits and overload. Texts count only where the status does not say that the request itself is wrong. */
@@ -96,8 +103,7 @@ function limitVerdict(error: UpstreamError, reason: string, request?: ClientRequ
     const overloaded = !found(TOO_FAST, SAYS_TOO_FAST) && found(OVERLOADED, SAYS_OVERLOADED)
     if (overloaded) return { kind: 'unavailable', reason, retryAfterMs }
     if (fullUntil(headers).full) return exhausted(error, reason, request)
-    const why = error.code === undefined ? 'rate_limited' : reason
-    return { kind: 'cooling', reason: why, retryAfterMs, model: limitedModel(error, request) }
+    return { kind: 'cooling', reason, retryAfterMs, model: limitedModel(error, request) }
   }
   if (status === 408 || status >= 500 || found(OVERLOADED, SAYS_OVERLOADED))
     return { kind: 'unavailable', reason, retryAfterMs }

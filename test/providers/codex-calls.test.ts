@@ -179,3 +179,63 @@ test('a polled quota knows no window that the plan does not have', () =>
       assert.deepEqual(quota, { windows: [], plan: 'team', credits: undefined })
     },
   ))
+
+test('reset credits are told, and the one that expires first is redeemed', () => {
+  const expires_at = (day: number) => `2033-05-${day}T00:00:00.5Z`
+  const credits = [
+    { id: 'later', status: 'available', expires_at: expires_at(20) },
+    { id: 'gone', status: 'redeemed', expires_at: expires_at(10) },
+    { id: 'sooner', status: 'available', expires_at: expires_at(12) },
+    { id: 'endless', status: 'available' },
+  ]
+  const usage = { plan_type: 'pro', rate_limit_reset_credits: { available_count: 3 } }
+  return withUpstream(
+    ({ path }) => {
+      if (path === '/wham/usage') return [200, usage]
+      return [200, path.endsWith('/consume') ? { code: 'reset', windows_reset: 2 } : { credits }]
+    },
+    async ({ url, received }) => {
+      const provider = providerAt(url)
+      const asked = account(login('opaque'))
+      const quota = await provider.pollQuota(asked, calls())
+      assert.deepEqual(
+        quota!.resets!.map(({ id }) => id),
+        ['sooner', 'later', 'endless'],
+      )
+      assert.equal(quota!.resets![0]!.expiresAt, Date.parse(expires_at(12)))
+      assert.ok(!received.some(({ method }) => method === 'POST'), 'nothing is redeemed by itself')
+      assert.ok((await provider.redeem(asked, calls()))?.resets)
+      const [consumed] = received.filter(({ method }) => method === 'POST')
+      const { credit_id, redeem_request_id } = JSON.parse(consumed!.text)
+      assert.equal(credit_id, 'sooner')
+      assert.match(redeem_request_id, /^[0-9a-f-]{36}$/)
+      assert.equal(consumed!.headers['chatgpt-account-id'], 'acct')
+    },
+  )
+})
+
+for (const [code, reason] of [
+  ['nothing_to_reset', /nothing to reset/],
+  ['no_credit', /no reset credit/],
+  ['x', /did not say/],
+] as const)
+  test(`a reset credit that is not redeemed (${code}) is an error that says why`, () =>
+    withUpstream(
+      ({ path }) => [200, path.endsWith('/consume') ? { code } : { credits: [{ id: 'one' }] }],
+      async ({ url }) => {
+        await assert.rejects(providerAt(url).redeem(account(login('opaque')), calls()), reason)
+      },
+    ))
+
+test('an account without reset credits is asked for no list, and has none to redeem', () =>
+  withUpstream(
+    ({ path }) => [
+      200,
+      path === '/wham/usage' ? { rate_limit_reset_credits: { available_count: 0 } } : { credits: [] },
+    ],
+    async ({ url, received }) => {
+      const quota = await providerAt(url).pollQuota(account(login('opaque')), calls())
+      assert.deepEqual([quota!.resets, received.length], [[], 1])
+      await assert.rejects(providerAt(url).redeem(account(login('opaque')), calls()), /no reset credit/)
+    },
+  ))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Conversation, Credential, Inspection, Provider, Verdict } from '../../config/provider.js'
 import { codex } from '../../providers/codex.js'
-import { account, answer, jwt, request, type RequestParts } from '../kit/provider.js'
+import { account, answer, jwt, poolAccount, request, type RequestParts } from '../kit/provider.js'
 
 const settings = {
   apiKeys: 'never' as const,
@@ -337,7 +337,7 @@ describe('a verdict', () => {
     [
       '403',
       [403, { detail: 'You are not a member of this workspace.' }],
-      { kind: 'refused', reason: 'http_403', model: 'gpt-x' },
+      { kind: 'refused', reason: 'http_403: You are not a member of this workspace.', model: 'gpt-x' },
     ],
     [
       '403 challenge',
@@ -349,7 +349,7 @@ describe('a verdict', () => {
       [403, '{}', { 'cf-mitigated': 'challenge' }],
       { kind: 'unavailable', reason: 'challenge_page' },
     ],
-    ['404', [404, { detail: 'Not Found' }], { kind: 'refused', reason: 'http_404' }],
+    ['404', [404, { detail: 'Not Found' }], { kind: 'refused', reason: 'http_404: Not Found' }],
     [
       '404 of a model',
       [404, error({ code: 'model_not_found' })],
@@ -370,7 +370,7 @@ describe('a verdict', () => {
     [
       '429 with a hint',
       [429, error({ code: 'rate_limit_exceeded', message: 'Please try again in 1.5s.' })],
-      { kind: 'cooling', reason: 'rate_limit_exceeded', retryAfterMs: 1_500 },
+      { kind: 'cooling', reason: 'rate_limit_exceeded: Please try again in 1.5s.', retryAfterMs: 1_500 },
     ],
     ['429 with nothing', [429], { kind: 'cooling', reason: 'rate_limited', retryAfterMs: undefined }],
     [
@@ -465,7 +465,7 @@ describe('the first events of a stream', () => {
     [
       'rate limit',
       failed('rate_limit_exceeded', 'Please try again in 2s'),
-      { kind: 'cooling', reason: 'rate_limit_exceeded', retryAfterMs: 2_000 },
+      { kind: 'cooling', reason: 'rate_limit_exceeded: Please try again in 2s', retryAfterMs: 2_000 },
     ],
     [
       'usage limit',
@@ -558,6 +558,197 @@ test('a balance of credits is read as a text and as a number, whatever carries i
     const expected = { hasCredits: true, unlimited: false, balance: '12.5', use: 'last' }
     assert.deepEqual(provider.socket.quota!(message)?.credits, expected)
   }
+})
+
+describe('quota of one model', () => {
+  const spark = {
+    'x-codex-active-limit': 'codex_bengalfox',
+    'x-codex-primary-used-percent': '100',
+    'x-codex-primary-window-minutes': '299',
+    'x-codex-primary-reset-at': '2000000000',
+    'x-codex-bengalfox-limit-name': 'GPT-5.3-Codex-Spark',
+    'x-codex-bengalfox-primary-used-percent': '100',
+    'x-codex-bengalfox-primary-window-minutes': '299',
+    'x-codex-bengalfox-primary-reset-at': '2000000000',
+  }
+  const model = 'gpt-5.3-codex-spark'
+  const window = { name: 'codex_bengalfox primary', model, usedPercent: 100, lengthMinutes: 300 }
+
+  test('in headers is not read as the account’s, which only repeat it', () => {
+    assert.deepEqual(provider.quota(spark)?.windows, [{ ...window, resetsAt: 2_000_000_000_000 }])
+    const both = provider.quota({ ...spark, 'x-codex-active-limit': 'premium' })!
+    assert.deepEqual(
+      both.windows.map((one) => [one.name, one.model]),
+      [
+        ['primary', undefined],
+        ['codex_bengalfox primary', model],
+      ],
+    )
+  })
+
+  test('in a refusal exhausts that model alone, by the windows of its own headers', () => {
+    const asked = request({ url: '/v1/responses', body: { model } })
+    const verdict = provider.classify(answer(429, {}, spark), asked)
+    assert.deepEqual([verdict.kind, (verdict as { model?: string }).model], ['exhausted', model])
+  })
+
+  test('in wham/usage and in a message is read from its own list', () => {
+    const limit = {
+      limit_name: 'GPT-5.3-Codex-Spark',
+      metered_feature: 'codex_bengalfox',
+      rate_limit: {
+        primary_window: { used_percent: 100, limit_window_seconds: 17_940, reset_at: 2_000_000_000 },
+      },
+    }
+    const message = { type: 'codex.rate_limits', rate_limits: {}, additional_rate_limits: [limit] }
+    assert.deepEqual(provider.socket.quota!(message)?.windows, [{ ...window, resetsAt: 2_000_000_000_000 }])
+  })
+
+  test('in a message about that limit alone is no word about the account', () => {
+    const rate_limits = { primary: { used_percent: 100, window_minutes: 300, reset_at: 2_000_000_000 } }
+    const read = (limit: object) =>
+      provider.socket.quota!({ type: 'codex.rate_limits', rate_limits, ...limit })!.windows.map(
+        (one) => one.model,
+      )
+    assert.deepEqual(read({ metered_limit_name: 'codex_bengalfox', limit_name: 'GPT-5.3-Codex-Spark' }), [
+      model,
+    ])
+    assert.deepEqual(read({ metered_limit_name: 'codex_bengalfox' }), [])
+    assert.deepEqual(read({ metered_limit_name: 'codex' }), [undefined])
+    assert.deepEqual(read({}), [undefined])
+  })
+
+  test('is told for the whole pool, in wham/usage, in headers and in messages', () => {
+    const reset = Date.now() + 3_600_000
+    const accounts = [20, 60].map((usedPercent) =>
+      poolAccount({ quota: { windows: [{ ...window, usedPercent, resetsAt: reset }] } }),
+    )
+    const usage = provider.answer(request({ method: 'GET', url: '/backend-api/wham/usage' }), {
+      accounts,
+      now: Date.now(),
+    })!.body as { rate_limit: unknown; additional_rate_limits: Record<string, any>[] }
+    assert.equal(usage.rate_limit, null)
+    const [limit] = usage.additional_rate_limits
+    assert.deepEqual(
+      [limit!.limit_name, limit!.metered_feature, limit!.rate_limit.primary_window.used_percent],
+      [model, 'codex_bengalfox', 40],
+    )
+    const headers = provider.poolHeaders(spark, accounts, Date.now())
+    assert.deepEqual(
+      [headers['x-codex-primary-used-percent'], headers['x-codex-bengalfox-primary-used-percent']],
+      ['40', '40'],
+    )
+    const message = { type: 'codex.rate_limits', metered_limit_name: 'codex_bengalfox', limit_name: model }
+    const told = provider.socket.withPoolQuota!(message, accounts, Date.now()) as Record<string, any>
+    assert.equal(told.rate_limits.primary.used_percent, 40)
+  })
+})
+
+test('a window of 299 or 10,079 minutes is the one of 5 hours or 7 days', () => {
+  const lengths = ['299', '300', '301', '10079', '10080', '1439', '43199', '60', '1000'].map((minutes) => {
+    const headers = { 'x-codex-primary-used-percent': '5', 'x-codex-primary-window-minutes': minutes }
+    return provider.quota(headers)!.windows[0]!.lengthMinutes
+  })
+  assert.deepEqual(lengths, [300, 300, 300, 10_080, 10_080, 1_440, 43_200, 60, 1_000])
+})
+
+test('a failure ends a stream under the code on which Codex does what it would do with the answer', () => {
+  const ended = (answer: Parameters<typeof provider.streamFailure>[0]) => {
+    const text = provider.streamFailure(answer, request())
+    assert.match(text, /^event: response\.failed\ndata: .*\n\n$/)
+    return JSON.parse(text.split('data: ')[1]!).response.error as { code: string; message: string }
+  }
+  const body = { error: { message: 'It is so.', code: 'x' } }
+  assert.equal(ended(provider.exhausted({}, request())).code, 'insufficient_quota')
+  assert.deepEqual(ended({ status: 503, headers: { 'retry-after': '7' }, body }), {
+    code: 'rate_limit_exceeded',
+    message: 'It is so. Please try again in 7s.',
+  })
+  assert.equal(ended({ status: 502, body }).code, 'server_error')
+  assert.equal(ended({ status: 400, body }).code, 'invalid_prompt')
+  const long = { error: { code: 'context_length_exceeded', message: 'Too long.' } }
+  assert.equal(ended({ status: 400, body: long }).code, 'context_length_exceeded')
+  assert.match(provider.keepAlive.event, /^event: \w+\ndata: \{.*\}\n\n$/)
+  assert.ok(provider.keepAlive.afterMs <= 300_000 / 3)
+})
+
+describe('what another account encrypted', () => {
+  const refusal = { error: { code: 'invalid_encrypted_content', message: 'It could not be verified.' } }
+  const repaired = (...input: object[]) => {
+    const verdict = provider.classify(
+      answer(400, refusal),
+      request({ url: '/v1/responses', body: { input } }),
+    )
+    return verdict.kind === 'repair' ? (verdict.body as { input: Record<string, any>[] }).input : verdict
+  }
+  const said = { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hi' }] }
+  const encrypted_content = 'gAAA'
+  const rows: [what: string, item: object, left: object[]][] = [
+    ['reasoning', { type: 'reasoning', id: 'rs_1', summary: [], encrypted_content }, []],
+    ['reasoning that has lost its content', { type: 'reasoning', id: 'rs_1', summary: [] }, []],
+    [
+      'a message with a field of it',
+      {
+        type: 'message',
+        role: 'assistant',
+        content: [{ type: 'output_text', text: 'yes' }],
+        encrypted_content,
+      },
+      [{ type: 'message', role: 'assistant', content: [{ type: 'output_text', text: 'yes' }] }],
+    ],
+  ]
+  for (const [what, item, left] of rows)
+    test(`is taken out: ${what}`, () => {
+      const other = { type: 'reasoning', id: 'rs_0', summary: [], encrypted_content }
+      assert.deepEqual(repaired(said, item, other), [said, ...left])
+    })
+
+  const replaced: [what: string, item: Record<string, any>][] = [
+    ['a summary beside what was said', { type: 'compaction', encrypted_content }],
+    [
+      'a sub-agent’s message',
+      { type: 'agent_message', content: [{ type: 'encrypted_content', encrypted_content }] },
+    ],
+    [
+      'an output of a function',
+      {
+        type: 'function_call_output',
+        call_id: 'c',
+        output: [{ type: 'encrypted_content', encrypted_content }],
+      },
+    ],
+    ['an output that is nothing else', { type: 'function_call_output', call_id: 'c', encrypted_content }],
+    ['content deep inside', { type: 'x', a: { b: [{ c: { encrypted_content, kept: 1 } }] } }],
+    ['a message that is nothing else', { type: 'message', role: 'assistant', encrypted_content }],
+  ]
+  for (const [what, item] of replaced)
+    test(`is replaced, so that the request stays valid: ${what}`, () => {
+      const [first, second] = repaired(said, item) as Record<string, any>[]
+      assert.deepEqual(first, said)
+      const text = JSON.stringify(second)
+      assert.ok(!text.includes('encrypted_content'), text)
+      assert.ok(
+        what === 'content deep inside' ? text.includes('"kept":1') : text.includes('cannot be read'),
+        text,
+      )
+      if (item.type === 'function_call_output')
+        assert.deepEqual([second!.call_id, second!.output === undefined], ['c', false])
+    })
+
+  test('is the whole context: the next account is asked, and if none can, Codex makes a new summary', () => {
+    const summary = { type: 'compaction', encrypted_content }
+    const surroundings = { type: 'message', role: 'user', content: '<environment_context>…' }
+    const verdict = repaired(surroundings, summary, said) as Extract<Verdict, { kind: 'refused' }>
+    assert.deepEqual([verdict.kind, verdict.model], ['refused', undefined])
+    const { body } = verdict.instead as { body: { response: { error: { code: string } } } }
+    assert.equal(body.response.error.code, 'context_length_exceeded')
+    const anew = repaired(summary, said, { type: 'compaction_trigger' }) as Record<string, any>[]
+    assert.ok(Array.isArray(anew) && !JSON.stringify(anew).includes('encrypted_content'))
+  })
+
+  test('is no reason where there is none of it in the request', () => {
+    assert.deepEqual(repaired(said), { kind: 'pass' })
+  })
 })
 
 test('an exhausted pool says so in Codex’s words, and only what is known', () => {
