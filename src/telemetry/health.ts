@@ -59,7 +59,7 @@ export class Health {
   }
 
   #problems(): string[] {
-    const { accounts, configProblem, stores, log } = this.options
+    const { accounts, configProblem, stores, log, now } = this.options
     const files = [...accounts.skipped, ...accounts.warnings].map(({ file, reason }) => `${file}: ${reason}`)
     const logins: string[] = []
     const unwritten: string[] = []
@@ -71,11 +71,20 @@ export class Health {
         )
       if (unshared) unwritten.push(`${id}: ${unshared}`)
     }
+    const refused = accounts.all().flatMap((account) =>
+      account
+        .cooldowns()
+        .filter(({ model, cooldown: { kind, until, resetsAt } }) => {
+          // A quota comes back by itself; a plan or a payment that has ended needs the person.
+          return kind === 'exhausted' && model === undefined && resetsAt === undefined && until > now()
+        })
+        .map(({ cooldown }) => `${account.id}: is not served: ${cooldown.reason}`),
+    )
     const empty = accounts.all().length === 0 ? ['the pool has no account'] : []
     const silence = log.failing()
     const silent =
       silence === undefined ? [] : [`the log is silent, its lines cannot be written (${silence})`]
     const own = [configProblem() ?? [], silent, stores.failing()].flat()
-    return [...empty, ...own, ...unwritten, ...logins, ...files].map(redact)
+    return [...empty, ...own, ...unwritten, ...logins, ...refused, ...files].map(redact)
   }
 }

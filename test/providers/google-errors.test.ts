@@ -120,6 +120,11 @@ const limits: readonly Row[] = [
   ['a rate limit of the older form', legacy(403, 'rateLimitExceeded'), 'cools the model'],
   ['a rate limit of a user', legacy(403, 'userRateLimitExceeded'), 'cools the model'],
   ['a rate limit under a code of the RPC', { code: 8, message: 'Quota exceeded' }, 'cools the model'],
+  [
+    'a rate limit in words alone',
+    { message: 'Resource has been exhausted (e.g. check quota).' },
+    'cools the model',
+  ],
   ['a rate limit under 503', err(503, 'x', info('RATE_LIMIT_EXCEEDED')), 'cools the model'],
   [
     'the free tier’s words for a limit',
@@ -241,7 +246,7 @@ const own: Record<Name, readonly Row[]> = {
 }
 
 const statusOf = (error: object): number => {
-  const code = (error as { code?: number }).code ?? 503
+  const { code = 'status' in error ? 503 : 429 } = error as { code?: number }
   return code < 100 ? 429 : code
 }
 /** The ways in which an error arrives. */
