@@ -176,6 +176,15 @@ export const retryPolicy: Required<RetryPolicy> = {
   idleTimeoutMs: 600_000,
 }
 
+/** Fields that the resolved configuration takes as they were written. */
+export const plainDefaults = {
+  maxReplayBytes: 16 * MiB,
+  maxReplayTotalBytes: 256 * MiB,
+  maxBodyBytes: 256 * MiB,
+  watch: true,
+  quotaPollMs: 300_000,
+}
+
 export const defaults = {
   listen: '127.0.0.1:8989',
   poolDir: './pool',
@@ -184,12 +193,8 @@ export const defaults = {
   strategy: 'sticky',
   placement: 'least-used',
   retry: 'default',
-  maxReplayBytes: 16 * MiB,
-  maxReplayTotalBytes: 256 * MiB,
-  maxBodyBytes: 256 * MiB,
+  ...plainDefaults,
   refresh: { enabled: true, leadMs: 300_000, spacingMs: 5_000, timeoutMs: 10_000 },
-  watch: true,
-  quotaPollMs: 300_000,
   pins: { max: 10_000, idleMs: 86_400_000 },
   log: { level: 'info' },
 } as const

@@ -1,6 +1,6 @@
 import { defaults } from './config.js'
 import type { Problem } from './problems.js'
-import type { CodexSettings, GeminiApiKeySettings, GeminiSettings } from './provider-entry.js'
+import { type BuiltinProvider, builtinProviders, type ProviderEntry } from './provider-entry.js'
 import { type Rule, rules } from './rules.js'
 import { showValue } from './secrets.js'
 
@@ -74,9 +74,7 @@ export interface Overlay {
   logLevel?: 'debug'
   /** For every provider of the type. */
   readonly providers: {
-    readonly codex: Partial<CodexSettings>
-    readonly gemini: Partial<GeminiSettings>
-    readonly 'gemini-api-key': Partial<GeminiApiKeySettings>
+    readonly [Type in BuiltinProvider]: Partial<Extract<ProviderEntry, { type: Type }>>
   }
 }
 
@@ -128,7 +126,8 @@ function checkProxies(env: Environment): Problem[] {
 
 /** Reads our variables; an empty one counts as not set. A value that cannot be used is a problem, and left out. */
 export function readEnvironment(env: Environment): { overlay: Overlay; problems: Problem[] } {
-  const overlay: Overlay = { providers: { codex: {}, gemini: {}, 'gemini-api-key': {} } }
+  const none = Object.keys(builtinProviders).map((type) => [type, {}])
+  const overlay: Overlay = { providers: Object.fromEntries(none) as Overlay['providers'] }
   const problems = Object.entries(variables).flatMap(([key, variable]) => {
     const value = env[key]?.trim()
     if (!value) return []

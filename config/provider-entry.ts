@@ -213,14 +213,14 @@ const customShape = object<CustomSettings>(
 export type ProviderEntry =
   CodexSettings | GeminiSettings | GeminiApiKeySettings | BearerSettings | CustomSettings
 
-export type BuiltinProvider = 'codex' | 'gemini' | 'gemini-api-key'
-
 /** By type; there is a provider of the same name for each unless the user takes it away. */
 export const builtinProviders = {
   codex: codexDefaults,
   gemini: geminiDefaults,
   'gemini-api-key': geminiApiKeyDefaults,
 }
+
+export type BuiltinProvider = keyof typeof builtinProviders
 
 /** In this order, after the user's own. Codex's token refresh can be pointed at the gateway: hence the last one. */
 export const builtinRoutes = [

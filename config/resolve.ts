@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { checkCombinations, checkReferences, checkShape } from './check.js'
 import {
   defaults,
+  plainDefaults,
   type ResolvedConfig,
   type ResolvedRoute,
   type RetryPolicy,
@@ -67,8 +68,9 @@ export function resolveConfig(given: unknown, context: ConfigContext = {}): Reso
 function fillIn(user: UserConfig, layers: Layers, file: string | undefined): ResolvedConfig {
   const { overlay } = layers
   const providers = resolveProviders(user.providers, layers)
-  const limits = { ...defaults, ...defined(user) }
+  const plain = plainFields(user)
   return {
+    ...plain,
     file,
     listen: parseListen(String(settingOf('listen', layers).value)) as ListenAddress,
     poolDir: absolute(settingOf('poolDir', layers)) as string,
@@ -80,19 +82,20 @@ function fillIn(user: UserConfig, layers: Layers, file: string | undefined): Res
     access: resolveAccess(user.access),
     use: user.use ?? [],
     // A lowered `maxBodyBytes` lowers this one as well.
-    maxReplayBytes: Math.min(limits.maxReplayBytes, limits.maxReplayTotalBytes, limits.maxBodyBytes),
-    maxReplayTotalBytes: limits.maxReplayTotalBytes,
-    maxBodyBytes: limits.maxBodyBytes,
+    maxReplayBytes: Math.min(plain.maxReplayBytes, plain.maxReplayTotalBytes, plain.maxBodyBytes),
     refresh: {
       ...defaults.refresh,
       ...defined(user.refresh),
       ...defined({ enabled: overlay.refreshEnabled }),
     },
-    watch: limits.watch,
-    quotaPollMs: limits.quotaPollMs,
     pins: { ...defaults.pins, ...defined(user.pins) },
     log: { ...defaults.log, ...defined(user.log), ...defined({ level: overlay.logLevel }) },
   }
+}
+
+function plainFields(user: UserConfig): Pick<ResolvedConfig, keyof typeof plainDefaults> {
+  const names = Object.keys(plainDefaults) as (keyof typeof plainDefaults)[]
+  return { ...plainDefaults, ...defined(Object.fromEntries(names.map((name) => [name, user[name]]))) }
 }
 
 function absolute({ value, base }: Setting): string | false {
