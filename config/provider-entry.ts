@@ -11,9 +11,23 @@ interface ProviderSettings {
    * proxy look host names up. @default `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` names the host or it is loopback
    */
   proxy?: string
+  /** Settings of single accounts, by id (the file's name without `.json`). @default none */
+  accounts?: { [id: string]: AccountSettings }
 }
 
-const common = (type: ProviderEntry['type']) => ({ type: { const: type }, proxy: rule('proxy') })
+interface AccountSettings {
+  /** Proxy for this account's requests and token calls. @default the provider's */
+  proxy?: string
+}
+
+/** The fields that every type has; no provider is made of them. */
+export type CommonFields = 'type' | keyof ProviderSettings
+
+const common = (type: ProviderEntry['type']) => ({
+  type: { const: type },
+  proxy: rule('proxy'),
+  accounts: named(object<AccountSettings>({ proxy: rule('proxy') })),
+})
 const upstream = rule('upstream')
 
 /** Codex CLI over ChatGPT accounts and OpenAI API keys. */
@@ -249,4 +263,9 @@ export const providerEntry = {
   discriminator: { propertyName: 'type' },
   required: ['type'],
   oneOf: [codexShape, geminiShape, geminiApiKeyShape, bearerShape, customShape],
+}
+
+/** The proxy of the user's for one account; `undefined` leaves it to the environment. */
+export function proxyOf(entry: ProviderEntry | undefined, account: string): string | undefined {
+  return entry?.accounts?.[account]?.proxy ?? entry?.proxy
 }

@@ -17,8 +17,8 @@ export interface Route {
   readonly path: string
   readonly providerName: string
   readonly provider: Provider
-  /** The provider's proxy, if it has one of its own. */
-  readonly proxy: string | undefined
+  /** The proxy of an account, by its id, if one is configured. */
+  readonly proxyOf: (account: string) => string | undefined
   readonly strategy: { readonly name: string; readonly pick: Strategy }
   readonly sticky: boolean
   readonly retry: Required<RetryPolicy>

@@ -3,6 +3,7 @@ import type {
   GeminiApiKeySettings,
   GeminiSettings,
   ProviderEntry,
+  CommonFields,
 } from '../config/provider-entry.js'
 import type { Provider } from '../config/provider.js'
 import { bearer } from './bearer.js'
@@ -15,7 +16,7 @@ import { openAiIdentityHeaders } from './openai.js'
 type Entry<T extends ProviderEntry['type']> = Extract<ProviderEntry, { type: T }>
 
 /** An entry as the config loader leaves it: every default is filled in. */
-type Complete<E> = Required<Omit<E, 'proxy'>>
+type Complete<E> = Required<Omit<E, CommonFields>>
 
 const factories: { [T in ProviderEntry['type']]: (entry: Entry<T>, name: string) => Provider } = {
   codex: (entry) => codex(entry as Complete<CodexSettings>),

@@ -6,6 +6,7 @@ import {
   type Environment,
   type Flags,
   loadConfig,
+  proxyOf,
   resolveConfig,
 } from '../config/index.js'
 import type { Strategy } from '../config/account.js'
@@ -85,7 +86,7 @@ export function settingsOf(
     path,
     providerName: provider,
     provider: providers.get(provider)!,
-    proxy: config.providers[provider]!.proxy,
+    proxyOf: (account: string) => proxyOf(config.providers[provider], account),
     strategy: { name: strategy, pick: strategies[strategy]! },
     sticky,
     retry: config.retry[retry]!,

@@ -1,4 +1,4 @@
-import type { CodexSettings } from '../../config/provider-entry.js'
+import type { CodexSettings, CommonFields } from '../../config/provider-entry.js'
 import type { Credential, Inspection, Provider, ProviderAccount } from '../../config/provider.js'
 import { fitsHeader } from '../http.js'
 import { type Fields, fields, list, number, text } from '../json.js'
@@ -290,4 +290,4 @@ function whyUnusable(credential: Credential): string {
 }
 
 /** Codex settings with every default filled in. */
-export type ResolvedCodexSettings = Required<Omit<CodexSettings, 'type' | 'proxy'>>
+export type ResolvedCodexSettings = Required<Omit<CodexSettings, CommonFields>>

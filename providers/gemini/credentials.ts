@@ -1,4 +1,4 @@
-import type { GeminiSettings } from '../../config/provider-entry.js'
+import type { CommonFields, GeminiSettings } from '../../config/provider-entry.js'
 import { timeFrom } from '../../config/index.js'
 import type { Credential, Inspection, LoginFlow, Provider, TokenAnswer } from '../../config/provider.js'
 import { fitsHeader, join } from '../http.js'
@@ -57,7 +57,7 @@ export function authHeaders(credential: Credential): Record<string, string> {
 }
 
 /** Gemini settings with every default filled in. */
-export type ResolvedGeminiSettings = Required<Omit<GeminiSettings, 'type' | 'proxy'>>
+export type ResolvedGeminiSettings = Required<Omit<GeminiSettings, CommonFields>>
 
 /** The grant is over, or belongs to another client (RFC 6749 §5.2). `invalid_client` is not here: the login is fine. */
 const FINAL = new Set(['invalid_grant', 'unauthorized_client'])

@@ -6,7 +6,7 @@ import type { TokenResult } from '../refresh/tokens.js'
 
 export interface FactsOptions {
   readonly provider: (name: string) => Provider | undefined
-  readonly call: (provider: string, timeoutMs: number) => CallContext
+  readonly call: (account: Account, timeoutMs: number) => CallContext
   readonly applyVerdict: (
     account: Account,
     verdict: Verdict,
@@ -104,8 +104,7 @@ export class Facts {
   /** Calls the provider; if the token at hand is refused, once more with a new one. */
   async #discover(account: Account, provider: Provider): Promise<Record<string, string>> {
     const { credential } = account
-    const discover = () =>
-      provider.discover!(account.forProvider(), this.options.call(account.provider, DISCOVERY_MS))
+    const discover = () => provider.discover!(account.forProvider(), this.options.call(account, DISCOVERY_MS))
     try {
       return await discover()
     } catch (error) {

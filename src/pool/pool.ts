@@ -1,4 +1,5 @@
 import type { ResolvedConfig } from '../../config/config.js'
+import { proxyOf } from '../../config/index.js'
 import type { CallContext, PoolAccount, Provider, Quota, Verdict } from '../../config/provider.js'
 import type { AccountStore } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
@@ -61,7 +62,7 @@ export class Pool {
     this.tokens = new Tokens({
       provider: (name) => this.#provider(name),
       // A refresh that has begun is not broken off when the gateway closes: its answer would be lost.
-      call: (name, timeoutMs) => ({ fetch: this.#fetch(name), signal: deadline(timeoutMs) }),
+      call: (account, timeoutMs) => ({ fetch: this.#fetch(account), signal: deadline(timeoutMs) }),
       settings: () => settings().config.refresh,
       spent: store.spent,
       apply: (account, outcome) => this.#applyRefresh(account, outcome),
@@ -69,7 +70,7 @@ export class Pool {
     })
     this.facts = new Facts({
       provider: (name) => this.#provider(name),
-      call: (name, timeoutMs) => this.#call(name, timeoutMs),
+      call: (account, timeoutMs) => this.#call(account, timeoutMs),
       applyVerdict: (account, verdict, credential) => this.applyVerdict(account, verdict, credential),
       found: (account) => store.saveAccount(account),
       now,
@@ -82,12 +83,12 @@ export class Pool {
     return this.settings().providers.get(name)
   }
 
-  #fetch(name: string): typeof globalThis.fetch {
-    return this.options.network.fetch(this.settings().config.providers[name]?.proxy)
+  #fetch({ provider, id }: Account): typeof globalThis.fetch {
+    return this.options.network.fetch(proxyOf(this.settings().config.providers[provider], id))
   }
 
-  #call(name: string, timeoutMs: number): CallContext {
-    return { fetch: this.#fetch(name), signal: deadline(timeoutMs, this.options.closing) }
+  #call(account: Account, timeoutMs: number): CallContext {
+    return { fetch: this.#fetch(account), signal: deadline(timeoutMs, this.options.closing) }
   }
 
   /** The accounts of a provider as its local answers see them. */
@@ -209,7 +210,7 @@ export class Pool {
     const provider = this.#provider(account.provider)
     if (!provider?.pollQuota || (await this.#whyNotReady(account)) !== undefined) return
     const { credential } = account
-    const quota = await provider.pollQuota(account.forProvider(), this.#call(account.provider, POLL_MS))
+    const quota = await provider.pollQuota(account.forProvider(), this.#call(account, POLL_MS))
     if (quota) this.observe(account, quota, 'poll', credential)
   }
 
@@ -223,7 +224,7 @@ export class Pool {
     const reason = await this.#whyNotReady(account)
     if (reason !== undefined) throw new Error(reason)
     const { credential } = account
-    const quota = await provider.redeem(account.forProvider(), this.#call(account.provider, POLL_MS))
+    const quota = await provider.redeem(account.forProvider(), this.#call(account, POLL_MS))
     account.redeemed()
     if (quota) this.observe(account, quota, 'poll', credential)
     this.options.store.saveAccount(account)

@@ -19,7 +19,7 @@ export type TokenResult =
 
 export interface TokensOptions {
   readonly provider: (name: string) => Provider | undefined
-  readonly call: (provider: string, timeoutMs: number) => CallContext
+  readonly call: (account: Account, timeoutMs: number) => CallContext
   readonly settings: () => ResolvedConfig['refresh']
   readonly spent: SpentLogins
   /** Applies an outcome to the account, saves it and tells it. */
@@ -152,7 +152,7 @@ export class Tokens {
     const onLost = () => this.options.apply(account, { kind: 'failed', reason: 'lock lost while refreshing' })
     try {
       const outcome = await this.#locks.under(account, { provider, dead, onLost }, (locks) => {
-        const context = call(account.provider, settings().timeoutMs)
+        const context = call(account, settings().timeoutMs)
         return refresh(account, { provider, context, spent, holds: () => locks.holds(), dead, now })
       })
       return this.#end(account, outcome)

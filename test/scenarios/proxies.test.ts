@@ -62,6 +62,30 @@ for (const [kind, { start, address }] of Object.entries(proxies))
     assert.equal(proxy.asked.length, afterHttp + 1)
   })
 
+test('an account goes through a proxy of its own, and the others through that of their provider', async (t) => {
+  const [own, common] = [await startSocksProxy(t), await startTunnelProxy(t)]
+  const pool = await startPool(t, {
+    ...expired(`http://${common.address}`),
+    codex: [{ id: 'alice' }, { id: 'bob' }],
+    config: {
+      ...inOrder,
+      providers: {
+        codex: {
+          type: 'codex',
+          proxy: `http://${common.address}`,
+          accounts: { alice: { proxy: `socks5h://${own.address}` } },
+        },
+      },
+    },
+  })
+  assert.equal(await pool.servedBy('s1'), 'alice')
+  assert.equal(pool.sim.issuer.refreshes, 1)
+  assert.deepEqual([own.asked.length >= 2, common.asked.length], [true, 0])
+  pool.sim.account('alice').exhaust()
+  assert.equal(await pool.servedBy('s2'), 'bob')
+  assert.equal(common.asked.length, 1)
+})
+
 test('a host name is looked up by a socks5h proxy, and here for socks5', async (t) => {
   const network = new Network()
   t.after(() => network.close())
