@@ -1,12 +1,13 @@
 import express, { type ErrorRequestHandler, type Request, type Response, type Router } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
+import { redact } from '../../config/index.js'
 import type { Explanations } from '../../middleware/explanation.js'
 import { GatewayFailure, sendJson } from '../../middleware/failure.js'
 import { answerFailure, type FailureOptions } from '../../middleware/final-answer.js'
 import type { Health, HealthReport } from '../telemetry/health.js'
 import type { Metrics } from '../telemetry/metrics.js'
 import { mayChange, mayRead, mayReadMetrics, maySeeNames, noForeignPages, proofOf } from './access.js'
-import type { Administered } from './reports.js'
+import type { AccountReport, Administered } from './reports.js'
 
 export interface AdminParts extends FailureOptions {
   readonly access: () => ResolvedConfig['access']
@@ -87,19 +88,32 @@ function wrongMethod(request: Request, response: Response): void {
   sendJson(response, { status: 405, headers: { allow }, body: { error: { message, code: 'wrong_method' } } })
 }
 
-/** `POST /:id/disable`, `POST /:id/enable`, under `/admin/accounts`. */
-export function changesRouter(token: string, gateway: Pick<Administered, 'setDisabled'>): Router {
+/** `POST /:id/disable`, `…/enable`, `…/retry`, `…/redeem`, and `POST /retry` for all; under `/admin/accounts`. */
+function changesRouter(token: string, gateway: Administered): Router {
+  const changes: Record<
+    string,
+    (id: string) => AccountReport | undefined | Promise<AccountReport | undefined>
+  > = {
+    disable: (id) => gateway.setDisabled(id, true),
+    enable: (id) => gateway.setDisabled(id, false),
+    retry: (id) => gateway.retry(id)[0],
+    redeem: (id) => gateway.redeem(id).catch(refuseRedeeming),
+  }
   const router = express.Router()
-  for (const [change, disabled] of [
-    ['disable', true],
-    ['enable', false],
-  ] as const) {
-    router.post(`/:id/${change}`, mayChange(token), (request, response, next) => {
+  const change = mayChange(token)
+  router.post('/retry', change, (_request, response) =>
+    sendJson(response, { status: 200, body: { accounts: gateway.retry() } }),
+  )
+  for (const [name, make] of Object.entries(changes))
+    router.post(`/:id/${name}`, change, async (request, response, next) => {
       const id = String(request.params.id)
-      const body = gateway.setDisabled(id, disabled)
+      const body = await make(id)
       if (body) sendJson(response, { status: 200, body })
       else next(new GatewayFailure(404, 'unknown_account', `there is no account "${id}"`))
     })
-  }
   return router
+}
+
+function refuseRedeeming(error: Error): never {
+  throw new GatewayFailure(409, 'not_redeemed', `no reset credit was redeemed: ${redact(error.message)}`)
 }

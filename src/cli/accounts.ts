@@ -7,7 +7,8 @@ import { createGateway } from '../create-gateway.js'
 import { RECOVERY } from '../credentials/durable-file.js'
 import type { Gateway } from '../gateway.js'
 import { readConfig } from '../settings.js'
-import { adminCall, noGatewayAt, tellGateway } from './admin-call.js'
+import { adminCall, noGatewayAt, onOneLine, tellGateway } from './admin-call.js'
+import { creditLines, minute } from './explain.js'
 import { print, refusal } from './output.js'
 import { accountById, type CommonOptions, readPoolFolder, sourceOf, underLock } from './pool-folder.js'
 
@@ -21,9 +22,10 @@ interface Listing {
 export async function showAccounts(options: CommonOptions): Promise<void> {
   const config = await readConfig(sourceOf(options))
   const told = await adminCall<Listing>(config, 'GET', '/admin/accounts')
-  const { accounts, skipped, warnings } = told ?? (await listingOfFiles(options, config.database))
+  const { accounts, skipped, warnings } = told ?? onOneLine(await listingOfFiles(options, config.database))
   if (!told) print(`${noGatewayAt(config)}: this is what the files tell`)
   print(accounts.length > 0 ? tableOf(accounts) : `no account in ${config.poolDir}`)
+  for (const line of accounts.flatMap(creditLines)) print(line)
   for (const { file, reason } of [...skipped, ...warnings]) print(`${file}: ${reason}`)
 }
 
@@ -85,13 +87,43 @@ export function tableOf(accounts: readonly AccountReport[]): string {
       account.plan ?? account.kind ?? '',
       account.state,
       account.usedPercent === null ? '?' : `${Math.round(account.usedPercent)} %`,
-      fullest?.resetsAt?.slice(0, 16).replace('T', ' ') ?? '',
+      fullest?.resetsAt === undefined ? '' : minute(fullest.resetsAt),
       account.usage?.last24h.requests ?? 0,
       account.usage?.last24h.totalTokens ?? 0,
-      account.reason ?? '',
+      whyNotReady(account),
     ])
   }
   return table.toString()
+}
+
+function whyNotReady({ reason, cooldowns }: AccountReport): string {
+  const ofModels = cooldowns.flatMap(({ model, reason }) =>
+    model === undefined ? [] : [`${model}: ${reason}`],
+  )
+  return reason ?? ofModels.join('; ')
+}
+
+/** `codex-pool accounts retry [ID]`: looks again at an account, or at all, whatever is known against it. */
+export async function retry(options: CommonOptions, id: string | undefined): Promise<void> {
+  const path = id === undefined ? '/admin/accounts/retry' : `/admin/accounts/${encodeURIComponent(id)}/retry`
+  const told = await ofRunning<AccountReport | Listing>(options, path)
+  for (const account of 'accounts' in told ? told.accounts : [told])
+    print(`${account.id} is looked at again: it is ${account.state}`)
+}
+
+/** `codex-pool accounts redeem ID`: uses up the reset credit that expires soonest. */
+export async function redeem(options: CommonOptions, id: string): Promise<void> {
+  const report = await ofRunning<AccountReport>(options, `/admin/accounts/${encodeURIComponent(id)}/redeem`)
+  print(
+    `${id}: a reset credit is redeemed; it is ${report.state}, and has ${report.resetCredits.length} left`,
+  )
+}
+
+async function ofRunning<T>(options: CommonOptions, path: string): Promise<T> {
+  const config = await readConfig(sourceOf(options))
+  const told = await adminCall<T>(config, 'POST', path)
+  if (told === undefined) throw refusal('not_running', `${noGatewayAt(config)}: start it first`)
+  return told
 }
 
 /** `codex-pool disable ID` */

@@ -4,6 +4,7 @@ import { localAddress } from '../../config/index.js'
 import { proofOf, readAdminToken } from '../admin/access.js'
 import type { ReloadReport } from '../admin/reports.js'
 import type { HealthReport } from '../telemetry/health.js'
+import { harmlessLine } from '../telemetry/terminal.js'
 import { refusal } from './output.js'
 
 const TIMEOUT_MS = 5_000
@@ -23,12 +24,19 @@ export async function adminCall<T>(
   if (gateway === undefined) return undefined
   const headers: Record<string, string> = gateway.isProven ? { authorization: `Bearer ${token}` } : {}
   const response = await fetch(url + path, { method, headers, signal: AbortSignal.timeout(TIMEOUT_MS) })
-  const body = (await response.json()) as T & Refusal
+  const body = onOneLine(JSON.parse(await response.text()) as T & Refusal)
   if (response.ok) return body
   throw refusal(
     body.error?.code ?? 'refused',
     body.error?.message ?? body.configProblem ?? `status ${response.status}`,
   )
+}
+
+/** Texts of upstreams and file names, as a line of a command's output may show them. */
+export function onOneLine<T>(report: T): T {
+  return JSON.parse(JSON.stringify(report), (_name, value: unknown) =>
+    typeof value === 'string' ? harmlessLine(value) : value,
+  ) as T
 }
 
 /** What to say when `adminCall` gives `undefined`. */

@@ -1,5 +1,6 @@
 import type { Explanation } from '../../middleware/explanation.js'
 import type { PickRecord } from '../../middleware/exchange.js'
+import type { AccountReport } from '../admin/reports.js'
 import { readConfig } from '../settings.js'
 import { adminCall, noGatewayAt } from './admin-call.js'
 import { sourceOf, type CommonOptions } from './pool-folder.js'
@@ -12,6 +13,14 @@ export async function explain(options: CommonOptions, id: string): Promise<void>
   const explanation = await adminCall<Explanation>(config, 'GET', path)
   if (!explanation) throw Object.assign(new Error(noGatewayAt(config)), { code: 'not_running' })
   print(textOf(explanation))
+  const asked = new Set(explanation.picks.map(({ account }) => account))
+  const { accounts } = (await adminCall<{ accounts: AccountReport[] }>(config, 'GET', '/admin/accounts')) ?? {
+    accounts: [],
+  }
+  for (const line of accounts
+    .filter(({ id, provider }) => asked.has(`${provider}/${id}`))
+    .flatMap(creditLines))
+    print(line)
 }
 
 function textOf(explanation: Explanation): string {
@@ -36,3 +45,22 @@ function pickLines({ account, by, others }: PickRecord): string[] {
     ...others.map((other) => `    not ${other.account}: ${other.why}`),
   ]
 }
+
+/** What an account has beyond its plan. */
+export function creditLines({ id, credits, onCredits, resetCredits }: AccountReport): string[] {
+  const balance = credits?.unlimited ? 'unlimited' : (credits?.balance ?? 'some')
+  const has = credits?.hasCredits || credits?.unlimited
+  const inUse = onCredits ? ', and serves on them' : ''
+  const [first] = resetCredits.flatMap(({ expiresAt }) => expiresAt ?? []).sort()
+  const until = first === undefined ? '' : `, the first until ${minute(first)} UTC`
+  return [
+    ...(has ? [`${id} has credits (${balance})${inUse}`] : []),
+    ...(resetCredits.length > 0
+      ? [
+          `${id} has reset credits: ${resetCredits.length}${until}. To use one: codex-pool accounts redeem ${id}`,
+        ]
+      : []),
+  ]
+}
+
+export const minute = (time: string): string => time.slice(0, 16).replace('T', ' ')

@@ -40,10 +40,18 @@ program
   .command('check')
   .description('validate the configuration and print it with every default')
   .action(command(async () => check))
-program
+const accounts = program
   .command('accounts')
   .description('show the accounts and their state')
   .action(command(async () => (await import('./accounts.js')).showAccounts))
+accounts
+  .command('retry [id]')
+  .description('look again at an account, or at all of them, whatever its state')
+  .action(command(async () => (await import('./accounts.js')).retry))
+accounts
+  .command('redeem <id>')
+  .description('use up the reset credit of an account that expires soonest: its windows are empty again')
+  .action(command(async () => (await import('./accounts.js')).redeem))
 program
   .command('login <provider>')
   .description('log in and add the account to the pool, or renew its login (codex, gemini)')

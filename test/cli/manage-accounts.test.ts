@@ -8,7 +8,7 @@ import { settingsOf } from '../../src/settings.js'
 import { builtinStrategies } from '../../src/accounts/strategies.js'
 import { field, startSimulator, type Simulator } from '../../src/simulator/index.js'
 import { assertNoSecret, emptyFolder, runCommand, startCommand, type Ended } from '../kit/command.js'
-import { codeOf, inOrder, startPool, type TestPool } from '../kit/pool.js'
+import { codeOf, inOrder, startPool, until, type TestPool } from '../kit/pool.js'
 import { enterCode, loginPages } from '../kit/simulator/login.js'
 
 interface Stage {
@@ -323,4 +323,59 @@ test('what changes accounts needs the admin token, even on this machine and with
     const page = await pool.request.post(path).set({ ...admin, origin: 'https://evil.example' })
     assert.deepEqual([page.status, codeOf(page.body)], [403, 'origin_not_allowed'])
   }
+})
+
+test('accounts retry looks again at an account, or at all of them, whatever its state', async (t) => {
+  const codex = [{ id: 'alice' }, { id: 'bob' }]
+  const pool = await startPool(t, { codex, onDisk: true, config: inOrder })
+  const run = beside(t, pool)
+  pool.sim.account('alice').exhaust()
+  pool.sim.account('bob').exhaust()
+  await pool.ask('s1').expect(429)
+  assert.match(await succeeded(run('accounts')), /alice .*exhausted .*usage_limit_reached/)
+  for (const { id } of codex) pool.sim.account(id).window('primary', { usedPercent: 0 })
+  assert.match(await succeeded(run('accounts', 'retry', 'alice')), /alice is looked at again: it is ready/)
+  assert.equal((await pool.account('bob')).state, 'exhausted')
+  assert.equal(await pool.servedBy('s2'), 'alice')
+  assert.match(await succeeded(run('accounts', 'retry')), /bob is looked at again: it is ready/)
+  await refused(run('accounts', 'retry', 'carol'), /there is no account "carol"/)
+})
+
+test('accounts, explain and accounts redeem tell of credits and reset credits', async (t) => {
+  const [soon, late] = [Date.UTC(2099, 0, 1), Date.UTC(2099, 5, 1)]
+  const pool = await startPool(t, {
+    codex: [
+      {
+        id: 'alice',
+        credits: { hasCredits: true, balance: '12' },
+        resetCredits: [{ expiresAt: late }, { expiresAt: soon }],
+      },
+    ],
+    onDisk: true,
+    config: { ...inOrder, quotaPollMs: 60_000 },
+  })
+  const run = beside(t, pool)
+  const { headers } = await pool.ask('s1').expect(200)
+  await until(async () => (await pool.account('alice')).resetCredits.length === 2)
+  const told = /alice has credits \(\d+\)[^]*alice has reset credits: 2, the first until 2099-01-01 00:00 UTC/
+  assert.match(await succeeded(run('accounts')), told)
+  assert.match(await succeeded(run('explain', String(headers['x-codex-pool-request-id']))), told)
+  assert.match(await succeeded(run('accounts', 'redeem', 'alice')), /redeemed; it is ready, and has 1 left/)
+  assert.deepEqual(
+    pool.sim.account('alice').resetCredits.map(({ status }) => status),
+    ['available', 'redeemed'],
+  )
+  pool.sim.account('alice').exhaust()
+  await succeeded(run('accounts', 'redeem', 'alice'))
+  await refused(run('accounts', 'redeem', 'alice'), /no reset credit was redeemed: /)
+  await refused(run('accounts', 'redeem', 'bob'), /there is no account "bob"/)
+})
+
+test('what an upstream says about an account steers no terminal', async (t) => {
+  const { run, file, folder } = await stage(t)
+  await file('pool/evil\u001b[2J.json', {})
+  await writeFile(join(folder, 'codex-pool.config.json'), '{ "database": false }')
+  const output = await succeeded(run('accounts'))
+  assert.match(output, /evil\\u001b\[2J/)
+  assert.ok(!output.includes('\u001b[2J'))
 })
