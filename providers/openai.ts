@@ -2,7 +2,7 @@ import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
 import { fields, number } from './json.js'
 
 /**
- * Headers in which OpenAI's clients name their own account and workspace, and where that workspace may be served. Under
+ * Headers in which OpenAI's clients name their own account, workspace and machine, and the region that serves it. Under
  * another account they are refused, or tell it about the client.
  */
 export const openAiIdentityHeaders: readonly string[] = [
@@ -12,6 +12,9 @@ export const openAiIdentityHeaders: readonly string[] = [
   'x-openai-fedramp',
   'x-openai-internal-codex-residency',
   'x-openai-account-routing-override',
+  'x-openai-agent-assertion',
+  'x-openai-actor-authorization',
+  'x-oai-attestation',
 ]
 
 /** A failure of the gateway's own in the shape that OpenAI's clients parse. */

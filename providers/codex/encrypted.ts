@@ -78,6 +78,7 @@ function withoutEncrypted(item: unknown): unknown[] {
   // An item that must have content or an output is refused without; a call without its output, too.
   if (one.type === 'function_call_output' || one.type === 'custom_tool_call_output')
     return [{ ...stripped, output: stripped.output ?? NOTE }]
+  if (one.type === 'function_call') return [{ ...stripped, arguments: stripped.arguments ?? '{}' }]
   const isMessage = one.type === 'message' || one.role !== undefined
   return [
     isMessage && stripped.content === undefined ? { ...stripped, content: notesOf(one.role) } : stripped,
@@ -87,11 +88,15 @@ function withoutEncrypted(item: unknown): unknown[] {
 const noteFrom = (role: string) => ({ type: 'message', role, content: notesOf(role) })
 const notesOf = (role: unknown) => [{ type: role === 'assistant' ? 'output_text' : 'input_text', text: NOTE }]
 
+/** `encrypted_content`, and `encrypted_function_args` of a call. */
+const isEncrypted = (name: string, field: unknown) =>
+  name.startsWith('encrypted_') && text(field) !== undefined
+
 function hasEncrypted(value: unknown): boolean {
   if (Array.isArray(value)) return value.some(hasEncrypted)
   const one = fields(value)
   if (!one) return false
-  return text(one.encrypted_content) !== undefined || Object.values(one).some(hasEncrypted)
+  return Object.entries(one).some(([name, field]) => isEncrypted(name, field) || hasEncrypted(field))
 }
 
 /** Takes encrypted content out at any depth. A part of a list that is nothing else becomes a note. */
@@ -100,6 +105,6 @@ function strip(value: unknown): unknown {
   const one = fields(value)
   if (!one || !hasEncrypted(one)) return value
   if (one.type === 'encrypted_content') return { type: 'input_text', text: NOTE }
-  const kept = Object.entries(one).filter(([name]) => name !== 'encrypted_content')
+  const kept = Object.entries(one).filter(([name, field]) => !isEncrypted(name, field))
   return Object.fromEntries(kept.map(([name, field]) => [name, strip(field)]))
 }

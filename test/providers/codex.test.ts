@@ -735,6 +735,17 @@ describe('what another account encrypted', () => {
         assert.deepEqual([second!.call_id, second!.output === undefined], ['c', false])
     })
 
+  test('is taken out of the arguments of a call, which keeps arguments', () => {
+    const call = {
+      type: 'function_call',
+      call_id: 'c',
+      name: 'f',
+      encrypted_function_args: encrypted_content,
+    }
+    const { encrypted_function_args: _, ...rest } = call
+    assert.deepEqual(repaired(said, call), [said, { ...rest, arguments: '{}' }])
+  })
+
   test('is the whole context: the next account is asked, and if none can, Codex makes a new summary', () => {
     const summary = { type: 'compaction', encrypted_content }
     const surroundings = { type: 'message', role: 'user', content: '<environment_context>…' }
