@@ -37,7 +37,7 @@ export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 
     conversation,
     model,
     replayable: (request) => methodOf(request) !== undefined,
-    usesQuota: (request) => ![undefined, 'countTokens'].includes(methodOf(request)),
+    usesQuota,
     resources: resourcesIn,
     resourcesMade,
     addressHeaders: uploadHeaders,
@@ -113,13 +113,18 @@ function firstMessages(messages: unknown): unknown[] | undefined {
 
 const CALL =
   /\/(?:models|tunedModels)\/([^/:]+):(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$/
-const OPENAI_CALL =
-  /^\/v1beta\/openai\/(chat\/completions|completions|responses|embeddings|images\/generations)$/
+const OPENAI_CALL = /^\/v1beta\/openai\/(chat\/completions|completions|embeddings|images\/generations)$/
 
 /** The generation method of a request, which may be sent twice; `undefined` for other calls. */
 function methodOf(request: ClientRequest): string | undefined {
   const path = pathOf(request)
   return CALL.exec(path)?.[2] ?? OPENAI_CALL.exec(path)?.[1]
+}
+
+/** Every method costs but the counting of tokens, also those that must not be sent twice, such as `predictLongRunning`. */
+function usesQuota(request: ClientRequest): boolean {
+  const path = pathOf(request)
+  return request.method === 'POST' && (OPENAI_CALL.test(path) || /:(?!countTokens$)[a-zA-Z]+$/.test(path))
 }
 
 /** This API has the model in the path, its OpenAI-compatible side in the body. */

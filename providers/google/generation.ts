@@ -1,5 +1,5 @@
 import type { Answer, Provider, Usage } from '../../config/provider.js'
-import { type Fields, count, fields, list } from '../json.js'
+import { type Fields, count, fields, list, objects } from '../json.js'
 
 /** An answer of the Gemini API. Code Assist wraps the same in `response`; without `alt=sse` a stream is a list of them. */
 function unwrapped(payload: unknown): Fields | undefined {
@@ -22,15 +22,28 @@ export function geminiUsage(payload: unknown): Usage | undefined {
 
 export const geminiUsageMarker = '"usageMetadata"'
 
-/**
- * Whether an event shows the user something. A blocked prompt has no candidates, only feedback. `choices` are those of
- * the API's OpenAI-compatible side.
- */
+/** Whether an event shows the user something. A blocked prompt has no candidates, only feedback. */
 export function isOutput(event: unknown): boolean {
   const body = unwrapped(event)
-  return (
-    [body?.candidates, body?.choices].some((it) => list(it).length > 0) || body?.promptFeedback !== undefined
-  )
+  if (body?.promptFeedback !== undefined) return true
+  return objects(body?.candidates).some(isVisible) || objects(body?.choices).some(isVisibleChoice)
+}
+
+function isVisible({ content, finishReason }: Fields): boolean {
+  return finishReason !== undefined || objects(fields(content)?.parts).some(hasContent)
+}
+
+/** A choice of the API's OpenAI-compatible side. Its first event often has a role and nothing else. */
+function isVisibleChoice({ delta, finish_reason, message, text }: Fields): boolean {
+  const { role: _, ...said } = fields(delta) ?? {}
+  return [finish_reason, message, text].some(isSet) || hasContent(said)
+}
+
+const isSet = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
+
+/** Whether a part has more than a signature, which no client shows. */
+function hasContent({ thought: _, thoughtSignature: __, ...part }: Fields): boolean {
+  return Object.values(part).some(isSet)
 }
 
 /** Google's clients read with `fetch`, which gives up after 300 s without a byte, and pass over comments. */

@@ -90,6 +90,55 @@ for (const [status, body, final] of [
     ))
 }
 
+for (const [what, file, client] of [
+  ['the pool’s OAuth client', {}, ['client-id', 'client-secret']],
+  ['the OAuth client in its file', { client_id: 'own', client_secret: 'pair' }, ['own', 'pair']],
+  ['the pool’s, if the file has half a client', { client_id: 'own' }, ['client-id', 'client-secret']],
+] as const) {
+  test(`a login is refreshed with ${what}`, () =>
+    withUpstream(
+      () => [200, { access_token: 'ya29-new', expires_in: 3_599 }],
+      async ({ url, received }) => {
+        const { credential } = await providerAt(url).refresh(
+          { type: 'authorized_user', refresh_token: '1//r', ...file },
+          calls(),
+        )
+        const sent = new URLSearchParams(received[0]!.text)
+        assert.deepEqual([sent.get('client_id'), sent.get('client_secret')], client)
+        assert.equal(credential.access_token, 'ya29-new')
+        assert.ok(credential.expiry_date > Date.now())
+      },
+    ))
+}
+
+test('a login in a field of its own is refreshed there', () =>
+  withUpstream(
+    () => [200, { access_token: 'ya29-new', expires_in: 3_599 }],
+    async ({ url }) => {
+      const file = {
+        email: 'a@b.c',
+        token: { refresh_token: '1//r', expiry: '2020-01-01T00:00:00Z', client_id: 'i' },
+      }
+      const { credential, expiresAt } = await providerAt(url).refresh(file, calls())
+      assert.deepEqual(credential, {
+        email: 'a@b.c',
+        token: { ...file.token, access_token: 'ya29-new', expiry: new Date(expiresAt!).toISOString() },
+      })
+      const { authorization } = await providerAt(url).authorize({
+        credential,
+        model: undefined,
+        request: request(),
+      })
+      assert.equal(authorization, 'Bearer ya29-new')
+    },
+  ))
+
+test('a lifetime that no clock can show is unknown', () =>
+  withUpstream(
+    () => [200, { access_token: 'ya29-new', expires_in: 1e18 }],
+    async ({ url }) => assert.equal((await providerAt(url).refresh(creds, calls())).expiresAt, undefined),
+  ))
+
 test('the project of an account that is set up is found', () =>
   withSimulator([{ id: 'alice' }], async (sim) => {
     const facts = await providerAt(sim.url).discover(holding(sim), calls())
@@ -112,6 +161,16 @@ test('a licence’s project comes from the file', () =>
       'project-alice',
     )
   }))
+
+test('a project in the file wins over the one that Google names', () =>
+  withUpstream(
+    () => [200, { currentTier: { id: 'standard-tier' }, cloudaicompanionProject: 'theirs' }],
+    async ({ url }) => {
+      const found = (file: object) => providerAt(url).discover(account({ ...creds, ...file }), calls())
+      assert.equal((await found({ project_id: 'mine' })).project, 'mine')
+      assert.equal((await found({ quota_project_id: 'of gcloud' })).project, 'theirs')
+    },
+  ))
 
 test('an account of the retired tier is told apart, with Google’s words and the way out', () =>
   withAlice('retired', async (sim) => {

@@ -51,7 +51,35 @@ describe('a credential file', () => {
     assert.equal(end({}), 0)
   })
 
+  test('of gcloud, or with the login in a field of its own, is read as well', () => {
+    const adc = {
+      type: 'authorized_user',
+      client_id: 'c',
+      client_secret: 's',
+      refresh_token: '1//r',
+      account: 'a@b.c',
+    }
+    const { login: _, ...told } = inspect(adc) as Inspection
+    assert.deepEqual(told, {
+      kind: 'code-assist',
+      identity: 'a@b.c',
+      label: 'a@b.c',
+      expiresAt: 0,
+      refreshable: true,
+    })
+    const expiry = '2026-01-01T00:00:00Z'
+    const nested = { token: { access_token: 'ya29', refresh_token: '1//r', expiry }, email: 'a@b.c' }
+    assert.equal((inspect(nested) as Inspection).expiresAt, Date.parse(expiry))
+    assert.equal((inspect(nested) as Inspection).label, 'a@b.c')
+  })
+
+  test('with an end in microseconds or beyond the calendar has no known end', () => {
+    for (const expiry_date of [1_780_000_000_000_000, 1e300, -1, '9'.repeat(400)])
+      assert.equal((inspect({ access_token: 'ya29', expiry_date }) as Inspection).expiresAt, undefined)
+  })
+
   for (const [what, credential, reason] of [
+    ['a workload identity', { type: 'external_account' }, /workload identity/],
     ['an API key', { api_key: 'AIza' }, /API key/],
     ['a service account', { type: 'service_account', private_key: 'k' }, /service account/],
     ['an OAuth client', { installed: {} }, /OAuth client/],
@@ -161,6 +189,11 @@ describe('the project', () => {
       model: 'm',
     })
     assert.equal(body.project, 'p')
+  })
+
+  test('is the one in the file, whatever was found', () => {
+    const file = account({ project_id: 'mine' }, { project: 'found' })
+    assert.deepEqual(provider.rewriteBody({ project: 'p' }, file, ask('x')), { project: 'mine' })
   })
 
   test('is not added where the client names none', () => {
@@ -327,9 +360,30 @@ describe('a verdict', () => {
 describe('the first events of a stream', () => {
   const read = (event: unknown) =>
     provider.classifyEvent(event, ask('streamGenerateContent', { body: { model: 'gemini-x' } }))
-  test('are output once there is a candidate', () => {
-    assert.equal(read({ response: { candidates: [{ content: {} }] }, traceId: 't' }), 'output')
-    assert.equal(read({ response: { usageMetadata: {} } }), undefined)
+  test('are output once one of them shows something', () => {
+    const candidate = (content: object, more: object = {}) => ({
+      response: { candidates: [{ content, ...more }] },
+      traceId: 't',
+    })
+    for (const visible of [
+      candidate({ parts: [{ text: 'so' }] }),
+      candidate({ parts: [{ text: 'so', thought: true }] }),
+      candidate({ parts: [{ functionCall: { name: 'shell' } }] }),
+      candidate({}, { finishReason: 'SAFETY' }),
+      { response: { promptFeedback: { blockReason: 'SAFETY' } } },
+      { choices: [{ delta: { content: 'so' } }] },
+      { choices: [{ delta: {}, finish_reason: 'stop' }] },
+    ])
+      assert.equal(read(visible), 'output', JSON.stringify(visible))
+    for (const hidden of [
+      { response: { usageMetadata: {} } },
+      candidate({}),
+      candidate({ parts: [{ text: '' }] }),
+      candidate({ parts: [{ text: '', thoughtSignature: 's' }] }),
+      { choices: [{ delta: { role: 'assistant' }, finish_reason: null }] },
+      { choices: [{ delta: { role: 'assistant', content: '' } }] },
+    ])
+      assert.equal(read(hidden), undefined, JSON.stringify(hidden))
   })
   test('may be an error', () => {
     assert.equal((read(error(503, 'x')) as Verdict).kind, 'unavailable')
