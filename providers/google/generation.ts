@@ -35,15 +35,16 @@ function isVisible({ content, finishReason }: Fields): boolean {
 
 /** A choice of the API's OpenAI-compatible side. Its first event often has a role and nothing else. */
 function isVisibleChoice({ delta, finish_reason, message, text }: Fields): boolean {
-  const { role: _, ...said } = fields(delta) ?? {}
-  return [finish_reason, message, text].some(isSet) || hasContent(said)
+  return [finish_reason, message, text].some(isSet) || hasContent(fields(delta) ?? {})
 }
 
 const isSet = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
 
-/** Whether a part has more than a signature, which no client shows. */
-function hasContent({ thought: _, thoughtSignature: __, ...part }: Fields): boolean {
-  return Object.values(part).some(isSet)
+/** No client shows these fields of a part or of a delta. */
+const UNSEEN: ReadonlySet<string> = new Set(['thought', 'thoughtSignature', 'role'])
+
+function hasContent(part: Fields): boolean {
+  return Object.entries(part).some(([name, value]) => !UNSEEN.has(name) && isSet(value))
 }
 
 /** Google's clients read with `fetch`, which gives up after 300 s without a byte, and pass over comments. */
