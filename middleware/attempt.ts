@@ -4,11 +4,12 @@ import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/pool/pool.js'
 import type { Events } from '../src/telemetry/events.js'
 import type { InjectAuth } from './auth-injection.js'
+import { parseJson } from './events.js'
 import type { Exchange } from './exchange.js'
 import { troubleOf } from './final-answer.js'
 import { type Forward, type Forwarded, type HeldAnswer, whyAborted } from './forward.js'
-import { judge } from './judge.js'
-import type { Tries } from './search.js'
+import { isOfLogin, judge, NO_OUTPUT, textOf } from './judge.js'
+import type { Refusal, Tries } from './search.js'
 
 /** The outcome of asking one account. */
 export type Attempted =
@@ -109,6 +110,10 @@ async function applied(verdict: Verdict, answer: HeldAnswer, asked: Asked): Prom
     exchange.repaired = verdict.body
     return { kind: 'repaired' }
   }
+  if (verdict.kind === 'unavailable' && verdict.reason === NO_OUTPUT) {
+    tries.trouble = troubleOf(verdict)
+    return tries.isEmptyAgain(account, answer) ? { kind: 'answered', answer, credential } : { kind: 'sent' }
+  }
   if (verdict.kind === 'refused') return refused(verdict, answer, asked)
   answer.discard()
   switch (verdict.kind) {
@@ -127,12 +132,16 @@ async function applied(verdict: Verdict, answer: HeldAnswer, asked: Asked): Prom
 }
 
 /** Keeps the refusal for the client, unless the account's facts were out of date and it can be asked again. */
-async function refused(verdict: Verdict, answer: HeldAnswer, asked: Asked): Promise<Attempted> {
+async function refused(
+  verdict: Extract<Verdict, { kind: 'refused' }>,
+  answer: HeldAnswer,
+  asked: Asked,
+): Promise<Attempted> {
   const { pool, account, tries, credential } = asked
   const result = await pool.applyVerdict(account, verdict, credential)
   const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
   if (again) answer.discard()
-  else tries.refuse(account, answer)
+  else tries.refuse(await refusalBy(account, answer, verdict.reason))
   return { kind: again ? 'refreshed' : 'turned-away' }
 }
 
@@ -142,4 +151,23 @@ async function refreshed(verdict: Verdict, { pool, account, tries, credential }:
   if (result?.kind === 'refused') tries.cooled.add(account)
   const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
   return { kind: again ? 'refreshed' : 'turned-away' }
+}
+
+/** Characters. */
+const LONGEST_REASON = 300
+
+interface Told {
+  readonly error?: { readonly message?: unknown } | null
+  readonly detail?: unknown
+}
+
+/** A refusal with the upstream's own sentence about it. */
+async function refusalBy(account: Account, answer: HeldAnswer, reason: string): Promise<Refusal> {
+  const text = await textOf(answer)
+  const json = parseJson(text)
+  const told = (Array.isArray(json) ? json[0] : json) as Told | undefined | null
+  const sentence = told?.error?.message ?? told?.detail
+  const words = typeof sentence === 'string' && sentence !== '' ? redact(sentence) : reason
+  const ofLogin = isOfLogin(answer.status, text)
+  return { account, answer, reason: words.slice(0, LONGEST_REASON), ofLogin }
 }

@@ -1,3 +1,4 @@
+import type { Transform } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
@@ -48,6 +49,20 @@ export async function decode(bytes: Buffer, encoding: string | undefined): Promi
 export async function decodeText(bytes: Buffer, encoding: string | undefined): Promise<string> {
   const decoded = await decode(bytes, encoding).catch(() => undefined)
   return decoded?.toString('utf8') ?? ''
+}
+
+/** A stream that decodes; `undefined` for an encoding that cannot be decoded in pieces here. */
+export function decoderOf(encoding: string | undefined): Transform | undefined {
+  switch (encoding?.trim().toLowerCase()) {
+    case 'gzip':
+    case 'x-gzip':
+      return zlib.createGunzip()
+    case 'br':
+      return zlib.createBrotliDecompress()
+    case 'deflate':
+      return zlib.createInflate()
+  }
+  return undefined
 }
 
 /** Bytes of zstd that are decoded before the clock is looked at. */

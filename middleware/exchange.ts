@@ -11,6 +11,7 @@ import { decode, isPlain } from './decode.js'
 import { GatewayFailure } from './failure.js'
 import type { Body, HeldAnswer } from './forward.js'
 import { admitted } from './guard.js'
+import type { KeepAlive } from './keep-alive.js'
 
 /** A route with everything that it names looked up. */
 export interface Route {
@@ -62,6 +63,10 @@ export class Exchange implements ClientRequest {
   /** The JSON body without what the upstream could not read in it; see the verdict `repair`. */
   repaired: unknown
   outcome: Outcome | Pooled | undefined
+  /** Where the provider's client needs one. */
+  keepAlive: KeepAlive | undefined
+  /** The status of an answer that was told inside a stream, whose head says 200. */
+  toldStatus: number | undefined
   /** The account whose answer the client gets. */
   servedBy: Account | undefined
   firstByteAt: number | undefined
@@ -129,6 +134,12 @@ export class Exchange implements ClientRequest {
   get replayable(): boolean {
     if (this.method === 'GET' || this.method === 'HEAD') return true
     return this.provider.replayable?.(this) ?? GENERATION.test(this.path)
+  }
+
+  /** Whether an exhausted account must not be asked. */
+  get usesQuota(): boolean {
+    if (this.upgrades) return true
+    return this.provider.usesQuota?.(this) ?? (this.method === 'POST' && GENERATION.test(this.path))
   }
 }
 

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { ErrorRequestHandler } from 'express'
 import type { Answer } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
@@ -14,11 +15,22 @@ export interface FailureOptions {
 export function answerFailure({ onUnexpected }: FailureOptions): ErrorRequestHandler {
   return function answerFailure(error: Error, request, response, _next) {
     const failure = failureOf(error, onUnexpected)
+    const exchange = findExchange(request)
+    if (exchange?.keepAlive?.begun) return endStream(exchange, response, failureAnswer(failure, exchange))
     if (response.headersSent || response.destroyed) return void response.destroy()
     // A body that is still arriving would be read as the next request of this connection.
     if (!request.complete) response.setHeader('connection', 'close')
-    sendJson(response, failureAnswer(failure, findExchange(request)))
+    sendJson(response, failureAnswer(failure, exchange))
   }
+}
+
+/** Tells an answer at the end of a stream whose head has been sent while an answer was held back. */
+export function endStream(exchange: Exchange, response: ServerResponse, answer: Answer): void {
+  exchange.keepAlive?.stop()
+  exchange.toldStatus = answer.status
+  const end = exchange.provider.streamFailure?.(answer, exchange)
+  if (end === undefined) response.destroy()
+  else response.end(end)
 }
 
 /** Why the upstream or the network cannot serve now, as the client hears it if no account helps. */
@@ -88,4 +100,10 @@ function noAccount(exchange: Exchange, fitting: readonly Account[]): GatewayFail
 function upstreamDown({ status, reason, retryAfterMs }: Trouble): GatewayFailure {
   const message = `the upstream cannot be had now (${reason}); this is no limit of an account`
   return new GatewayFailure(status, 'upstream_unavailable', message, retryAfterMs ?? SOME_TIME_MS)
+}
+
+/** Every account that may serve the request was refused, with 401 or 403. `reason`: the upstream's words. */
+export function refusedByAll({ route }: Exchange, reason: string): GatewayFailure {
+  const message = `the upstream refuses this request for every ${route.providerName} account of the pool: ${reason}`
+  return new GatewayFailure(400, 'accounts_refused', message)
 }

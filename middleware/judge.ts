@@ -1,16 +1,20 @@
-import { createParser } from 'eventsource-parser'
+import type { Transform } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import type { UpstreamAnswer, Verdict } from '../config/provider.js'
-import { decodeText, isPlain } from './decode.js'
+import { decodeText, decoderOf, isPlain } from './decode.js'
+import { type EventReader, eventReader, formOf, parseJson } from './events.js'
 import type { Exchange } from './exchange.js'
 import type { HeldAnswer } from './forward.js'
 
 /** A refusal's body is read so far, and no longer, to find its reason. */
 const REFUSAL = { maxBytes: 64 * 1024, maxMs: 2_000 }
-/** A stream is held back at most so long for the first event that shows whether it is an answer. */
-const FIRST_EVENTS = { maxBytes: 64 * 1024, maxMs: 2_000 }
+/** Bytes of events without output that are held back. `response.created` alone repeats instructions and tools. */
+const LONGEST_PRELUDE = 1024 * 1024
 
 /** A status that cannot be passed on, such as a 101 that the client has not asked for. */
 const BAD_ANSWER: Verdict = { kind: 'unavailable', reason: 'bad_answer' }
+/** The stream ended well, but showed the user nothing. */
+export const NO_OUTPUT = 'answer_without_output'
 
 export interface Judged {
   readonly verdict: Verdict
@@ -20,117 +24,198 @@ export interface Judged {
 
 /** Asks the provider what an answer means, before anything of it has reached the client. */
 export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {
-  if (answer.status < 200 || answer.status > 599)
+  const { status, response } = answer
+  if (status < 200 || status > 599)
     return { answer, verdict: exchange.upgrades ? await classify(answer, exchange) : BAD_ANSWER }
-  if (answer.status >= 400) {
+  if (status >= 400) {
     const read = await hold(answer, REFUSAL)
-    return { answer: read, verdict: await classify(read, exchange) }
+    const verdict = await classify(read, exchange)
+    // Some accounts and some of an upstream's servers do not know a path of generation that others serve.
+    const elsewhere = status === 404 && verdict.kind === 'pass' && (exchange.usesQuota || exchange.upgrades)
+    return { answer: read, verdict: elsewhere ? { kind: 'refused', reason: 'not_found' } : verdict }
   }
   const verdict = await classify(answer, exchange)
-  // A request that is not replayable cannot move to another account, so its stream is not held back.
-  const mayMove = exchange.method === 'POST' && exchange.replayable
-  if (verdict.kind !== 'pass' || !mayMove) return { answer, verdict }
-  if (answer.status === 200 && answer.response.headers['content-length'] === '0')
+  if (verdict.kind !== 'pass' || !mayMove(exchange)) return { answer, verdict }
+  if (status === 200 && response.headers['content-length'] === '0')
     return { answer, verdict: { kind: 'unavailable', reason: 'empty_answer' } }
-  return streams(answer) ? lookEarly(answer, exchange) : { answer, verdict }
+  const encoding = response.headers['content-encoding']
+  const decoder = isPlain(encoding) ? undefined : decoderOf(encoding)
+  if (!isPlain(encoding) && exchange.keepAlive?.begun)
+    return { answer, verdict: { kind: 'unavailable', reason: 'compressed_answer' } }
+  if (!isPlain(encoding) && !decoder) return { answer, verdict }
+  const type = response.headers['content-type']?.toLowerCase() ?? ''
+  if (type.includes('text/html')) return { answer, verdict: { kind: 'unavailable', reason: 'not_an_answer' } }
+  const streams =
+    type.includes('text/event-stream') || (await exchange.readingBody(() => asksStream(exchange)))
+  return streams ? lookEarly(answer, exchange, decoder) : { answer, verdict }
 }
 
-/** Whether an answer is a stream of events that can be read. */
-function streams({ response: { headers } }: HeldAnswer): boolean {
-  const events = headers['content-type']?.startsWith('text/event-stream') ?? false
-  return events && isPlain(headers['content-encoding'])
+/** Whether another account could still be asked. If not, the answer is not held back. */
+function mayMove(exchange: Exchange): boolean {
+  return exchange.method === 'POST' && exchange.replayable && exchange.body.kind !== 'streaming'
 }
 
-/** Some refusals come as the first event of a 200 stream, and some streams end or break before they have begun. */
-async function lookEarly(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {
-  const { classifyEvent } = exchange.provider
-  // Without a reader of events, any byte is output.
-  if (!classifyEvent) {
-    const begun = await hold(answer, { ...FIRST_EVENTS, enough: () => true })
-    return { answer: begun, verdict: soundness(begun, !begun.ended || begun.begun.length > 0) }
-  }
-  let found: Verdict | 'output' | undefined
-  let decisive: unknown
-  const look = eventParser((event) => {
-    found ??= classifyEvent((decisive = event), exchange)
-  })
-  const enough = (chunk: Buffer): boolean => {
-    look(chunk)
-    return found !== undefined
-  }
-  const begun = await hold(answer, { ...FIRST_EVENTS, enough })
-  // Once more, now that the body can be read: a repair is made from it.
-  if (typeof found === 'object') found = await exchange.readingBody(() => classifyEvent(decisive, exchange))
-  return { answer: begun, verdict: typeof found === 'object' ? found : soundness(begun, found === 'output') }
+/** Whether the client wants its answer as a stream, as OpenAI's and Google's APIs say it. */
+function asksStream(exchange: Exchange): boolean {
+  if (exchange.path.endsWith(':streamGenerateContent')) return true
+  return (exchange.json() as { stream?: unknown } | undefined)?.stream === true
 }
 
-/** Reads server-sent events whose data is JSON; other data is skipped. Takes the stream in any pieces. */
-export function eventParser(onEvent: (event: unknown) => void): (chunk: Buffer) => void {
-  const decoder = new TextDecoder()
-  const parser = createParser({
-    onEvent: ({ data }) => {
-      const event = parsed(data)
-      if (event !== undefined) onEvent(event)
+/**
+ * Holds a stream back until its first event that shows the client's user something. Some refusals come before it, and
+ * some streams end or break there: then another account can still be asked, unseen by the client.
+ */
+async function lookEarly(
+  answer: HeldAnswer,
+  exchange: Exchange,
+  decoder: Transform | undefined,
+): Promise<Judged> {
+  const look = new EarlyLook(exchange, decoder === undefined)
+  let stop = () => {}
+  decoder?.on('data', (chunk: Buffer) => look.read(chunk) && stop()).on('error', () => stop())
+  const begun = await hold(answer, {
+    maxBytes: LONGEST_PRELUDE,
+    idleMs: exchange.route.retry.idleTimeoutMs,
+    onChunk: (chunk, enough) => {
+      stop = enough
+      if (decoder) decoder.write(chunk)
+      else if (look.read(chunk)) enough()
     },
   })
-  return (chunk) => parser.feed(decoder.decode(chunk, { stream: true }))
+  // The last events leave a decoder only at its end.
+  if (decoder && begun.ended) await finished(decoder.end()).catch(() => {})
+  decoder?.destroy()
+  exchange.keepAlive?.pause()
+  return { answer: begun, verdict: await look.verdict(begun) }
 }
 
-/** A stream that is over before any output is no answer: the client would have to ask again, in its user's sight. */
-function soundness({ begun, ended, response }: HeldAnswer, output: boolean): Verdict {
-  if (!ended && response.destroyed) return { kind: 'unavailable', reason: 'broken_answer' }
-  if (!ended || output) return { kind: 'pass' }
-  return { kind: 'unavailable', reason: begun.length === 0 ? 'empty_answer' : 'answer_without_output' }
+/** Reads the beginning of a stream up to the event that decides. */
+class EarlyLook {
+  #found: Verdict | 'output' | 'no-stream' | undefined
+  /** The event that decided. */
+  #decisive: unknown
+  #begun: Buffer[] = []
+  #reader: EventReader | undefined
+
+  constructor(
+    private readonly exchange: Exchange,
+    /** Whether the client could read further events in front of this stream. */
+    private readonly plain: boolean,
+  ) {}
+
+  /** Returns whether enough has been read. */
+  read(chunk: Buffer): boolean {
+    if (this.#reader) this.#reader(chunk)
+    else {
+      this.#begun.push(chunk)
+      const begun = Buffer.concat(this.#begun)
+      this.#reader = this.#readerOf(begun)
+      this.#reader?.(begun)
+    }
+    return this.#found !== undefined
+  }
+
+  #readerOf(begun: Buffer): EventReader | undefined {
+    const { exchange } = this
+    const { provider, keepAlive } = exchange
+    const { classifyEvent } = provider
+    const form = formOf(begun)
+    if (form === undefined) return undefined
+    if (form === 'other') this.#found = 'no-stream'
+    // Without a function that judges events, any byte is output.
+    else if (!classifyEvent) this.#found = 'output'
+    else if (form !== 'object') {
+      if (form === 'events' && this.plain) keepAlive?.start()
+      return eventReader(form, (event) => (this.#found ??= classifyEvent((this.#decisive = event), exchange)))
+    }
+    // An object is read as a whole: it may be an error.
+    return () => {}
+  }
+
+  async verdict(begun: Held): Promise<Verdict> {
+    const { exchange } = this
+    if (this.#found === 'output') return { kind: 'pass' }
+    if (this.#found === undefined && formOf(Buffer.concat(this.#begun)) !== 'object') return unfinished(begun)
+    if (this.#found === undefined) this.#decisive = parseJson(await textOf(begun))
+    // An event is judged once more, now that the body can be read: a repair is made from it.
+    const verdict = await exchange.readingBody(() =>
+      exchange.provider.classifyEvent?.(this.#decisive, exchange),
+    )
+    if (typeof this.#found === 'object') return typeof verdict === 'object' ? verdict : { kind: 'pass' }
+    if (typeof verdict === 'object' && verdict.kind !== 'pass') return verdict
+    const wrong = await exchange.readingBody(() => asksStream(exchange))
+    return wrong ? { kind: 'unavailable', reason: 'not_a_stream' } : { kind: 'pass' }
+  }
+}
+
+/** A stream without output is no answer if it is over: the client would have to ask again, in its user's sight. */
+function unfinished({ begun, ended, late, response }: Held): Verdict {
+  if (late) return { kind: 'unavailable', reason: 'idle_timeout' }
+  if (!ended) return response.destroyed ? { kind: 'unavailable', reason: 'broken_answer' } : { kind: 'pass' }
+  return { kind: 'unavailable', reason: begun.length === 0 ? 'empty_answer' : NO_OUTPUT }
+}
+
+/** Whether a refusal speaks of the account's login or rights: by its status, or by the one in an event. */
+export function isOfLogin(status: number, text: string): boolean {
+  return (
+    status === 401 ||
+    status === 403 ||
+    (status < 400 && /"(status|status_code|code)"\s*:\s*"?40[13]\b/.test(text))
+  )
 }
 
 async function classify(answer: HeldAnswer, exchange: Exchange): Promise<Verdict> {
   const { status, response } = answer
   const { headers } = response
   const body = status >= 400 ? await textOf(answer) : ''
-  const seen: UpstreamAnswer = { status, headers, body, json: () => parsed(body) }
+  const seen: UpstreamAnswer = { status, headers, body, json: () => parseJson(body) }
   return exchange.readingBody(() => exchange.provider.classify?.(seen, exchange) ?? { kind: 'pass' })
 }
 
 export interface HoldOptions {
   readonly maxBytes: number
-  readonly maxMs: number
-  /** Called with each chunk; `true` ends the hold before a bound is reached. */
-  readonly enough?: (chunk: Buffer) => boolean
+  /** Of the whole hold. @default none */
+  readonly maxMs?: number
+  /** Of silence. @default none */
+  readonly idleMs?: number
+  /** Called with each chunk; `enough` ends the hold before a bound is reached. */
+  readonly onChunk?: (chunk: Buffer, enough: () => void) => void
+}
+
+interface Held extends HeldAnswer {
+  /** Whether a time limit ended the hold. */
+  readonly late: boolean
 }
 
 /** Reads the beginning of an answer and keeps it, so that it can still be dropped, or sent on as a whole. */
-export function hold(answer: HeldAnswer, options: HoldOptions): Promise<HeldAnswer> {
+export function hold(answer: HeldAnswer, options: HoldOptions): Promise<Held> {
   const { response } = answer
+  const { maxBytes, maxMs, idleMs, onChunk } = options
   return new Promise((resolve) => {
     const begun = [...answer.begun]
     let size = 0
-    const stop = () => {
+    const stop = (late = false) => {
       clearTimeout(timer)
-      response.off('data', onData).off('end', stop).off('close', stop)
+      response.off('data', onData).off('end', onEnd).off('close', onEnd)
       response.pause()
       // An answer that has arrived as a whole emits `end` a moment later, paused or not: `end` must not be waited for.
       const ended = response.complete && response.readableLength === 0
-      resolve({ ...answer, begun, ended })
+      resolve({ ...answer, begun, ended, late })
     }
+    const onEnd = () => stop()
     const onData = (chunk: Buffer) => {
       begun.push(chunk)
       size += chunk.length
-      if (options.enough?.(chunk) || size >= options.maxBytes) stop()
+      if (idleMs !== undefined) timer.refresh()
+      onChunk?.(chunk, onEnd)
+      if (size >= maxBytes) stop()
     }
-    const timer = setTimeout(stop, options.maxMs)
-    response.on('data', onData).once('end', stop).once('close', stop)
+    const timer = setTimeout(() => stop(true), maxMs ?? idleMs)
+    response.on('data', onData).once('end', onEnd).once('close', onEnd)
   })
 }
 
 /** The text of an answer's beginning; empty if it cannot be decoded: then the answer is judged by its status alone. */
 export function textOf({ begun, response }: HeldAnswer): Promise<string> {
   return decodeText(Buffer.concat(begun), response.headers['content-encoding'])
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

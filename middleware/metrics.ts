@@ -22,8 +22,9 @@ export function metrics({ metrics: counters, ledger, events, explanations }: Met
     const exchange = exchangeOf(request)
     explanations.begin(exchange)
     response.once('close', () => {
-      const status = response.headersSent ? response.statusCode : CLIENT_LEFT
-      explanations.end(exchange, response.headersSent ? response.statusCode : undefined)
+      const told = response.headersSent ? (exchange.toldStatus ?? response.statusCode) : undefined
+      const status = told ?? CLIENT_LEFT
+      explanations.end(exchange, told)
       count(counters, exchange, status)
       const { id, method, path, servedBy, attempts, startedAt } = exchange
       const last = attempts.at(-1)

@@ -1,21 +1,31 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RequestHandler } from 'express'
+import type { Verdict } from '../config/provider.js'
 import type { Pool } from '../src/pool/pool.js'
 import { boundKey } from './auth-injection.js'
+import { parseJson } from './events.js'
 import { exchangeOf, type Exchange, type Outcome } from './exchange.js'
 import { sendJson } from './failure.js'
+import { endStream } from './final-answer.js'
 import { deliverable } from './headers.js'
+import { isOfLogin, textOf } from './judge.js'
 import { ownAddresses, rememberMade } from './resources.js'
 import { keysOf } from './stickiness.js'
-import { type Heard, usageTap } from './usage-tap.js'
+import { usageTap } from './usage-tap.js'
 
 /** Writes the chosen answer to the client: status and headers, then the body byte for byte. */
 export function respond(pool: Pool): RequestHandler {
   return function respond(request, response) {
     const exchange = exchangeOf(request)
-    const { outcome } = exchange
+    const { outcome, keepAlive } = exchange
+    keepAlive?.stop()
     if (!outcome || outcome.kind === 'left') return void response.destroy()
-    if (outcome.kind === 'upstream') return deliver(exchange, outcome, response, pool)
+    if (outcome.kind === 'upstream') {
+      const inStream = keepAlive?.begun && outcome.answer.status >= 400
+      if (inStream) return void tellRefusal(exchange, outcome, response)
+      return deliver(exchange, outcome, response, pool)
+    }
+    if (keepAlive?.begun) return endStream(exchange, response, outcome.answer)
     // An unread body would be read as the next request of this connection.
     if (!request.complete) response.setHeader('connection', 'close')
     sendJson(response, outcome.answer)
@@ -24,18 +34,37 @@ export function respond(pool: Pool): RequestHandler {
 
 type FromUpstream = Extract<Outcome, { kind: 'upstream' }>
 
+/** Tells an upstream's refusal of the request itself, once the head of a stream has been sent. */
+async function tellRefusal(
+  exchange: Exchange,
+  { answer, account, release }: FromUpstream,
+  response: ServerResponse,
+): Promise<void> {
+  exchange.servedBy = account
+  const text = await textOf(answer)
+  release()
+  answer.discard()
+  endStream(exchange, response, {
+    status: answer.status,
+    body: parseJson(text) ?? { error: { message: text } },
+  })
+}
+
+/** Whether a failure speaks of the account's login or rights: the client would take that for its own login. */
+function isPrivate({ kind }: Verdict, failure: unknown): boolean {
+  if (kind === 'refused') return isOfLogin(200, JSON.stringify(failure))
+  return kind === 'unauthorized' || kind === 'needs-login'
+}
+
 function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResponse, pool: Pool): void {
-  const { answer, account } = outcome
+  const { answer, account, credential } = outcome
   const upstream = answer.response
-  const giveUp = () => {
-    outcome.release()
-    answer.discard()
-  }
   exchange.servedBy = account
   try {
-    writeHead(exchange, outcome, response, pool)
+    if (!exchange.keepAlive?.begun) writeHead(exchange, outcome, response, pool)
   } catch (error) {
-    giveUp()
+    outcome.release()
+    answer.discard()
     throw error
   }
 
@@ -45,7 +74,7 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
     if (response.writableNeedDrain) silence.heard()
     else answer.discard()
   })
-  const tap = usageTap(upstream.headers, provider)
+  const tap = usageTap(upstream.headers['content-encoding'], provider)
   let finished = false
   // Asynchronous only for a compressed answer: then the client's end waits for it, or its tokens would not be counted.
   const finish = (): Promise<void> | undefined => {
@@ -53,9 +82,10 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
     finished = true
     silence.stop()
     outcome.release()
-    const heard = tap.end()
-    if (heard instanceof Promise) return heard.then((late) => readEnd(exchange, outcome, late, pool))
-    return readEnd(exchange, outcome, heard, pool)
+    const told = tap.end()
+    if (told instanceof Promise) return told.then((late) => readEnd(exchange, outcome, late, pool))
+    readEnd(exchange, outcome, told, pool)
+    return undefined
   }
   // In front of the metrics' own listener, which reads the usage.
   response.prependOnceListener('close', () => void finish())
@@ -65,10 +95,18 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
     if (!response.writableFinished) response.destroy()
   })
 
-  for (const chunk of answer.begun) {
-    tap.write(chunk)
+  /** Applies a failure that came after output. Returns whether it may reach the client. */
+  const mayPass = (failure: unknown): boolean => {
+    const verdict = failure === undefined ? undefined : provider.classifyEvent?.(failure, exchange)
+    if (typeof verdict !== 'object') return true
+    void pool.applyVerdict(account, verdict, credential)
+    return !isPrivate(verdict, failure)
+  }
+  const pass = (chunk: Buffer): void => {
     exchange.firstByteAt ??= Date.now()
-    response.write(chunk)
+    // Cut off, the client asks again, and is served by another account.
+    if (!mayPass(tap.write(chunk))) return answer.discard()
+    if (!response.write(chunk)) upstream.pause()
   }
   const end = async () => {
     await finish()
@@ -76,15 +114,17 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
     response.end()
     answer.done()
   }
+  for (const chunk of answer.begun) pass(chunk)
   if (answer.ended) return void end()
   if (answer.begun.length === 0) response.flushHeaders()
+  response.on('drain', () => upstream.resume())
   upstream.on('data', (chunk: Buffer) => {
-    exchange.firstByteAt ??= Date.now()
     silence.heard()
-    tap.write(chunk)
+    pass(chunk)
   })
   upstream.once('end', () => upstream.complete && void end())
-  upstream.pipe(response, { end: false })
+  // The hold has paused it.
+  upstream.resume()
 }
 
 function writeHead(exchange: Exchange, outcome: FromUpstream, response: ServerResponse, pool: Pool): void {
@@ -99,23 +139,15 @@ function writeHead(exchange: Exchange, outcome: FromUpstream, response: ServerRe
   response.writeHead(answer.status, upstream.statusMessage, [...headers, ...own])
 }
 
-/** Reads the end of an answer: tokens used, further ids of its conversation, a failure that came too late to retry. */
-function readEnd(
-  exchange: Exchange,
-  { answer, account, credential }: FromUpstream,
-  heard: Heard,
-  pool: Pool,
-): undefined {
-  const { provider } = exchange
+/** Reads the end of an answer: resources that it made, the tokens used, and further ids of its conversation. */
+function readEnd(exchange: Exchange, { answer, account }: FromUpstream, payload: unknown, pool: Pool): void {
+  const { provider, route } = exchange
   if (answer.status < 400)
-    rememberMade(exchange, account, { payload: heard.usage, headers: answer.response.headers }, pool.issued)
-  if (heard.usage !== undefined) {
-    exchange.usage ??= provider.usage?.(heard.usage)
-    const aliases = exchange.route.sticky ? (provider.aliases?.(heard.usage) ?? []) : []
-    for (const key of keysOf(exchange, aliases)) pool.pins.set(key, account.key)
-  }
-  const verdict = heard.failure === undefined ? undefined : provider.classifyEvent?.(heard.failure, exchange)
-  if (typeof verdict === 'object') void pool.applyVerdict(account, verdict, credential)
+    rememberMade(exchange, account, { payload, headers: answer.response.headers }, pool.issued)
+  if (payload === undefined) return
+  exchange.usage ??= provider.usage?.(payload)
+  const aliases = route.sticky ? (provider.aliases?.(payload) ?? []) : []
+  for (const key of keysOf(exchange, aliases)) pool.pins.set(key, account.key)
 }
 
 function rememberBoundHeaders(exchange: Exchange, { answer, account }: FromUpstream, pool: Pool): void {

@@ -2,15 +2,18 @@ import type { RequestHandler } from 'express'
 import type { Pool } from '../src/pool/pool.js'
 import type { Attempted, AttemptOne } from './attempt.js'
 import { type Exchange, exchangeOf, type Outcome } from './exchange.js'
+import { KeepAlive } from './keep-alive.js'
 import { Search, type Tries } from './search.js'
 
 /** Tries accounts until one of them serves the request or none is left. Nothing reaches the client in here. */
 export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function retry(request, response, next) {
     const exchange = exchangeOf(request)
+    const { keepAlive } = exchange.provider
+    if (keepAlive) exchange.keepAlive = new KeepAlive(response, keepAlive, exchange.startedAt)
     exchange.outcome ??= await failover(exchange, pool, attempt)
     // Middleware of the user's own has answered meanwhile, so this answer cannot be sent.
-    if (exchange.outcome.kind === 'upstream' && response.headersSent) {
+    if (exchange.outcome.kind === 'upstream' && response.headersSent && !exchange.keepAlive?.begun) {
       exchange.outcome.release()
       exchange.outcome.answer.discard()
       return

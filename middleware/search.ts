@@ -3,14 +3,24 @@ import type { Account } from '../src/accounts/account.js'
 import { available, heldBack, choose, fit, StrategyFailed, usable } from '../src/accounts/selection.js'
 import type { Pool } from '../src/pool/pool.js'
 import type { Exchange, Outcome, PickRecord } from './exchange.js'
-import { GatewayFailure } from './failure.js'
-import { finalAnswer, type Trouble } from './final-answer.js'
+import { failureAnswer, GatewayFailure } from './failure.js'
+import { finalAnswer, refusedByAll, type Trouble } from './final-answer.js'
 import type { HeldAnswer } from './forward.js'
+import { NO_OUTPUT } from './judge.js'
 import { holders, rememberServed } from './resources.js'
 import { homeOf, ownAccounts, pin } from './stickiness.js'
 
 /** Why an account may be asked a second time for one request; once for each reason. */
 export type Replay = 'refresh' | 'stale' | 'repair'
+
+export interface Refusal {
+  readonly account: Account
+  readonly answer: HeldAnswer
+  /** The upstream's words. */
+  readonly reason: string
+  /** Whether it speaks of the account's login or rights: the client would take that for its own login. */
+  readonly ofLogin: boolean
+}
 
 /** What the attempts of one request have met so far. */
 export class Tries {
@@ -25,7 +35,10 @@ export class Tries {
   readonly troubled = new Set<Account>()
   /** Accounts that cannot serve this model or path, and the last answer that said so. */
   readonly refusing = new Set<Account>()
-  refusal: { readonly account: Account; readonly answer: HeldAnswer } | undefined
+  refusal: Refusal | undefined
+  /** The last stream that ended well without output, and the accounts that gave one. */
+  empty: { readonly account: Account; readonly answer: HeldAnswer } | undefined
+  readonly #empty = new Set<Account>()
   #replays = new Set<string>()
 
   mayReplay(account: Account, reason: Replay): boolean {
@@ -35,11 +48,22 @@ export class Tries {
     return true
   }
 
+  /** Keeps a stream without output. Returns whether another account gave one, too: then it is the request's own. */
+  isEmptyAgain(account: Account, answer: HeldAnswer): boolean {
+    this.empty?.answer.discard()
+    this.empty = { account, answer }
+    this.#empty.add(account)
+    this.troubled.add(account)
+    if (this.#empty.size < 2) return false
+    for (const one of this.#empty) this.troubled.delete(one)
+    return true
+  }
+
   /** Keeps the answer: if all accounts refuse, the client gets it. */
-  refuse(account: Account, answer: HeldAnswer): void {
-    this.refusing.add(account)
+  refuse(refusal: Refusal): void {
+    this.refusing.add(refusal.account)
     this.refusal?.answer.discard()
-    this.refusal = { account, answer }
+    this.refusal = refusal
   }
 }
 
@@ -173,17 +197,32 @@ export class Search {
             troubled.credential,
           )
     }
-    this.tries.refusal?.answer.discard()
+    const { refusal, empty } = this.tries
+    refusal?.answer.discard()
+    if (empty?.answer !== answer) empty?.answer.discard()
     return { kind: 'upstream', answer, account, credential, release }
   }
 
   giveUp(): Outcome {
-    const { refusal, refusing, trouble } = this.tries
-    if (refusal && usable(this.#fitting).every((account) => refusing.has(account)))
-      return { kind: 'upstream', ...refusal, credential: refusal.account.credential, release: () => {} }
+    const { refusal, refusing, trouble, empty } = this.tries
+    if (refusal && usable(this.#fitting).every((account) => refusing.has(account))) {
+      if (!refusal.ofLogin) return passedOn(refusal)
+      refusal.answer.discard()
+      return {
+        kind: 'own',
+        answer: failureAnswer(refusedByAll(this.exchange, refusal.reason), this.exchange),
+      }
+    }
     refusal?.answer.discard()
+    if (empty && trouble?.reason === NO_OUTPUT) return passedOn(empty)
+    empty?.answer.discard()
     return { kind: 'own', answer: finalAnswer(this.exchange, this.#fitting, trouble, this.pool.now()) }
   }
+}
+
+/** An answer that no account could better. */
+function passedOn({ account, answer }: { readonly account: Account; readonly answer: HeldAnswer }): Outcome {
+  return { kind: 'upstream', answer, account, credential: account.credential, release: () => {} }
 }
 
 function strategyFailure(error: StrategyFailed): GatewayFailure {

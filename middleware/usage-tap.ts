@@ -1,93 +1,108 @@
-import type { IncomingHttpHeaders } from 'node:http'
 import type { Provider } from '../config/provider.js'
 import { decode, isPlain } from './decode.js'
+import { elementReader, formOf, parseJson } from './events.js'
 
-/** Listens to an answer on its way through and finds the parts that tell the tokens used and a late failure. */
+/** Reads an answer on its way through: the part that tells the tokens used, and failures after the first output. */
 export interface UsageTap {
-  write(chunk: Buffer): void
-  /** Call once, at the end of the answer. A promise where the answer has to be decoded first. */
-  end(): Heard | Promise<Heard>
+  /** Returns the last failure that the chunk completes, as JSON. */
+  write(chunk: Buffer): unknown
+  /**
+   * Call once, at the end of the answer: the part that tells the tokens, as JSON. A promise where the answer has to be
+   * decoded first.
+   */
+  end(): unknown
 }
 
-/** Parts of an answer for the provider to read, as JSON. */
-export interface Heard {
-  /** Tells the tokens. */
-  readonly usage?: unknown
-  /** Says that something went wrong after the answer had begun. */
-  readonly failure?: unknown
-}
-
-interface PlainTap extends UsageTap {
-  end(): Heard
-}
-
-const DEAF: PlainTap = { write: () => {}, end: () => ({}) }
+const DEAF: UsageTap = { write: () => undefined, end: () => undefined }
 
 /** An error in an event of any API that is spoken here. In a text that quotes one, the quotes are escaped. */
-const FAILURE = /"error"\s*:\s*\{/
+const FAILURE = /"error"\s*:\s*\{|"type"\s*:\s*"error"/
 
 /** Bytes that are kept of an answer: one event, or a whole JSON answer. Longer ones are not counted. */
 const LONGEST = 8 * 1024 * 1024
 
-export function usageTap(headers: IncomingHttpHeaders, provider: Provider): UsageTap {
+export function usageTap(encoding: string | undefined, provider: Provider): UsageTap {
   if (!provider.usage && !provider.aliases && !provider.classifyEvent) return DEAF
-  const type = headers['content-type'] ?? ''
-  const encoding = headers['content-encoding']
-  const marker = Buffer.from(provider.usageMarker ?? '"usage')
-  if (type.startsWith('text/event-stream')) return decoding(streamTap(marker), encoding)
-  return type.startsWith('application/json') ? decoding(jsonTap(), encoding) : DEAF
+  const tap = byForm(Buffer.from(provider.usageMarker ?? '"usage'))
+  return isPlain(encoding) ? tap : decoding(tap, encoding)
+}
+
+/** The body tells its form itself: its `Content-Type` may be missing or wrong. */
+function byForm(marker: Buffer): UsageTap {
+  let tap: UsageTap | undefined
+  let begun: Buffer[] = []
+  return {
+    write(chunk) {
+      if (tap) return tap.write(chunk)
+      begun.push(chunk)
+      const bytes = Buffer.concat(begun)
+      const form = formOf(bytes)
+      if (form === undefined) return undefined
+      begun = []
+      if (form === 'object') tap = objectTap()
+      else tap = form === 'other' ? DEAF : eventTap(marker, form)
+      return tap.write(bytes)
+    },
+    end: () => tap?.end(),
+  }
 }
 
 /**
  * Keeps the last event that holds the marker; parses it at the end. A scan of bytes and no parser of events, since all
- * output passes here: a chunk costs two searches, and no string is made of it.
+ * output passes here: an event costs two searches, and no string is made of it.
  */
-function streamTap(marker: Buffer): PlainTap {
-  let line: Buffer[] = []
-  let length = 0
-  let last: Buffer | undefined
-  let failed: Buffer | undefined
-  const add = (part: Buffer) => {
-    length += part.length
-    if (length <= LONGEST) line.push(part)
-    else line = []
+function eventTap(marker: Buffer, form: 'events' | 'array'): UsageTap {
+  let told: Buffer | undefined
+  let failure: unknown
+  const onEvent = (event: Buffer) => {
+    if (event.includes(marker)) told = event
+    if (!event.includes('"error"')) return
+    const text = event.toString('utf8')
+    if (FAILURE.test(text)) failure = dataOf(text)
   }
-  const endLine = () => {
-    const whole = line.length === 1 ? line[0]! : Buffer.concat(line)
-    if (whole.includes(marker)) last = whole
-    if (whole.includes('"error"')) failed = whole
-    line = []
-    length = 0
-  }
+  const read = form === 'array' ? elementReader(onEvent) : lineReader(onEvent)
   return {
     write(chunk) {
-      let from = 0
-      for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
-        add(chunk.subarray(from, at))
-        endLine()
-        from = at + 1
-      }
-      if (from < chunk.length) add(chunk.subarray(from))
+      failure = undefined
+      read(chunk)
+      return failure
     },
     end() {
-      if (line.length > 0) endLine()
-      const failure = failed?.toString('utf8').trimEnd() ?? ''
-      return {
-        usage: last && dataOf(last.toString('utf8').trimEnd()),
-        failure: FAILURE.test(failure) ? dataOf(failure) : undefined,
-      }
+      // A last line may lack its line feed.
+      if (form === 'events') read(Buffer.from('\n'))
+      return told && dataOf(told.toString('utf8'))
     },
   }
 }
 
-function jsonTap(): PlainTap {
+function lineReader(onLine: (line: Buffer) => void): (chunk: Buffer) => void {
+  let parts: Buffer[] = []
+  let length = 0
+  const add = (part: Buffer) => {
+    length += part.length
+    if (length <= LONGEST) parts.push(part)
+    else parts = []
+  }
+  return function read(chunk) {
+    let from = 0
+    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+      add(chunk.subarray(from, at))
+      onLine(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
+      parts = []
+      length = 0
+      from = at + 1
+    }
+    if (from < chunk.length) add(chunk.subarray(from))
+  }
+}
+
+function objectTap(): UsageTap {
   const { write, bytes } = keeping()
-  return { write, end: () => ({ usage: parsed(bytes().toString('utf8')) }) }
+  return { write, end: () => parseJson(bytes().toString('utf8')) }
 }
 
 /** The client gets a compressed answer as it is; a copy is decoded at its end. */
-function decoding(tap: PlainTap, encoding: string | undefined): UsageTap {
-  if (isPlain(encoding)) return tap
+function decoding(tap: UsageTap, encoding: string | undefined): UsageTap {
   const { write, bytes } = keeping()
   const end = async () => {
     // An answer that was cut off, or is not what its encoding says, tells nothing.
@@ -99,7 +114,7 @@ function decoding(tap: PlainTap, encoding: string | undefined): UsageTap {
 }
 
 /** Keeps an answer as a whole; nothing of one that is too long. */
-function keeping(): { write: (chunk: Buffer) => void; bytes: () => Buffer } {
+function keeping(): { write: (chunk: Buffer) => undefined; bytes: () => Buffer } {
   let chunks: Buffer[] = []
   let size = 0
   return {
@@ -107,20 +122,11 @@ function keeping(): { write: (chunk: Buffer) => void; bytes: () => Buffer } {
       size += chunk.length
       if (size <= LONGEST) chunks.push(chunk)
       else chunks = []
+      return undefined
     },
     bytes: () => Buffer.concat(chunks),
   }
 }
 
-/** The JSON of a `data:` line. */
-function dataOf(line: string): unknown {
-  return line.startsWith('data:') ? parsed(line.slice(5)) : undefined
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
+/** The JSON of a line `data: …`, or of an element of an array. */
+const dataOf = (text: string): unknown => parseJson(text.replace(/^data:/, ''))

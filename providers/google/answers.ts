@@ -17,7 +17,7 @@ const STATUS: Readonly<Record<number, string>> = {
 }
 
 /** Failures that waiting does not end. On a 403 the Gemini CLI stops at once and shows the message. */
-const FINAL = new Set(['login_required', 'no_accounts', 'accounts_disabled'])
+const FINAL = new Set(['login_required', 'no_accounts', 'accounts_disabled', 'accounts_refused'])
 
 /** A failure of the gateway's own as google.rpc.Status; its `code` is the reason in the details. */
 export function googleFailure({ status, code, message, retryAfterMs }: Failure): Answer {
