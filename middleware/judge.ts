@@ -31,7 +31,8 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
     const read = await hold(answer, REFUSAL)
     const verdict = await classify(read, exchange)
     // Some accounts and some of an upstream's servers do not know a path of generation that others serve.
-    const elsewhere = status === 404 && verdict.kind === 'pass' && (exchange.usesQuota || exchange.upgrades)
+    const generates = exchange.upgrades || (exchange.method === 'POST' && exchange.usesQuota)
+    const elsewhere = status === 404 && verdict.kind === 'pass' && generates
     return { answer: read, verdict: elsewhere ? { kind: 'refused', reason: 'not_found' } : verdict }
   }
   const verdict = await classify(answer, exchange)
@@ -155,13 +156,13 @@ function unfinished({ begun, ended, late, response }: Held): Verdict {
   return { kind: 'unavailable', reason: begun.length === 0 ? 'empty_answer' : NO_OUTPUT }
 }
 
-/** Whether a refusal speaks of the account's login or rights: by its status, or by the one in an event. */
+/** A status or a code, in an event, that speaks of a login or of rights. */
+const LOGIN_WORDS =
+  /"(status|status_code|code|type|reason)"\s*:\s*"?(40[13]\b|unauth|authentication|forbidden|permission|access_denied|invalid_(api_key|token))/i
+
+/** Whether a refusal speaks of the account's login or rights: by its status, or by its words in an event. */
 export function isOfLogin(status: number, text: string): boolean {
-  return (
-    status === 401 ||
-    status === 403 ||
-    (status < 400 && /"(status|status_code|code)"\s*:\s*"?40[13]\b/.test(text))
-  )
+  return status === 401 || status === 403 || (status < 400 && LOGIN_WORDS.test(text))
 }
 
 async function classify(answer: HeldAnswer, exchange: Exchange): Promise<Verdict> {

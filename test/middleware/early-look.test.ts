@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { test, type TestContext } from 'node:test'
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { geminiFaults } from '../../src/simulator/index.js'
-import { inOrder, startPool, type PoolOptions } from '../kit/pool.js'
+import { inOrder, startPool, turn, type PoolOptions } from '../kit/pool.js'
 import { drain, EVENT_STREAM, frame, open, OUTPUT, takeOver } from '../kit/stream.js'
 
 const codex: PoolOptions = { codex: [{ id: 'alice' }, { id: 'bob' }], config: inOrder }
@@ -59,30 +61,135 @@ test('a refusal in the first events is not seen, whatever has come before it', a
   assert.deepEqual(pool.asked(), ['alice', 'bob'])
 })
 
-test('nothing is held for longer than 2 seconds: then the head and what has come are on their way', async (t) => {
-  const pool = await startPool(t, codex)
-  const taken = takeOver(pool.sim)
-  const opened = open(pool)
-  const { response } = await taken
-  response.writeHead(200, EVENT_STREAM).write(CREATED)
-  const answer = await opened
-  assert.equal(String((await once(answer, 'data'))[0]), CREATED)
-  response.end(LIMIT)
-  assert.equal(String((await drain(answer)).bytes), LIMIT)
-  assert.deepEqual(pool.asked(), ['alice'], 'the answer has begun: nobody else is asked')
-})
+const slow = frame('error', { error: { code: 'server_is_overloaded', message: 'Server is overloaded.' } })
+const preludes: Record<string, string> = {
+  'of two events of 40 KiB': frame('response.created', {
+    response: { instructions: 'x'.repeat(40_000) },
+  }).repeat(2),
+  'of 256 KiB': frame('response.created', { response: { instructions: 'x'.repeat(256 * 1024) } }),
+  'of rate limits, metadata and keep-alives':
+    frame('codex.rate_limits', { rate_limits: {} }) +
+    frame('response.metadata') +
+    frame('keepalive') +
+    ': ping\n\n',
+}
+for (const [name, prelude] of Object.entries(preludes))
+  test(`a failure after a prelude ${name} moves the turn, however long it takes`, soon, async (t) => {
+    stopTimers(t)
+    const pool = await startPool(t, codex)
+    const taken = takeOver(pool.sim)
+    const opened = open(pool)
+    const { response } = await taken
+    response.writeHead(200, EVENT_STREAM).write(CREATED + prelude)
+    // Longer than any wait of the gateway but the idle timeout of 600 s and the keep-alive.
+    t.mock.timers.tick(60_000)
+    response.end(slow)
+    assert.match(String((await drain(await opened)).bytes), /response\.completed/)
+    assert.deepEqual(pool.asked(), ['alice', 'bob'])
+  })
 
-test('nor more than 64 KiB', async (t) => {
+test('a prelude of more than 1 MiB is not held any longer', async (t) => {
   const pool = await startPool(t, codex)
   const taken = takeOver(pool.sim)
   const opened = open(pool)
   const { response } = await taken
-  const large = frame('response.created', { response: { id: 'r1', instructions: 'x'.repeat(64 * 1024) } })
+  const large = frame('response.created', { response: { id: 'r1', instructions: 'x'.repeat(1024 * 1024) } })
   response.writeHead(200, EVENT_STREAM).write(large)
   const answer = await opened
   response.end(LIMIT)
   assert.equal(String((await drain(answer)).bytes), large + LIMIT)
   assert.deepEqual(pool.asked(), ['alice'])
+})
+
+test('a stream that falls silent before its first output moves the turn', async (t) => {
+  const pool = await startPool(t, {
+    ...codex,
+    config: { ...inOrder, retry: { default: { idleTimeoutMs: 50 } } },
+  })
+  pool.sim.fail({
+    account: 'alice',
+    with: (_request, response) => void response.writeHead(200, EVENT_STREAM).write(CREATED),
+  })
+  assert.equal(await pool.servedBy('s1'), 'bob')
+  assert.equal((await pool.account('alice')).inFlight, 0)
+})
+
+const labels: Record<string, Record<string, string>> = {
+  missing: {},
+  wrong: { 'content-type': 'application/json' },
+  capitalised: { 'content-type': 'Text/Event-Stream' },
+  'with parameters': { 'content-type': 'text/event-stream;charset=utf-8; boundary=x' },
+  'of bytes': { 'content-type': 'application/octet-stream' },
+}
+for (const [name, headers] of Object.entries(labels)) {
+  test(`a refusal in the first event is found under a Content-Type that is ${name}`, async (t) => {
+    const pool = await startPool(t, codex)
+    pool.sim.fail({
+      account: 'alice',
+      with: (_request, response) => void response.writeHead(200, headers).end(CREATED + LIMIT),
+    })
+    assert.equal(await pool.servedBy('s1'), 'bob')
+    assert.equal((await pool.account('alice')).state, 'exhausted')
+  })
+
+  test(`tokens are counted under a Content-Type that is ${name}`, async (t) => {
+    const pool = await startPool(t, codex)
+    const usage = { input_tokens: 11, output_tokens: 7, total_tokens: 18 }
+    const done = frame('response.completed', { response: { id: 'r1', usage } })
+    pool.sim.fail({
+      with: (_request, response) => void response.writeHead(200, headers).end(CREATED + OUTPUT + done),
+    })
+    await drain(await open(pool))
+    assert.equal((await pool.account('alice')).usage?.last24h.totalTokens, 18)
+  })
+}
+
+const compressions: Record<string, (text: string) => Buffer> = {
+  gzip: (text) => gzipSync(text),
+  br: (text) => brotliCompressSync(text),
+  deflate: (text) => deflateSync(text),
+}
+for (const [encoding, compress] of Object.entries(compressions))
+  test(`a refusal in the first event of a compressed stream is not seen: ${encoding}`, async (t) => {
+    const pool = await startPool(t, codex)
+    const headers = { ...EVENT_STREAM, 'content-encoding': encoding }
+    pool.sim.fail({
+      account: 'alice',
+      with: (_request, response) => void response.writeHead(200, headers).end(compress(CREATED + LIMIT)),
+    })
+    assert.equal(await pool.servedBy('s1'), 'bob')
+  })
+
+const impostors: Record<string, [type: string, body: string]> = {
+  'an HTML page': ['text/html; charset=utf-8', '<!doctype html><title>Please wait</title>'],
+  'an HTML page under the type of a stream': ['text/event-stream', '\n<html></html>'],
+  'plain JSON': ['application/json', '{"ok":true}'],
+  'plain JSON under the type of a stream': ['text/event-stream', '{"ok":true}'],
+  'plain text': ['text/plain', 'upstream connect error'],
+  nothing: ['text/event-stream', ''],
+}
+for (const [name, [type, body]] of Object.entries(impostors)) {
+  test(`a 200 with ${name} in answer to a streaming generation is no answer: another account is asked`, async (t) => {
+    const pool = await startPool(t, codex)
+    const fault = (_request: unknown, response: ServerResponse) =>
+      void response.writeHead(200, { 'content-type': type }).end(body)
+    pool.sim.fail({ account: 'alice', with: fault })
+    assert.equal(await pool.servedBy('s1'), 'bob')
+    pool.sim.fail({ times: 2, with: fault })
+    await pool.ask('s2').expect(502)
+  })
+}
+
+test('a JSON answer to a generation that asks for no stream is not held back', soon, async (t) => {
+  stopTimers(t)
+  const pool = await startPool(t, codex)
+  const taken = takeOver(pool.sim)
+  const opened = open(pool, { body: JSON.stringify({ ...turn(), stream: false }) })
+  const { response } = await taken
+  response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()
+  const answer = await opened
+  response.end('{}')
+  assert.equal(String((await drain(answer)).bytes), '{}')
 })
 
 const limit = JSON.parse(LIMIT.slice(LIMIT.indexOf('{'))) as object
@@ -112,24 +219,6 @@ function halves(value: object): string[] {
   const at = json.indexOf(',') + 1
   return [json.slice(0, at), json.slice(at)]
 }
-
-const unwatched: Record<string, Record<string, string>> = {
-  'that is no stream of events': { 'content-type': 'application/json' },
-  'that is compressed': { ...EVENT_STREAM, 'content-encoding': 'gzip' },
-}
-for (const [name, headers] of Object.entries(unwatched))
-  test(`the head of an answer ${name} arrives at once`, soon, async (t) => {
-    stopTimers(t)
-    const pool = await startPool(t, codex)
-    const taken = takeOver(pool.sim)
-    const opened = open(pool)
-    const { response } = await taken
-    response.writeHead(200, headers).flushHeaders()
-    const answer = await opened
-    assert.equal(answer.statusCode, 200)
-    response.end()
-    await drain(answer)
-  })
 
 test(
   'the head of a stream that is asked for with GET arrives at once: it may be silent for long',
@@ -218,3 +307,85 @@ test('a text that quotes an error is no error', async (t) => {
   await drain(await open(pool))
   assert.equal((await pool.account('alice')).state, 'ready')
 })
+
+const anArray = '/v1internal:streamGenerateContent'
+const element = (text: string, more: object = {}) => ({
+  response: { candidates: [{ content: { parts: [{ text }] } }], ...more },
+})
+const asArray = (...elements: object[]) =>
+  `[${elements.map((one) => JSON.stringify(one, undefined, 2)).join('\n,\r\n')}]`
+
+test('a stream of Gemini as an array is counted, and passed on as it is', async (t) => {
+  const pool = await startPool(t, gemini)
+  const usageMetadata = { promptTokenCount: 3, candidatesTokenCount: 4, totalTokenCount: 7 }
+  const body = asArray(element('a "quote" \\ and ] a bracket'), element('b', { usageMetadata }))
+  pool.sim.fail({
+    path: ':streamGenerateContent',
+    with: (_request, response) =>
+      void response.writeHead(200, { 'content-type': 'application/json' }).end(body),
+  })
+  const answer = await open(pool, { path: anArray, body: question })
+  assert.equal(String((await drain(answer)).bytes), body)
+  assert.equal((await pool.account('gemini_g1')).usage?.last24h.totalTokens, 7)
+})
+
+test('a refusal as the first element of such an array moves the turn', async (t) => {
+  const pool = await startPool(t, gemini)
+  const limit = asArray(geminiFaults.rateLimited().body as object)
+  let asked = 0
+  pool.sim.fail({
+    path: ':streamGenerateContent',
+    with: (_request, response) => {
+      asked++
+      void response.writeHead(200, { 'content-type': 'application/json' }).end(limit)
+    },
+  })
+  await drain(await open(pool, { path: anArray, body: question }))
+  assert.equal(asked, 1)
+  assert.equal((await pool.account('gemini_g1')).cooldowns[0]?.kind, 'cooling')
+})
+
+const usageOnly = google({ response: { usageMetadata: { promptTokenCount: 3 } } })
+const emptyStream = {
+  path: ':streamGenerateContent',
+  with: (_request: unknown, response: ServerResponse) =>
+    void response.writeHead(200, EVENT_STREAM).end(usageOnly),
+}
+
+test('an empty stream is asked of a second account', async (t) => {
+  const pool = await startPool(t, gemini)
+  pool.sim.fail(emptyStream)
+  const answer = await open(pool, { path: GEMINI, body: question })
+  assert.match(String((await drain(answer)).bytes), /candidates/)
+})
+
+for (const accounts of [1, 2])
+  test(`an empty stream from every account is handed over as it came: ${accounts} accounts`, async (t) => {
+    const pool = await startPool(t, { ...gemini, gemini: gemini.gemini!.slice(0, accounts) })
+    pool.sim.fail({ ...emptyStream, times: accounts })
+    const answer = await open(pool, { path: GEMINI, body: question })
+    assert.deepEqual([answer.statusCode, String((await drain(answer)).bytes)], [200, usageOnly])
+    for (const { state, inFlight } of pool.gateway.accounts())
+      assert.deepEqual([state, inFlight], ['ready', 0])
+  })
+
+const logins: Record<string, object> = {
+  '401': { status: 401, error: { message: 'Unauthorized' } },
+  '403': { status: 403, error: { message: 'Forbidden', code: 'forbidden' } },
+  '401, flat': { status_code: 401, code: 'token_expired', message: 'expired' },
+  'an account that is gone': { error: { code: 'account_deactivated', message: 'gone' } },
+}
+for (const [name, failure] of Object.entries(logins))
+  test(`a refusal of the account’s login after output never reaches the client: ${name}`, async (t) => {
+    const pool = await startPool(t, codex)
+    const taken = takeOver(pool.sim)
+    const opened = open(pool)
+    const { response } = await taken
+    response.writeHead(200, EVENT_STREAM).write(CREATED + OUTPUT)
+    const answer = await opened
+    await once(answer, 'readable')
+    response.end(frame('error', failure))
+    const { bytes, broken } = await drain(answer)
+    assert.deepEqual([String(bytes), broken], [CREATED + OUTPUT, true])
+    assert.equal((await pool.account('alice')).inFlight, 0)
+  })
