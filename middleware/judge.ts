@@ -13,8 +13,8 @@ const LONGEST_PRELUDE = 1024 * 1024
 
 /** A status that cannot be passed on, such as a 101 that the client has not asked for. */
 const BAD_ANSWER: Verdict = { kind: 'unavailable', reason: 'bad_answer' }
-/** The stream ended well, but showed the user nothing. */
-export const NO_OUTPUT = 'answer_without_output'
+/** The stream told the tokens it used, so it was at its end, but it showed the user nothing. */
+export const NO_OUTPUT = 'finished_without_output'
 
 export interface Judged {
   readonly verdict: Verdict
@@ -96,6 +96,7 @@ class EarlyLook {
   /** The event that decided. */
   #decisive: unknown
   #begun: Buffer[] = []
+  #finished = false
   #reader: EventReader | undefined
 
   constructor(
@@ -127,7 +128,10 @@ class EarlyLook {
     else if (!classifyEvent) this.#found = 'output'
     else if (form !== 'object') {
       if (form === 'events' && this.plain) keepAlive?.start()
-      return eventReader(form, (event) => (this.#found ??= classifyEvent((this.#decisive = event), exchange)))
+      return eventReader(form, (event) => {
+        this.#found ??= classifyEvent((this.#decisive = event), exchange)
+        this.#finished ||= provider.usage?.(event) !== undefined
+      })
     }
     // An object is read as a whole: it may be an error.
     return () => {}
@@ -136,7 +140,12 @@ class EarlyLook {
   async verdict(begun: Held): Promise<Verdict> {
     const { exchange } = this
     if (this.#found === 'output') return { kind: 'pass' }
-    if (this.#found === undefined && formOf(Buffer.concat(this.#begun)) !== 'object') return unfinished(begun)
+    if (this.#found === undefined && formOf(Buffer.concat(this.#begun)) !== 'object') {
+      const verdict = withoutOutput(begun)
+      return verdict.kind === 'unavailable' && this.#finished && begun.ended
+        ? { ...verdict, reason: NO_OUTPUT }
+        : verdict
+    }
     if (this.#found === undefined) this.#decisive = parseJson(await textOf(begun))
     // An event is judged once more, now that the body can be read: a repair is made from it.
     const verdict = await exchange.readingBody(() =>
@@ -150,10 +159,10 @@ class EarlyLook {
 }
 
 /** A stream without output is no answer if it is over: the client would have to ask again, in its user's sight. */
-function unfinished({ begun, ended, late, response }: Held): Verdict {
+function withoutOutput({ begun, ended, late, response }: Held): Verdict {
   if (late) return { kind: 'unavailable', reason: 'idle_timeout' }
   if (!ended) return response.destroyed ? { kind: 'unavailable', reason: 'broken_answer' } : { kind: 'pass' }
-  return { kind: 'unavailable', reason: begun.length === 0 ? 'empty_answer' : NO_OUTPUT }
+  return { kind: 'unavailable', reason: begun.length === 0 ? 'empty_answer' : 'answer_without_output' }
 }
 
 /** A status or a code, in an event, that speaks of a login or of rights. */

@@ -19,6 +19,7 @@ const twiceThenCooling: Outcome = {
   all: { seen: 'down 502', asked: 'a a b b', state: 'ready' },
 }
 const exhausted = moves('limit', 'exhausted 900 s')
+const forbidden = moves('refused', 'refused 900 s for the model')
 const refused = (status: number) => moves(`theirs ${status}`, 'refused 900 s for the model')
 
 /** What an upstream can answer instead of the work, limits apart. */
@@ -44,12 +45,12 @@ export const refusals: readonly Row[] = [
   {
     fault: '403 for the account',
     does: status(403),
-    outcome: per(refused(403), refused(403), refused(403), moves('theirs 403', 'ready')),
+    outcome: per(forbidden, forbidden, forbidden, moves('refused', 'ready')),
   },
   {
     fault: '403, the person must confirm who they are',
     does: () => geminiFaults.validationRequired(),
-    outcome: per(refused(403), login, refused(403), moves('theirs 403', 'ready')),
+    outcome: per(forbidden, login, forbidden, moves('refused', 'ready')),
   },
   { fault: '400', does: status(400), outcome: stays('theirs 400') },
   {
@@ -60,7 +61,7 @@ export const refusals: readonly Row[] = [
   {
     fault: '404',
     does: status(404),
-    outcome: perForm(stays('theirs 404'), refused(404), stays('theirs 404')),
+    outcome: perForm(moves('theirs 404', 'ready'), refused(404), moves('theirs 404', 'ready')),
   },
   { fault: '408', does: status(408), outcome: trouble(504) },
   {

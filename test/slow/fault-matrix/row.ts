@@ -28,7 +28,7 @@ export type Outcome = Readonly<Record<Scope, Cell>>
 export interface Cell {
   /**
    * What the client gets: `answer`, a whole one; `cut short` or `broken`, one that had begun; `theirs STATUS`, the
-   * upstream's own refusal; or an answer of ours: `limit`, `wait`, `login`, `down STATUS`.
+   * upstream's own refusal; or an answer of ours: `limit`, `wait`, `login`, `refused`, `down STATUS`.
    */
   readonly seen: string
   /** The accounts in the order in which they were tried. */

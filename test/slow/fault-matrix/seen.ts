@@ -30,6 +30,7 @@ function inOpenAisForm(status: number, body: string): string | undefined {
   const code = text(error, 'code')
   if (code === 'accounts_cooling') return word(status, 503, 'wait')
   if (code === 'login_required') return word(status, 400, 'login')
+  if (code === 'accounts_refused') return word(status, 400, 'refused')
   if (code === 'upstream_unavailable') return `down ${status}`
   const limit = code === 'pool_exhausted' || text(error, 'type') === 'usage_limit_reached'
   return limit && isOurs(error) ? word(status, 429, 'limit') : undefined
@@ -40,6 +41,7 @@ function inGooglesForm(status: number, body: string): string | undefined {
   const [info, retry] = list(error, 'details')
   const reason = text(info, 'reason')
   if (reason === 'login_required') return word(status, 403, 'login')
+  if (reason === 'accounts_refused') return word(status, 403, 'refused')
   if (reason === 'upstream_unavailable') return `down ${status}`
   if (!isOurs(error)) return undefined
   assert.doesNotMatch(body, /exhausted your capacity|capacity exceeded|MODEL_CAPACITY_EXHAUSTED/i)

@@ -38,7 +38,7 @@ export const streams: readonly Row[] = [
   {
     fault: 'ended before output',
     does: worded(faults.end(1), { events: () => [{ response: { usageMetadata: {} } }] }),
-    outcome: perForm(trouble(502), trouble(502), unread),
+    outcome: perForm(trouble(502), moves('cut short', 'cooling 1 s', 'ready'), unread),
   },
   { fault: 'cut after output', does: (front) => faults.cut(front.untilOutput), outcome: stays('broken') },
   {
