@@ -88,11 +88,19 @@ test('a failure after the head of a long hold still moves the turn', soon, async
 const failures: Record<string, { does: (upstream: ServerResponse) => void; code: RegExp; status: number }> = {
   'a limit': {
     does: (it) => it.end(limited(4_000_000_000)),
-    code: /"type":"usage_limit_reached"/,
+    code: /"code":"insufficient_quota"/,
     status: 429,
   },
-  'an overload': { does: (it) => it.end(OVERLOADED), code: /"code":"upstream_unavailable"/, status: 502 },
-  'a broken connection': { does: (it) => it.destroy(), code: /"code":"upstream_unavailable"/, status: 502 },
+  'an overload': {
+    does: (it) => it.end(OVERLOADED),
+    code: /"code":"rate_limit_exceeded".*try again in \d+s/,
+    status: 502,
+  },
+  'a broken connection': {
+    does: (it) => it.destroy(),
+    code: /"code":"rate_limit_exceeded".*try again in \d+s/,
+    status: 502,
+  },
 }
 for (const [name, { does, code, status }] of Object.entries(failures))
   test(`${name} that no account can make up for is told in the form of the stream`, soon, async (t) => {
