@@ -1,4 +1,4 @@
-import { OLD_MS, sweepLeftovers } from '../credentials/leftovers.js'
+import { OLD_MS, sweepLeftovers } from '../credentials/credential-file.js'
 import { Watcher } from '../credentials/watcher.js'
 import type { Pool } from './pool.js'
 

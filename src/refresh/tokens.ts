@@ -3,7 +3,6 @@ import type { ResolvedConfig } from '../../config/config.js'
 import type { CallContext, Provider } from '../../config/provider.js'
 import type { SpentLogins } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
-import { Backoff, lostAfterSending } from './backoff.js'
 import { LoginLocks } from './login-lock.js'
 import { type LoginContext, needsReconciling, reconcile } from './login.js'
 import { hasEnded, NotAttempted, refresh, type RefreshOutcome } from './refresh.js'
@@ -27,8 +26,11 @@ export interface TokensOptions {
   readonly now: () => number
 }
 
-/** A token that is refused so soon after it was got has not been revoked: the upstream is in trouble; ms. */
-const FRESH_MS = 15 * 60_000
+/**
+ * A token that has replaced a refused one, and is refused as well within this time, has not been revoked: the upstream is
+ * in trouble; ms.
+ */
+const AFTER_REFUSAL_MS = 15 * 60_000
 
 /**
  * Keeps access tokens fresh. A refresh token may be single use, and presenting a spent one can revoke the login. So
@@ -44,8 +46,8 @@ export class Tokens {
   #lifetimes = new WeakMap<Account, number>()
   /** Credentials that the upstream refused although they had not ended. */
   #refused = new WeakSet<object>()
-  /** When a credential was got in place of a refused one; ms since 1970. */
-  #replacements = new WeakMap<object, number>()
+  /** Until when a refusal says nothing against a new credential; ms since 1970. */
+  #freshUntil = new WeakMap<object, number>()
 
   constructor(private readonly options: TokensOptions) {
     this.#backoff = new Backoff(options.now)
@@ -62,17 +64,17 @@ export class Tokens {
   }
 
   /**
-   * After a 401 to `refused`: makes sure that the account has a newer credential. One that was got a moment ago in this
-   * way is not replaced again: backends refuse good tokens for minutes.
+   * After a 401 to `refused`: makes sure that the account has a newer credential. One that has itself replaced a refused
+   * one a moment ago is not replaced again: backends refuse good tokens for minutes.
    */
   async replaceRefused(account: Account, refused: object): Promise<TokenResult> {
     if (account.credential !== refused) return { kind: 'fresh' }
     const { now } = this.options
-    const isReplacement = now() - (this.#replacements.get(refused) ?? -Infinity) < FRESH_MS
-    if (isReplacement || !this.canRefresh(account)) return { kind: 'refused' }
+    const isFresh = now() < (this.#freshUntil.get(refused) ?? 0)
+    if (isFresh || !this.canRefresh(account)) return { kind: 'refused' }
     this.#refused.add(refused)
     const result = await this.refresh(account)
-    if (result.kind === 'fresh') this.#replacements.set(account.credential, now())
+    if (result.kind === 'fresh') this.#freshUntil.set(account.credential, now() + AFTER_REFUSAL_MS)
     return result
   }
 
@@ -129,7 +131,7 @@ export class Tokens {
   /** Lets the account's token be refreshed at once, whatever has failed. */
   forgetTrouble(account: Account): void {
     this.#backoff.clear(account)
-    this.#replacements.delete(account.credential)
+    this.#freshUntil.delete(account.credential)
   }
 
   /** Releases the locks of accounts that are no longer in the pool. */
@@ -178,4 +180,73 @@ export class Tokens {
     this.options.apply(account, { kind: 'failed', reason })
     return { kind: 'unavailable', reason: `token refresh failed: ${reason}` }
   }
+}
+
+const FIRST_WAIT_MS = 5_000
+/** Upper bound of the wait. An account whose token has ended cannot be used until the next try. */
+const LONGEST_WAIT_MS = 60_000
+
+interface Trouble {
+  readonly count: number
+  readonly retryAt: number
+  /** The login whose refresh failed; the wait does not apply to another one. */
+  readonly login: string | undefined
+  /** Whether the token endpoint was asked at all. */
+  readonly called: boolean
+}
+
+/** When an account's refresh may be tried again after passing trouble. */
+class Backoff {
+  #troubles = new WeakMap<Account, Trouble>()
+
+  constructor(private readonly now: () => number) {}
+
+  /** `notBefore` in ms since 1970. */
+  failed(account: Account, { called, notBefore }: { called: boolean; notBefore: number }): void {
+    const { login } = account.inspection
+    const count = (this.#of(account)?.count ?? 0) + 1
+    const wait = Math.min(FIRST_WAIT_MS * 2 ** (count - 1), LONGEST_WAIT_MS)
+    this.#troubles.set(account, { count, login, called, retryAt: Math.max(this.now() + wait, notBefore) })
+  }
+
+  /** When the background may try again; ms since 1970, 0 if nothing failed. */
+  retryAt(account: Account): number {
+    return this.#of(account)?.retryAt ?? 0
+  }
+
+  /** Whether even a request that needs the token must not ask the token endpoint now. */
+  blocks(account: Account): boolean {
+    const trouble = this.#of(account)
+    return trouble !== undefined && trouble.called && trouble.retryAt > this.now()
+  }
+
+  clear(account: Account): void {
+    this.#troubles.delete(account)
+  }
+
+  #of(account: Account): Trouble | undefined {
+    const trouble = this.#troubles.get(account)
+    return trouble?.login === account.inspection.login ? trouble : undefined
+  }
+}
+
+/** A call that failed with one of these never reached the token endpoint. */
+const NEVER_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  // The proxy in between refused the connection.
+  'ERR_PROXY',
+])
+/** Codes of a failed TLS handshake, after which nothing was sent either. */
+const HANDSHAKE = /^ERR_TLS_|CERT|^UNABLE_TO_|^EPROTO$/
+
+/** Whether the token endpoint may have taken the refresh token although no answer came. */
+function lostAfterSending(error: Error): boolean {
+  if (error.name === 'TimeoutError' || error.name === 'AbortError') return true
+  const { code = '' } = (error.cause ?? {}) as NodeJS.ErrnoException
+  return error instanceof TypeError && !NEVER_SENT.has(code) && !HANDSHAKE.test(code)
 }

@@ -1,7 +1,7 @@
 import type { ResolvedConfig } from '../../config/config.js'
 import { openStateStore, type StateStore } from '../state/store.js'
-import { bounded, openRequestLog, type RequestRecord } from './request-log.js'
-import { type AccountTotals, openRollups, type Rollup } from './rollups.js'
+import { bounded, RequestLog, type RequestRecord } from './request-log.js'
+import { type AccountTotals, type Rollup, Rollups } from './rollups.js'
 
 export interface LedgerOptions {
   /** Where the state store is: the records lie beside it, in `DATABASE.requests/`. `false`: no records, only sums. */
@@ -18,69 +18,74 @@ export interface LedgerOptions {
   onDropped?: (day: string) => void
 }
 
-/** Records what each account, provider and model was used for. Days are those of UTC. */
-export interface Ledger {
-  /** Never throws and never waits. */
-  record(record: RequestRecord): void
-  /** By account id; from the roll-ups. */
-  totals(): ReadonlyMap<string, AccountTotals>
-  rollups(): Rollup[]
-  /** Writes the records and the roll-ups. Never rejects. */
-  flush(): Promise<void>
-  /** Flushes; the store stays open. */
-  close(): Promise<void>
-  /** Why records do not reach the disk. */
-  readonly failing: string | undefined
-}
-
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
 
-export function openLedger(options: LedgerOptions): Ledger {
-  const { database, store, now, onDropped, keepDays = 30, maxPerDay = 100_000 } = options
-  const rollups = openRollups(store, now)
-  const log = database === false ? undefined : openRequestLog(`${database}.requests`)
-  let today = ''
+/** Records what each account, provider and model was used for. Days are those of UTC. */
+export class Ledger {
+  readonly #rollups: Rollups
+  readonly #log: RequestLog | undefined
+  readonly #timer: NodeJS.Timeout
+  #today = ''
   /** Requests of today, kept or not. */
-  let counted = 0
-  let told = false
+  #counted = 0
+  #toldOfDropped = false
 
-  function turnDay(): void {
-    const day = dayOf(now())
-    if (day === today) return
-    today = day
-    counted = rollups.requestsSince(Date.parse(day))
-    told = false
-    rollups.prune(Date.parse(day) - keepDays * DAY)
-    log?.forget(dayOf(Date.parse(day) - keepDays * DAY))
+  constructor(private readonly options: LedgerOptions) {
+    const { database, store, now } = options
+    this.#rollups = new Rollups(store, now)
+    this.#log = database === false ? undefined : new RequestLog(`${database}.requests`)
+    this.#turnDay()
+    // Old records are removed also while no requests come.
+    this.#timer = setInterval(() => this.#turnDay(), HOUR).unref()
   }
 
-  turnDay()
-  // Old records are removed also while no requests come.
-  const timer = setInterval(turnDay, HOUR).unref()
+  #turnDay(): void {
+    const { now, keepDays = 30 } = this.options
+    const day = dayOf(now())
+    if (day === this.#today) return
+    this.#today = day
+    this.#counted = this.#rollups.requestsSince(Date.parse(day))
+    this.#toldOfDropped = false
+    this.#rollups.prune(Date.parse(day) - keepDays * DAY)
+    this.#log?.forget(dayOf(Date.parse(day) - keepDays * DAY))
+  }
 
-  return {
-    record(record) {
-      turnDay()
-      const kept = bounded(record)
-      rollups.add(kept)
-      counted += 1
-      if (!log || (counted <= maxPerDay && log.add(today, kept))) return
-      if (!told) onDropped?.(today)
-      told = true
-    },
-    totals: rollups.totals,
-    rollups: rollups.all,
-    async flush() {
-      await Promise.all([log?.flush(), store.flush()])
-    },
-    async close() {
-      clearInterval(timer)
-      await Promise.all([log?.close(), store.flush()])
-    },
-    get failing() {
-      return log?.failing
-    },
+  /** Never throws and never waits. */
+  record(record: RequestRecord): void {
+    this.#turnDay()
+    const kept = bounded(record)
+    this.#rollups.add(kept)
+    this.#counted += 1
+    const { maxPerDay = 100_000, onDropped } = this.options
+    if (!this.#log || (this.#counted <= maxPerDay && this.#log.add(this.#today, kept))) return
+    if (!this.#toldOfDropped) onDropped?.(this.#today)
+    this.#toldOfDropped = true
+  }
+
+  /** By account id; from the roll-ups. */
+  totals(): ReadonlyMap<string, AccountTotals> {
+    return this.#rollups.totals()
+  }
+
+  rollups(): Rollup[] {
+    return this.#rollups.all()
+  }
+
+  /** Writes the records and the roll-ups. Never rejects. */
+  async flush(): Promise<void> {
+    await Promise.all([this.#log?.flush(), this.options.store.flush()])
+  }
+
+  /** Flushes; the store stays open. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer)
+    await Promise.all([this.#log?.close(), this.options.store.flush()])
+  }
+
+  /** Why records do not reach the disk. */
+  get failing(): string | undefined {
+    return this.#log?.failing
   }
 }
 
@@ -106,7 +111,7 @@ export async function openStores(
   const state = await openStateStore(database, {
     onTorn: (backup) => warn(`the database had unreadable lines; they are kept in ${backup}`),
   })
-  const ledger = openLedger({
+  const ledger = new Ledger({
     database,
     store: state,
     now,

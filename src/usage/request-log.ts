@@ -2,13 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Usage } from '../../config/provider.js'
-import {
-  DatabaseError,
-  type DatastoreFile,
-  openDatastore,
-  type Row,
-  writeBehind,
-} from '../state/datastore.js'
+import { DatabaseError, type Datastore, openDatastore, type Row, WriteBehind } from '../state/datastore.js'
 
 /** One finished request. */
 export interface RequestRecord {
@@ -55,58 +49,72 @@ function tokens(usage: Usage): Usage {
   }
 }
 
-/** Writes request records, a second after they come or a hundred at once. */
-export interface RequestLog {
-  /** Keeps a record for a day's file. @returns `false` if the disk refuses and the memory for it is full */
-  add(day: string, record: RequestRecord): boolean
-  /** Unlinks the files of the days before `day`. */
-  forget(day: string): void
-  flush(): Promise<void>
-  close(): Promise<void>
-  readonly failing: string | undefined
-}
-
 /** So many records are written at once, before their second is over. */
 const BATCH = 100
 /** Records kept in memory for a disk that refuses them; about 4 MB. */
 const MAX_BUFFERED = 10_000
 
-export function openRequestLog(folder: string): RequestLog {
-  const files = requestFiles(folder)
-  let buffer: { day: string; row: Row }[] = []
-  let oldest: string | undefined
+/** Writes request records, a second after they come or a hundred at once. */
+export class RequestLog {
+  readonly #files: RequestFiles
+  #buffer: { day: string; row: Row }[] = []
+  #oldest: string | undefined
+  readonly #writer = new WriteBehind(() => this.#write())
 
-  const writer = writeBehind(async function writeRecords() {
-    while (buffer.length > 0) {
-      const day = buffer[0]!.day
-      const end = buffer.findIndex((entry) => entry.day !== day)
-      const batch = buffer.slice(0, end < 0 ? BATCH : Math.min(end, BATCH)).map((entry) => entry.row)
-      await files.append(day, batch)
-      buffer = buffer.slice(batch.length)
-    }
-    if (oldest !== undefined) await files.sweep(oldest)
-    oldest = undefined
-  })
-
-  return {
-    add(day, record) {
-      if (buffer.length >= MAX_BUFFERED) return false
-      // Not the record's own id: if that came twice, the first record would be overwritten.
-      buffer.push({ day, row: { _id: randomUUID(), ...record } })
-      if (buffer.length === BATCH) void writer.flush()
-      else writer.schedule()
-      return true
-    },
-    forget(day) {
-      oldest = day
-      writer.schedule()
-    },
-    flush: writer.flush,
-    close: writer.close,
-    get failing() {
-      return writer.failing
-    },
+  constructor(folder: string) {
+    this.#files = new RequestFiles(folder)
   }
+
+  /** Keeps a record for a day's file. @returns `false` if the disk refuses and the memory for it is full */
+  add(day: string, record: RequestRecord): boolean {
+    if (this.#buffer.length >= MAX_BUFFERED) return false
+    // Not the record's own id: if that came twice, the first record would be overwritten.
+    this.#buffer.push({ day, row: { _id: randomUUID(), ...record } })
+    if (this.#buffer.length === BATCH) void this.#writer.flush()
+    else this.#writer.schedule()
+    return true
+  }
+
+  /** Unlinks the files of the days before `day`. */
+  forget(day: string): void {
+    this.#oldest = day
+    this.#writer.schedule()
+  }
+
+  flush(): Promise<void> {
+    return this.#writer.flush()
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close()
+  }
+
+  get failing(): string | undefined {
+    return this.#writer.failing
+  }
+
+  async #write(): Promise<void> {
+    while (this.#buffer.length > 0) {
+      const { day } = this.#buffer[0]!
+      const end = this.#buffer.findIndex((entry) => entry.day !== day)
+      const batch = this.#buffer.slice(0, end < 0 ? BATCH : Math.min(end, BATCH)).map(({ row }) => row)
+      await this.#files.append(day, batch)
+      this.#buffer = this.#buffer.slice(batch.length)
+    }
+    if (this.#oldest !== undefined) await this.#files.sweep(this.#oldest)
+    this.#oldest = undefined
+  }
+}
+
+const MAX_RECORDS = 10_000
+/** About 3,000 records. */
+const MAX_REOPENED_BYTES = 1024 * 1024
+
+interface Part {
+  readonly day: string
+  readonly number: number
+  readonly file: Datastore
+  records: number
 }
 
 /**
@@ -117,52 +125,38 @@ export function openRequestLog(folder: string): RequestLog {
  * loads in a tenth of a second; otherwise the next number begins. Old files are unlinked as a whole: NeDB cannot delete
  * from a collection of more than 125,000, and forgets its time-to-live indexes.
  */
-export interface RequestFiles {
-  /** Doing it again after a rejection writes no record twice within a file. */
-  append(day: string, records: readonly Row[]): Promise<void>
-  /** Unlinks the files of the days before `day`. */
-  sweep(day: string): Promise<void>
-}
+class RequestFiles {
+  #current: Part | undefined
 
-const MAX_RECORDS = 10_000
-/** About 3,000 records. */
-const MAX_REOPENED_BYTES = 1024 * 1024
+  constructor(private readonly folder: string) {}
 
-interface Part {
-  readonly day: string
-  readonly number: number
-  readonly file: DatastoreFile
-  records: number
-}
-
-export function requestFiles(folder: string): RequestFiles {
-  let current: Part | undefined
-
-  async function partFor(day: string): Promise<Part> {
-    if (current?.day !== day) return openPart(folder, day, await lastNumber(folder, day))
-    return current.records < MAX_RECORDS ? current : openPart(folder, day, current.number + 1)
+  /** A second call after a rejection writes no record twice within a file. */
+  async append(day: string, records: readonly Row[]): Promise<void> {
+    for (let at = 0; at < records.length;) {
+      const part = await this.#partFor(day)
+      const fitting = records.slice(at, at + MAX_RECORDS - part.records)
+      // A failed append may have left half a line. Then no part is current, and opening the file again repairs it.
+      this.#current = undefined
+      await part.file.put(fitting)
+      part.records += fitting.length
+      this.#current = part
+      at += fitting.length
+    }
   }
 
-  return {
-    async append(day, records) {
-      for (let at = 0; at < records.length;) {
-        const part = await partFor(day)
-        const fitting = records.slice(at, at + MAX_RECORDS - part.records)
-        // A failed append may have left half a line. Then `current` stays unset, and opening the file again repairs it.
-        current = undefined
-        await part.file.put(fitting)
-        part.records += fitting.length
-        current = part
-        at += fitting.length
-      }
-    },
-    async sweep(day) {
-      for (const name of await list(folder)) {
-        // The names of backups and of NeDB's temporary files begin with the day, too.
-        const old = /^\d{4}-\d\d-\d\d(?=\.)/.exec(name)?.[0]
-        if (old !== undefined && old < day) await unlink(join(folder, name))
-      }
-    },
+  async #partFor(day: string): Promise<Part> {
+    const current = this.#current
+    if (current?.day !== day) return openPart(this.folder, day, await lastNumber(this.folder, day))
+    return current.records < MAX_RECORDS ? current : openPart(this.folder, day, current.number + 1)
+  }
+
+  /** Unlinks the files of the days before `day`. */
+  async sweep(day: string): Promise<void> {
+    for (const name of await list(this.folder)) {
+      // The names of backups and of NeDB's temporary files begin with the day, too.
+      const old = /^\d{4}-\d\d-\d\d(?=\.)/.exec(name)?.[0]
+      if (old !== undefined && old < day) await unlink(join(this.folder, name))
+    }
   }
 }
 

@@ -17,17 +17,6 @@ export interface AccountTotals {
   readonly last30d: Totals
 }
 
-export interface Rollups {
-  add(record: RequestRecord): void
-  all(): Rollup[]
-  /** By account id. */
-  totals(): ReadonlyMap<string, AccountTotals>
-  /** Requests since a time; ms since 1970. */
-  requestsSince(time: number): number
-  /** Forgets hours that began before a time; ms since 1970. */
-  prune(before: number): void
-}
-
 const HOUR = 3_600_000
 const KIND = 'rollup'
 
@@ -35,65 +24,79 @@ const KIND = 'rollup'
 const MAX_PER_HOUR = 1000
 const OTHER = '(other)'
 
-export function openRollups(store: StateStore, now: () => number): Rollups {
-  const rollups = new Map<string, Rollup>()
-  const perHour = new Map<number, number>()
-  for (const document of store.all(KIND)) {
-    const { _id, ...rollup } = document as unknown as Rollup & { _id: string }
-    if (timeFrom(rollup.hour) === undefined) continue
-    keep(_id.slice(KIND.length + 1), { ...NOTHING, ...rollup })
+/** Hourly sums, kept in the state store. */
+export class Rollups {
+  readonly #byKey = new Map<string, Rollup>()
+  readonly #perHour = new Map<number, number>()
+
+  constructor(
+    private readonly store: StateStore,
+    private readonly now: () => number,
+  ) {
+    for (const document of store.all(KIND)) {
+      const { _id, ...rollup } = document as unknown as Rollup & { _id: string }
+      if (timeFrom(rollup.hour) === undefined) continue
+      this.#keep(_id.slice(KIND.length + 1), { ...NOTHING, ...rollup })
+    }
   }
 
-  function keep(key: string, rollup: Rollup): void {
-    if (!rollups.has(key)) perHour.set(rollup.hour, (perHour.get(rollup.hour) ?? 0) + 1)
-    rollups.set(key, rollup)
+  add(record: RequestRecord): void {
+    const { key, rollup } = this.#rollupFor(record)
+    const sum = { ...rollup, ...plus(rollup, totalsOf(record)) }
+    this.#keep(key, sum)
+    this.store.put(KIND, key, sum)
   }
 
-  function place(record: RequestRecord): { key: string; rollup: Rollup } {
+  #rollupFor(record: RequestRecord): { key: string; rollup: Rollup } {
     const { account, provider } = record
     const hour = Math.floor(record.at / HOUR) * HOUR
     const under = (model: string | undefined) => {
       const key = JSON.stringify([hour, provider, account, model])
-      return { key, rollup: rollups.get(key) ?? { hour, provider, account, model, ...NOTHING } }
+      return { key, rollup: this.#byKey.get(key) ?? { hour, provider, account, model, ...NOTHING } }
     }
     const own = under(record.model)
-    const full = !rollups.has(own.key) && (perHour.get(hour) ?? 0) >= MAX_PER_HOUR
+    const full = !this.#byKey.has(own.key) && (this.#perHour.get(hour) ?? 0) >= MAX_PER_HOUR
     return full ? under(OTHER) : own
   }
 
-  return {
-    add(record) {
-      const { key, rollup } = place(record)
-      const sum = { ...rollup, ...plus(rollup, totalsOf(record)) }
-      keep(key, sum)
-      store.put(KIND, key, sum)
-    },
-    all: () => [...rollups.values()],
-    totals() {
-      const totals = new Map<string, { last24h: Totals; last30d: Totals }>()
-      const time = now()
-      for (const rollup of rollups.values()) {
-        if (rollup.hour <= time - 30 * 24 * HOUR) continue
-        const account = totals.get(rollup.account) ?? { last24h: NOTHING, last30d: NOTHING }
-        account.last30d = plus(account.last30d, rollup)
-        if (rollup.hour > time - 24 * HOUR) account.last24h = plus(account.last24h, rollup)
-        totals.set(rollup.account, account)
-      }
-      return totals
-    },
-    requestsSince(time) {
-      let requests = 0
-      for (const rollup of rollups.values()) if (rollup.hour >= time) requests += rollup.requests
-      return requests
-    },
-    prune(before) {
-      for (const [key, { hour }] of rollups) {
-        if (hour >= before) continue
-        rollups.delete(key)
-        perHour.delete(hour)
-        store.remove(KIND, key)
-      }
-    },
+  #keep(key: string, rollup: Rollup): void {
+    if (!this.#byKey.has(key)) this.#perHour.set(rollup.hour, (this.#perHour.get(rollup.hour) ?? 0) + 1)
+    this.#byKey.set(key, rollup)
+  }
+
+  all(): Rollup[] {
+    return [...this.#byKey.values()]
+  }
+
+  /** By account id. */
+  totals(): ReadonlyMap<string, AccountTotals> {
+    const totals = new Map<string, { last24h: Totals; last30d: Totals }>()
+    const time = this.now()
+    for (const rollup of this.#byKey.values()) {
+      if (rollup.hour <= time - 30 * 24 * HOUR) continue
+      const account = totals.get(rollup.account) ?? { last24h: NOTHING, last30d: NOTHING }
+      account.last30d = plus(account.last30d, rollup)
+      if (rollup.hour > time - 24 * HOUR) account.last24h = plus(account.last24h, rollup)
+      totals.set(rollup.account, account)
+    }
+    return totals
+  }
+
+  /** Requests since a time; ms since 1970. */
+  requestsSince(time: number): number {
+    let requests = 0
+    for (const rollup of this.#byKey.values()) if (rollup.hour >= time) requests += rollup.requests
+    return requests
+  }
+
+  /** Forgets hours that began before a time; ms since 1970. */
+  prune(before: number): void {
+    for (const [key, { hour }] of this.#byKey) {
+      if (hour >= before) continue
+      this.#byKey.delete(key)
+      this.#perHour.delete(hour)
+      this.store.remove(KIND, key)
+    }
   }
 }
 

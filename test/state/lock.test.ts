@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { acquireLock, LockHeldError } from '../../src/state/lock.js'
-import { StoreLockedError } from '../../src/state/store-file.js'
+import { StoreLockedError } from '../../src/state/store.js'
 import { openStateStore } from '../../src/state/store.js'
 
 async function folder(t: TestContext): Promise<string> {

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openStateStore } from '../../src/state/store.js'
-import { type LedgerOptions, openLedger } from '../../src/usage/ledger.js'
+import { Ledger, type LedgerOptions } from '../../src/usage/ledger.js'
 import type { RequestRecord } from '../../src/usage/request-log.js'
 
 const HOUR = 3_600_000
@@ -26,7 +26,7 @@ async function place(t: TestContext) {
 async function open(database: string | false, options: Partial<LedgerOptions> & { time?: number } = {}) {
   const clock = { time: options.time ?? NOON }
   const store = await openStateStore(database)
-  const ledger = openLedger({ database, store, now: () => clock.time, ...options })
+  const ledger = new Ledger({ database, store, now: () => clock.time, ...options })
   return {
     ledger,
     store,
@@ -343,10 +343,10 @@ test('a kill loses at most what was not flushed', { timeout: 60_000 }, async (t)
   const script = `
     const [, storeModule, ledgerModule, database, base] = process.argv
     const { openStateStore } = await import(storeModule)
-    const { openLedger } = await import(ledgerModule)
+    const { Ledger } = await import(ledgerModule)
     const record = JSON.parse(base)
     const store = await openStateStore(database)
-    const ledger = openLedger({ database, store, now: () => record.at })
+    const ledger = new Ledger({ database, store, now: () => record.at })
     for (let sent = 1; ; sent += 1) {
       ledger.record(record)
       if (sent % 30) continue
