@@ -43,7 +43,7 @@ export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError
     layers.flatMap((layer) => names.flatMap((name) => (layer[name] === undefined ? [] : [layer[name]])))
   const carried = all(['headers']).map(headersFrom)
   const headers = Object.assign({}, ...carried, carrier.headers) as IncomingHttpHeaders
-  const words = all(['code', 'error_code', 'reason', 'type', 'error', 'detail']).flatMap(
+  const words = all(['code', 'error_code', 'reason', 'type', 'error', 'detail', 'message']).flatMap(
     (one) => wordOf(one) ?? [],
   )
   const texts = textsOf(layers)
