@@ -91,6 +91,11 @@ export function retryAfterMs(value: string | undefined, now: number = Date.now()
   return Number.isNaN(at) ? undefined : Math.min(Math.max(0, at - now), LONGEST_WAIT_MS)
 }
 
+/** The upstream's own sentence in the reason of a verdict, which is a stable word and that sentence: `code: Sentence.` */
+export function sentenceIn(reason: string | undefined): string | undefined {
+  return /^[\w.-]+: (.+)/.exec(reason ?? '')?.[1]
+}
+
 /** Judges an answer by its status alone, as RFC 9110 defines it. */
 export function statusVerdict(answer: UpstreamAnswer): Verdict {
   const { status } = answer

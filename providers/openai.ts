@@ -1,4 +1,5 @@
 import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
+import { sentenceIn } from './http.js'
 import { fields, number } from './json.js'
 
 /**
@@ -29,8 +30,9 @@ export function failedResponse(code: string, message: string) {
 }
 
 /** "Every account is exhausted" for OpenAI's clients in general. */
-export function openAiExhausted({ resetsAt }: Exhaustion): Answer {
-  const message = 'Every account of the pool has used up its quota.'
+export function openAiExhausted({ resetsAt, reason }: Exhaustion): Answer {
+  const said = sentenceIn(reason)
+  const message = `Every account of the pool has used up its quota.${said === undefined ? '' : ` The upstream says: "${said}"`}`
   const body = { error: { message, type: 'insufficient_quota', code: 'pool_exhausted' } }
   if (resetsAt === undefined) return { status: 429, body }
   const seconds = Math.max(1, Math.ceil((resetsAt - Date.now()) / 1000))

@@ -138,8 +138,8 @@ function ineligibleReasons(loaded: Fields): string[] {
 
 /** The person has to verify the account in a browser first. */
 export function validationNeeded(link: string | undefined): CredentialRejected {
-  const where =
-    link === undefined ? 'start Gemini CLI with this account and follow its dialog' : `open ${link}`
+  const usable = link !== undefined && /^https:\/\/[\x21-\x7e]{1,500}$/.test(link)
+  const where = usable ? `open ${link}` : 'start Gemini CLI with this account and follow its dialog'
   const message = `Google wants this account verified: ${where}, then copy its oauth_creds.json here again`
   return new CredentialRejected('validation_required', message)
 }

@@ -1,4 +1,5 @@
 import type { Answer, Exhaustion, Failure } from '../../config/provider.js'
+import { sentenceIn } from '../http.js'
 
 const TYPE = 'type.googleapis.com/google.rpc'
 /** The Gemini CLI takes an error for a limit only under this domain. */
@@ -40,7 +41,7 @@ const MISLEADING = /exhausted your capacity|capacity exceeded|MODEL_CAPACITY_EXH
 
 /** Google's own sentence in the reason of a refusal, unless its words would mislead the client. */
 function because(reason: string | undefined): string {
-  const sentence = /^[\w.-]+: (.+)/.exec(reason ?? '')?.[1]
+  const sentence = sentenceIn(reason)
   return sentence === undefined || MISLEADING.test(sentence) ? '' : ` Google says: "${sentence}"`
 }
 

@@ -105,7 +105,16 @@ function resetOf(metadata: Fields, retryDelay: unknown, message: string, now: nu
   const at = time(text(metadata.quotaResetTimeStamp) ?? text(metadata.quotaResetTime))
   if (at !== undefined && at > now) return at
   const wait = duration(metadata.quotaResetDelay) ?? duration(retryDelay) ?? waitInMessage(message)
-  return wait === undefined ? undefined : now + wait
+  return wait === undefined ? dateIn(message) : now + wait
+}
+
+const DATE =
+  /\b(?:at|on|until|after) (\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d{1,9})?(Z| ?UTC|[+-]\d\d:\d\d)/
+
+/** "Your quota resets at 2026-01-01 08:00 UTC." */
+function dateIn(message: string): number | undefined {
+  const [, day, clock, zone = ''] = DATE.exec(message) ?? []
+  return day === undefined ? undefined : time(`${day}T${clock}${zone.replace(/ ?UTC/, 'Z')}`)
 }
 
 /** A protobuf Duration: `"3.5s"`, a number of seconds, or `{ seconds, nanos }`. */

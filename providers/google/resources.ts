@@ -24,7 +24,7 @@ function nameIn(value: unknown): readonly string[] {
 /** Names of the resources that a request uses, in its path, its query and its body. */
 export function resourcesIn(request: ClientRequest): readonly string[] {
   const path = normalPath(request.path)
-  const upload = path.startsWith('/upload/')
+  const upload = /^(?:\/v1beta)?\/upload\//.test(path)
   // The body of an upload is the file.
   const body = upload || request.method === 'GET' ? undefined : fields(request.json())
   return [

@@ -153,6 +153,11 @@ const limits: readonly Row[] = [
     err(429, 'x', info('QUOTA_EXHAUSTED', { quotaResetDelay: '33740.9s' })),
     'exhausts the model',
   ],
+  [
+    'a quota with a date in words',
+    err(429, 'Quota reached. It resets at 2099-01-01 08:00 UTC.'),
+    'exhausts the model',
+  ],
   ['a quota in words', err(429, 'Individual quota reached. Resets in 9h22m20s.'), 'exhausts the model'],
   [
     'a quota in the words of capacity',
@@ -314,6 +319,9 @@ describe('the reason of a refusal', () => {
       /prepayment credits are depleted/,
     )
     assert.match(told('x: User location is not supported.', 'an API key'), /User location is not supported/)
+    const chat = request({ url: '/v1beta/openai/chat/completions', body: {} })
+    const answer = providers['an API key'].provider.exhausted({ reason: 'x: No credits.' }, chat)
+    assert.match(JSON.stringify(answer.body), /No credits.*insufficient_quota/)
     assert.doesNotMatch(told('x: You have exhausted your capacity on this model.'), /exhausted your/)
     assert.doesNotMatch(told('http_429'), /Google says/)
   })
