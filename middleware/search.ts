@@ -1,6 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Account } from '../src/accounts/account.js'
-import { available, heldBack, choose, fit, StrategyFailed, usable } from '../src/accounts/selection.js'
+import {
+  available,
+  availableWithoutQuota,
+  isExhausted,
+  heldBack,
+  choose,
+  fit,
+  StrategyFailed,
+  usable,
+} from '../src/accounts/selection.js'
 import type { Pool } from '../src/pool/pool.js'
 import type { Exchange, Outcome, PickRecord } from './exchange.js'
 import { failureAnswer, GatewayFailure } from './failure.js'
@@ -135,7 +144,8 @@ export class Search {
 
   #pick(now: number): Account | undefined {
     const { exchange, tries } = this
-    const offered = available(this.#fitting, tries.accounts, exchange.model, now)
+    const offer = exchange.usesQuota ? available : availableWithoutQuota
+    const offered = offer(this.#fitting, tries.accounts, exchange.model, now)
     const { account, by } = this.#choose(offered, now)
     const { accounts: tried } = tries
     const choice = { chosen: account, all: this.#all, fitting: this.#fitting, offered, tried }
@@ -179,13 +189,18 @@ export class Search {
 
   lease(account: Account): () => void {
     this.tries.accounts.add(account)
-    return account.lease(this.exchange.model, this.pool.now())
+    return account.lease(this.exchange.model, this.pool.now(), this.#probes(account))
+  }
+
+  /** Whether a success means that the account has quota again. */
+  #probes(account: Account): boolean {
+    return this.exchange.usesQuota || !isExhausted(account)
   }
 
   commit(account: Account, { answer, credential }: Answered, release: () => void): Outcome {
     const { exchange, pool } = this
     if (answer.status < 400) {
-      pool.succeeded(account, exchange.model, credential)
+      if (this.#probes(account)) pool.succeeded(account, exchange.model, credential)
       pin(exchange, account, pool.pins)
       rememberServed(exchange, account, pool.issued)
       // The upstream serves this account, so the trouble was of the accounts that met it.

@@ -138,9 +138,12 @@ export class Account {
     return this.#cooldowns.refuses(model, now)
   }
 
-  /** Takes the account for one attempt. @returns ends the lease; a second call does nothing */
-  lease(model: string | undefined, now: number): () => void {
-    const endProbe = this.#cooldowns.probe(model)
+  /**
+   * Takes the account for one attempt. `probes`: whether the attempt can tell that a cooldown is over.
+   * @returns ends the lease; a second call does nothing
+   */
+  lease(model: string | undefined, now: number, probes = true): () => void {
+    const endProbe = probes ? this.#cooldowns.probe(model) : () => {}
     this.inFlight++
     this.lastUsedAt = now
     let held = true

@@ -62,6 +62,25 @@ export function available(
   return offered.filter((account) => rank(account, model, now) === first)
 }
 
+/** Same, for a request that uses no quota: exhausted accounts serve it as well as others. */
+export function availableWithoutQuota(
+  fitting: readonly Account[],
+  tried: ReadonlySet<Account>,
+  model: string | undefined,
+  now: number,
+): Account[] {
+  return fitting.filter((account) => {
+    const hindrance = account.unavailable(model, now)
+    const free = hindrance === undefined || hindrance === 'exhausted' || isExhausted(account)
+    return free && !tried.has(account) && !account.disabled && !account.loginNeeded
+  })
+}
+
+/** Whether an exhaustion of the account stands, also one that may be probed. */
+export function isExhausted(account: Account): boolean {
+  return account.cooldowns().some(({ cooldown }) => cooldown.kind === 'exhausted')
+}
+
 /** The lower, the earlier an account is offered. An account that refuses the model comes after all of its kind. */
 function rank(account: Account, model: string | undefined, now: number): number {
   const standby = account.inspection.standby === undefined ? 0 : 6
