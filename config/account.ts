@@ -32,11 +32,6 @@ export interface Inspection {
    * provider has no other account. @default undefined (a full member of the pool)
    */
   standby?: 'when-exhausted' | 'when-alone' | undefined
-  /**
-   * When the account is used on credits, with the windows of its plan full: `never`, `last` (while no other account has
-   * quota of its plan left), or `freely`. @default 'last'
-   */
-  credits?: 'never' | 'last' | 'freely' | undefined
 }
 
 /** What a provider needs to call its upstream on its own account. */

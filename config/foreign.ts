@@ -55,9 +55,13 @@ export function quotaFrom(value: unknown): Quota | undefined {
   }
 }
 
-function creditsFrom({ hasCredits, unlimited, balance }: Record<string, unknown>): Credits {
-  const known = typeof balance === 'string' ? { balance } : {}
-  return { hasCredits: hasCredits === true, unlimited: unlimited === true, ...known }
+function creditsFrom({ hasCredits, unlimited, balance, use }: Record<string, unknown>): Credits {
+  return {
+    hasCredits: hasCredits === true,
+    unlimited: unlimited === true,
+    ...(typeof balance === 'string' && { balance }),
+    ...((use === 'never' || use === 'last' || use === 'freely') && { use }),
+  }
 }
 
 const YEAR_MINUTES = 366 * 24 * 60

@@ -129,8 +129,8 @@ export class Account {
   reserve(model: string | undefined, now: number): 'full' | 'credits' | 'forbidden-credits' | undefined {
     if (this.windows.full(now, model).length === 0) return undefined
     if (!this.windows.hasCredits) return 'full'
-    const { credits = 'last' } = this.inspection
-    return credits === 'freely' ? undefined : credits === 'last' ? 'credits' : 'forbidden-credits'
+    const { use = 'last' } = this.windows.credits ?? {}
+    return use === 'freely' ? undefined : use === 'last' ? 'credits' : 'forbidden-credits'
   }
 
   /** Whether it said lately that it cannot serve `model`. */

@@ -98,6 +98,26 @@ test('credits carry an account beyond a full window, but not while another accou
   assert.equal(await pool.servedBy('s1'), 'alice')
 })
 
+const spent: Record<string, [status: number, state: string]> = {
+  never: [429, 'exhausted'],
+  last: [200, 'ready'],
+  freely: [200, 'ready'],
+}
+for (const [credits, after] of Object.entries(spent))
+  test(`credits: '${credits}' holds for the only account, too, and over a restart`, async (t) => {
+    const alice = { id: 'alice', primary: { usedPercent: 99 }, credits: { hasCredits: true, balance: '10' } }
+    const pool = await startPool(t, {
+      codex: [alice],
+      config: { providers: { codex: { type: 'codex', credits: credits as 'never' } } },
+      onDisk: true,
+    })
+    await pool.ask('s1').expect(200)
+    const asked = async () => [(await pool.ask('s2')).status, (await pool.account('alice')).state]
+    assert.deepEqual(await asked(), after)
+    await pool.restart()
+    assert.deepEqual(await asked(), after)
+  })
+
 test('a poll that finds room ends an exhaustion early', async (t) => {
   const clock = stopClock(t)
   const pool = await startPool(t, { codex: one, config: { quotaPollMs: 60 * SECOND } })

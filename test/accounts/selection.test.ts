@@ -45,8 +45,8 @@ test('plan quota comes first, then full windows, then credits, then accounts tha
 
 test('credits: freely treats them as quota, never does not use them', async (t) => {
   const turns = await order(t, {
-    alice: { quota: onCredits, inspection: { credits: 'freely' } },
-    bob: { quota: onCredits, inspection: { credits: 'never' } },
+    alice: { quota: { ...full, credits: { ...credits, use: 'freely' } } },
+    bob: { quota: { ...full, credits: { ...credits, use: 'never' } } },
     carol: {},
   })
   assert.deepEqual(turns, [['alice', 'carol']])
@@ -59,10 +59,14 @@ test('a full window of one model holds the account back for that model alone', a
 })
 
 test('an account that may not use its credits is exhausted until its window resets', async (t) => {
-  const { account, clock } = await barePool(t, ['alice'], { inspect: () => ({ credits: 'never' }) })
+  const { account, clock } = await barePool(t, ['alice'])
   const alice = account('alice')
   const resetsAt = clock.now + 1000
-  alice.observe({ windows: [{ name: 'primary', usedPercent: 100, resetsAt }], credits }, 'poll', clock.now)
+  alice.observe(
+    { windows: [{ name: 'primary', usedPercent: 100, resetsAt }], credits: { ...credits, use: 'never' } },
+    'poll',
+    clock.now,
+  )
   assert.deepEqual([alice.state(clock.now), alice.resetsAt(clock.now)], ['exhausted', resetsAt])
   assert.equal(alice.state(resetsAt), 'ready')
 })
