@@ -13,6 +13,8 @@ interface ProviderSettings {
   proxy?: string
   /** Settings of single accounts, by id (the file's name without `.json`). @default none */
   accounts?: { [id: string]: AccountSettings }
+  /** More headers of the client's that go upstream; one that ends in `*` stands for all that begin so. @default [] */
+  readonly passHeaders?: readonly string[]
 }
 
 interface AccountSettings {
@@ -27,6 +29,7 @@ const common = (type: ProviderEntry['type']) => ({
   type: { const: type },
   proxy: rule('proxy'),
   accounts: named(object<AccountSettings>({ proxy: rule('proxy') })),
+  passHeaders: list(rule('text')),
 })
 const upstream = rule('upstream')
 

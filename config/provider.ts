@@ -116,6 +116,11 @@ export interface RequestPart {
    * request goes to that account, whatever the route's strategy. @default none
    */
   resources?(request: ClientRequest): readonly string[]
+  /**
+   * Headers of the client's that go upstream, beside those that any API needs (content, accept, conditions, range); one
+   * that ends in `*` stands for all that begin so. What looks like a credential or an address needs its whole name.
+   */
+  readonly passHeaders?: readonly string[]
   /** Names of headers whose value is an account's own: a value that one account issued goes back to that account only. */
   readonly boundHeaders?: readonly string[]
 }

@@ -88,7 +88,7 @@ function checkedHeaders(given: unknown, provider: string): Record<string, unknow
 }
 
 function headersFor(exchange: Exchange, account: Account, issued: Pins): IncomingHttpHeaders {
-  const headers = forwardable(exchange.headers, exchange.snapshot.identityHeaders)
+  const headers = forwardable(exchange.headers, exchange.route.passes)
   for (const name of exchange.provider.boundHeaders ?? []) {
     const value = headers[name]
     if (typeof value === 'string' && issued.get(boundKey(exchange, name, value)) !== account.key)

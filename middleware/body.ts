@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { Transform, type Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
 import { exchangeOf } from './exchange.js'
+import { stringify } from 'qs'
 import { GatewayFailure } from './failure.js'
 
 /** Counts the bytes of kept bodies in the whole process. */
@@ -68,8 +69,11 @@ function takeParsed(request: IncomingMessage & { body?: unknown }): Buffer | und
   if (!request.readableEnded || request.body === undefined) return undefined
   // The parser has decoded the body.
   delete request.headers['content-encoding']
-  if (Buffer.isBuffer(request.body)) return request.body
-  return Buffer.from(typeof request.body === 'string' ? request.body : JSON.stringify(request.body))
+  const { body } = request
+  if (Buffer.isBuffer(body)) return body
+  if (typeof body === 'string') return Buffer.from(body)
+  const form = request.headers['content-type']?.startsWith('application/x-www-form-urlencoded')
+  return Buffer.from(form ? stringify(body, { arrayFormat: 'repeat' }) : JSON.stringify(body))
 }
 
 interface Read {
@@ -79,18 +83,51 @@ interface Read {
   readonly complete: boolean
 }
 
+/** Bytes that come in pieces. Small ones are copied together: a buffer for each byte costs hundreds of times the body. */
+class Chunks {
+  #whole: Buffer[] = []
+  #slab = Buffer.alloc(0)
+  #filled = 0
+
+  add(chunk: Buffer): void {
+    if (chunk.length > SMALL) {
+      this.#close()
+      this.#whole.push(chunk)
+      return
+    }
+    if (this.#filled + chunk.length > this.#slab.length) {
+      this.#close()
+      this.#slab = Buffer.allocUnsafe(16 * SMALL)
+    }
+    this.#filled += chunk.copy(this.#slab, this.#filled)
+  }
+
+  all(): Buffer[] {
+    this.#close()
+    return this.#whole
+  }
+
+  #close(): void {
+    if (this.#filled > 0) this.#whole.push(this.#slab.subarray(0, this.#filled))
+    this.#slab = this.#slab.subarray(this.#filled)
+    this.#filled = 0
+  }
+}
+
+const SMALL = 4_096
+
 /** Reads until the end, the limit, or the end of the budget; the remainder stays in the stream, paused. */
 function readUpTo(request: IncomingMessage, limit: number, take: (bytes: number) => boolean): Promise<Read> {
   return new Promise((resolve) => {
-    const chunks: Buffer[] = []
+    const chunks = new Chunks()
     let size = 0
     const stop = (complete: boolean) => {
       request.off('data', onData).off('end', onEnd).off('close', onClose)
       if (!complete) request.pause()
-      resolve({ chunks, size, complete })
+      resolve({ chunks: chunks.all(), size, complete })
     }
     const onData = (chunk: Buffer) => {
-      chunks.push(chunk)
+      chunks.add(chunk)
       size += chunk.length
       if (size > limit || !take(chunk.length)) stop(false)
     }

@@ -11,6 +11,7 @@ import { decode, isPlain } from './decode.js'
 import { GatewayFailure } from './failure.js'
 import type { Body, HeldAnswer } from './forward.js'
 import { admitted } from './guard.js'
+import type { HeaderFilter } from './headers.js'
 import type { KeepAlive } from './keep-alive.js'
 
 /** A route with everything that it names looked up. */
@@ -24,14 +25,14 @@ export interface Route {
   readonly sticky: boolean
   readonly retry: Required<RetryPolicy>
   readonly websocket: boolean
+  /** Which of the client's headers go upstream. */
+  readonly passes: HeaderFilter
 }
 
 /** The config as one request sees it from its start to its end, whatever is reloaded meanwhile. */
 export interface Snapshot {
   readonly routes: readonly Route[]
   readonly use: readonly Middleware[]
-  /** Request headers that say who the client is; lower-case names. An upstream must not see them. */
-  readonly identityHeaders: ReadonlySet<string>
   readonly maxReplayBytes: number
   readonly maxBodyBytes: number
 }
@@ -200,17 +201,43 @@ export function openExchange(
   snapshot: Snapshot,
   signal: AbortSignal,
 ): Exchange | GatewayFailure {
-  // Gemini CLI writes `//v1internal:…` when its endpoint ends in a slash.
-  const url = withoutKey((request.url ?? '/').replace(/^\/{2,}/, '/'))
+  if (!METHODS.has(request.method ?? ''))
+    return new GatewayFailure(405, 'bad_method', `the method ${request.method} is not served`)
+  const url = normalUrl(request.url ?? '/')
   const route = matchRoute(snapshot.routes, pathOf(url))
   if (!route) return noRoute(snapshot.routes)
-  if (DOT_SEGMENT.test(pathOf(url)))
-    return new GatewayFailure(400, 'bad_path', 'a path may not hold dot segments')
+  if (BAD_PATH.test(pathOf(url)))
+    return new GatewayFailure(
+      400,
+      'bad_path',
+      'a path may not hold dot segments, \\, # or broken percent signs',
+    )
   return new Exchange(request, url, admitted(request).client, route, snapshot, signal)
 }
 
-/** An upstream would resolve `/v1/../x` to a path outside its base, which no rule about paths has checked. */
-const DOT_SEGMENT = /(^|[/\\]|%2f|%5c)(\.|%2e){1,2}($|[/\\]|%2f|%5c)/i
+/** TRACE makes an upstream print the account's token; what no client uses is not tried out on an account. */
+const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/**
+ * An upstream may read such a path in another way than the rules about paths have: `/v1/../x` leaves its base, `\` is a
+ * slash to some, and a `#` or a zero ends a path.
+ */
+const BAD_PATH = /(^|\/|%2f|%5c)(\.|%2e){1,2}($|\/|%2f|%5c)|[\\#]|%5c|%00|%(?![\da-f]{2})/i
+
+/**
+ * The one form of a URL that every rule sees and that goes upstream. Doubled slashes become one (Gemini CLI writes
+ * `//v1internal:…` when its endpoint ends in a slash), letters in disguise become plain, since `/ps/%6dcp` is `/ps/mcp`
+ * (RFC 3986 §6.2.2.2), and keys in the query are taken out.
+ */
+function normalUrl(url: string): string {
+  const [path, query] = split(url)
+  const plain = path.replace(/%([2-7][\da-f])/gi, (coded, hex: string) => {
+    const character = String.fromCharCode(Number.parseInt(hex, 16))
+    return /[\w.~-]/.test(character) ? character : coded
+  })
+  const normal = plain.replace(/\/{2,}/g, '/')
+  return query === undefined ? normal : withoutKey(`${normal}?${query}`)
+}
 
 /** An API key of the client's in the query must not reach the upstream. */
 function withoutKey(url: string): string {
@@ -222,8 +249,9 @@ function withoutKey(url: string): string {
   return kept.length > 0 ? `${path}?${kept.join('&')}` : path
 }
 
-/** All of these carry a key in Google's APIs. */
-const KEY_NAMES = /^(\$?key|access_token)$/i
+/** Names of keys and tokens: `key` and `access_token` of Google's APIs, `api_key` and `token` of others. */
+const KEY_NAMES =
+  /^\$?(key|(x[-_])?api[-_]?key|(access|auth|id|refresh|oauth)?[-_]?token|authorization|password|secret|client[-_]secret)$/i
 
 function unescaped(text: string): string {
   try {

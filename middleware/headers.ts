@@ -13,36 +13,69 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'expect',
 ])
 
-/** They say who the client is or where it runs, to an upstream that sees another account. Providers name more. */
-const IDENTITY: ReadonlySet<string> = new Set([
-  'authorization',
-  'proxy-authorization',
-  'cookie',
-  'api-key',
-  'x-api-key',
-  'forwarded',
-  'via',
-  'x-real-ip',
-  'origin',
-  'referer',
-])
+/** What any API may need of a client to answer right: the content, the answer wanted, conditions, and a name for logs. */
+const HARMLESS: readonly string[] = [
+  'accept',
+  'accept-charset',
+  'accept-encoding',
+  'accept-language',
+  'cache-control',
+  'content-disposition',
+  'content-encoding',
+  'content-language',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'digest',
+  'idempotency-key',
+  'if-match',
+  'if-modified-since',
+  'if-none-match',
+  'if-range',
+  'if-unmodified-since',
+  'last-event-id',
+  'pragma',
+  'prefer',
+  'priority',
+  'range',
+  'sec-websocket-protocol',
+  'user-agent',
+  'x-http-method-override',
+  'x-request-id',
+]
 
-const PRIVATE_PREFIX = /^(x-forwarded-|x-codex-pool-|sec-fetch-)/
+/** No pattern lets such a header through: it is a credential, or says where the client is. Only its whole name does. */
+const TELLTALE =
+  /(^|-)(api-?key|key|auth|authorization|authenticated|assertion|attestation|cookies?2?|credentials?|jwt|password|secret|token|tokens|user-project|user-id|account-id|organization|project|forwarded|ip|from|via|origin|referer|host|country|residency|region)($|-)/
 
-/** The client's headers that an upstream may see. `identity`: those of them that say who the client is. */
-export function forwardable(
-  headers: IncomingHttpHeaders,
-  identity: ReadonlySet<string>,
-): IncomingHttpHeaders {
-  const named = headers.connection?.toLowerCase().split(/\s*,\s*/) ?? []
-  const kept: IncomingHttpHeaders = {}
-  for (const [name, value] of Object.entries(headers)) {
-    if (HOP_BY_HOP.has(name) || named.includes(name) || PRIVATE_PREFIX.test(name)) continue
-    if (IDENTITY.has(name) || identity.has(name)) continue
-    // Set anew for each attempt.
-    if (name === 'host' || name === 'content-length') continue
-    kept[name] = value
+/** Which of the client's headers go upstream, by lower-case name. */
+export type HeaderFilter = (name: string) => boolean
+
+/**
+ * A header goes upstream only if it is on a list: names of credentials are without number, and one that a list of
+ * forbidden names does not know would reach an upstream in another account's name.
+ * @param passHeaders names beside the harmless ones; one that ends in `*` stands for all that begin so
+ */
+export function headerFilter(passHeaders: readonly string[] = []): HeaderFilter {
+  const lower = passHeaders.map((name) => name.toLowerCase())
+  const names = new Set([...HARMLESS, ...lower.filter((name) => !name.endsWith('*'))])
+  const prefixes = lower.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1))
+  return function passes(name) {
+    if (HOP_BY_HOP.has(name)) return false
+    return names.has(name) || (prefixes.some((prefix) => name.startsWith(prefix)) && !TELLTALE.test(name))
   }
+}
+
+/** The client's headers that go upstream. */
+export function forwardable(headers: IncomingHttpHeaders, passes: HeaderFilter): IncomingHttpHeaders {
+  const named =
+    headers.connection
+      ?.toLowerCase()
+      .split(',')
+      .map((name) => name.trim()) ?? []
+  const kept: IncomingHttpHeaders = {}
+  for (const [name, value] of Object.entries(headers))
+    if (passes(name) && !named.includes(name)) kept[name] = value
   return kept
 }
 

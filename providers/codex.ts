@@ -8,7 +8,7 @@ import { pollQuota, quotaFromHeaders, quotaFromMessage, redeem, spending } from 
 import { conversation, model, replayable, serves, upstreamPath, usesQuota } from './codex/requests.js'
 import { codexSocket } from './codex/socket.js'
 import { classify, classifyEvent } from './codex/verdict.js'
-import { openAiFailure, openAiUsage, openAiUsageMarker } from './openai.js'
+import { openAiFailure, openAiHeaders, openAiUsage, openAiUsageMarker } from './openai.js'
 
 /** Codex CLI over ChatGPT accounts and OpenAI API keys. */
 export function codex(settings: ResolvedCodexSettings): Provider {
@@ -16,6 +16,7 @@ export function codex(settings: ResolvedCodexSettings): Provider {
   return {
     upstream: settings.responsesBase,
     credentials: '*.json',
+    passHeaders: openAiHeaders,
     inspect: inspect(settings),
     authorize: ({ credential, facts }) => authHeaders(credential, facts),
     discover: discover(settings),

@@ -1,12 +1,13 @@
 import type { CustomSettings } from '../config/provider-entry.js'
 import { credentialsPattern } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
-import { openAiExhausted, openAiFailure } from './openai.js'
+import { openAiExhausted, openAiFailure, openAiHeaders } from './openai.js'
 import { openAiUsage, openAiUsageMarker } from './openai.js'
 import { statusVerdict } from './http.js'
 
 /** For members that a provider leaves out: most APIs write usage and errors as OpenAI's do. */
 const defaults = {
+  passHeaders: openAiHeaders,
   path: ({ url, prefix }) => {
     const rest = url.slice(prefix.replace(/\/$/, '').length)
     return rest.startsWith('/') ? rest : `/${rest}`

@@ -8,7 +8,7 @@ import type {
   Provider,
   Verdict,
 } from '../config/provider.js'
-import { googleExhausted, googleFailure } from './google/answers.js'
+import { googleExhausted, googleFailure, googleHeaders } from './google/answers.js'
 import { type GoogleError, sentenceOf } from './google/errors.js'
 import { geminiUsage, keepAlive, streamFailure } from './google/generation.js'
 import { resourcesIn, resourcesMade, uploadHeaders } from './google/resources.js'
@@ -18,18 +18,12 @@ import { type Fields, fields, list, objects, text } from './json.js'
 import { openAiExhausted, openAiFailure, openAiUsage } from './openai.js'
 import { fingerprint } from './tokens.js'
 
-/** Headers in which Google's clients name their own key, project and user. */
-export const googleIdentityHeaders: readonly string[] = [
-  'x-goog-api-key',
-  'x-goog-user-project',
-  'x-gemini-api-privileged-user-id',
-]
-
 /** The Gemini API with API keys, and its OpenAI-compatible side under `/v1beta/openai`. */
 export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 'upstream'>): Provider {
   return {
     upstream,
     credentials: 'gemini_*.json',
+    passHeaders: googleHeaders,
     inspect,
     authorize,
     path: (request) => pathOf(request) + queryOf(request.url),

@@ -3,7 +3,7 @@ import { answer, pollQuota } from './gemini/answers.js'
 import { authHeaders, inspect, login, refresh, type ResolvedGeminiSettings } from './gemini/credentials.js'
 import { discover, ineligible, validationNeeded } from './gemini/discover.js'
 import { aliases, conversation, model, replayable, rewriteBody, usesQuota } from './gemini/requests.js'
-import { googleExhausted, googleFailure } from './google/answers.js'
+import { googleExhausted, googleFailure, googleHeaders } from './google/answers.js'
 import type { GoogleError } from './google/errors.js'
 import { geminiUsage, geminiUsageMarker, keepAlive, streamFailure } from './google/generation.js'
 import { resourcesIn, resourcesMade } from './google/resources.js'
@@ -16,6 +16,7 @@ export function gemini(settings: ResolvedGeminiSettings): Provider {
   return {
     upstream: settings.upstream,
     credentials: 'gemini_*.json',
+    passHeaders: googleHeaders,
     inspect,
     authorize: ({ credential }) => authHeaders(credential),
     path: ({ path, url }) => normalPath(path) + queryOf(url),

@@ -10,8 +10,7 @@ import { bearer } from './bearer.js'
 import { codex } from './codex.js'
 import { custom } from './custom.js'
 import { gemini } from './gemini.js'
-import { geminiApiKey, googleIdentityHeaders } from './gemini-api-key.js'
-import { openAiIdentityHeaders } from './openai.js'
+import { geminiApiKey } from './gemini-api-key.js'
 
 type Entry<T extends ProviderEntry['type']> = Extract<ProviderEntry, { type: T }>
 
@@ -26,11 +25,11 @@ const factories: { [T in ProviderEntry['type']]: (entry: Entry<T>, name: string)
   custom,
 }
 
-/** Headers in which a client of any built-in provider names itself; lower case. No upstream may see another's. */
-export const clientIdentityHeaders: readonly string[] = [...openAiIdentityHeaders, ...googleIdentityHeaders]
-
 /** Makes the provider that a resolved entry describes. `name` is the one that routes use. */
 export function createProvider(name: string, entry: ProviderEntry): Provider {
   const factory = factories[entry.type] as (entry: ProviderEntry, name: string) => Provider
-  return factory(entry, name)
+  const provider = factory(entry, name)
+  // A custom provider's own list is the setting.
+  if (entry.type === 'custom' || !entry.passHeaders) return provider
+  return { ...provider, passHeaders: [...(provider.passHeaders ?? []), ...entry.passHeaders] }
 }

@@ -2,20 +2,26 @@ import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
 import { sentenceIn } from './http.js'
 import { fields, number } from './json.js'
 
-/**
- * Headers in which OpenAI's clients name their own account, workspace and machine, and the region that serves it. Under
- * another account they are refused, or tell it about the client.
- */
-export const openAiIdentityHeaders: readonly string[] = [
-  'chatgpt-account-id',
-  'openai-organization',
-  'openai-project',
-  'x-openai-fedramp',
-  'x-openai-internal-codex-residency',
-  'x-openai-account-routing-override',
-  'x-openai-agent-assertion',
-  'x-openai-actor-authorization',
-  'x-oai-attestation',
+/** What OpenAI's clients say of themselves and of the request. Regions and organizations are their own account's. */
+export const openAiHeaders: readonly string[] = [
+  'openai-beta',
+  'originator',
+  'version',
+  'session-id',
+  'session_id',
+  'conversation_id',
+  'thread-id',
+  'x-session-id',
+  'x-session-affinity',
+  'x-client-request-id',
+  'x-codex-*',
+  'x-oai-*',
+  'x-openai-codex-*',
+  'x-openai-internal-codex-responses-lite',
+  'x-openai-subagent',
+  'x-stainless-*',
+  'mcp-protocol-version',
+  'mcp-session-id',
 ]
 
 /** A failure of the gateway's own in the shape that OpenAI's clients parse. */

@@ -11,7 +11,8 @@ import {
 } from '../config/index.js'
 import type { Strategy } from '../config/account.js'
 import type { Snapshot } from '../middleware/exchange.js'
-import { clientIdentityHeaders, createProvider } from '../providers/index.js'
+import { headerFilter } from '../middleware/headers.js'
+import { createProvider } from '../providers/index.js'
 import { tolerant } from '../providers/tolerant.js'
 import { builtinStrategies } from './accounts/strategies.js'
 import type { PoolSettings } from './pool/pool.js'
@@ -67,8 +68,6 @@ export class CurrentSettings {
   }
 }
 
-const identityHeaders: ReadonlySet<string> = new Set(clientIdentityHeaders)
-
 /** Looks up every name in a config. It is valid, so every name is there. */
 export function settingsOf(
   config: ResolvedConfig,
@@ -91,9 +90,10 @@ export function settingsOf(
     sticky,
     retry: config.retry[retry]!,
     websocket,
+    passes: headerFilter(providers.get(provider)!.passHeaders),
   }))
   const { use, maxReplayBytes, maxBodyBytes } = config
-  return { config, providers, routes, use, identityHeaders, maxReplayBytes, maxBodyBytes }
+  return { config, providers, routes, use, maxReplayBytes, maxBodyBytes }
 }
 
 /** Where a configuration comes from, so that it can be read again. */

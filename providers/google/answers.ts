@@ -78,3 +78,12 @@ function errorInfo(reason: string, domain: string, metadata: Record<string, stri
 function retryInfo(seconds: number): object {
   return { '@type': `${TYPE}.RetryInfo`, retryDelay: `${seconds}s` }
 }
+
+/** What Google's clients say of themselves and of the request; the project and the key are their own account's. */
+export const googleHeaders: readonly string[] = [
+  'x-goog-api-client',
+  'x-goog-fieldmask',
+  'x-goog-request-params',
+  'x-goog-upload-*',
+  'x-server-timeout',
+]

@@ -215,9 +215,18 @@ const targets: Record<string, { target: string; code: string }> = {
   'with dot segments in disguise': { target: '/v1/%2e%2e/backend-api/wham/usage', code: 'bad_path' },
   'with dot segments behind a backslash': { target: '/v1/x\\..\\..\\y', code: 'bad_path' },
   'with dot segments behind a coded slash': { target: '/v1/x%2f..%2fy', code: 'bad_path' },
+  'with a backslash': { target: '/backend-api/ps\\mcp', code: 'bad_path' },
+  'with a coded backslash': { target: '/backend-api/ps%5Cmcp', code: 'bad_path' },
+  'with a fragment': { target: '/backend-api/ps/mcp#x', code: 'bad_path' },
+  'with a zero': { target: '/backend-api/ps/mcp%00', code: 'bad_path' },
+  'with a broken percent sign': { target: '/v1/models%', code: 'bad_path' },
   'of nobody': { target: '/v2/models', code: 'no_route' },
 }
 for (const [name, { target, code }] of Object.entries(targets))
   test(`a target is refused: ${name}`, (t) => refused(t, head(`GET ${target} HTTP/1.1`), code))
+
+for (const method of ['TRACE', 'PROPFIND', 'LINK'])
+  test(`the method ${method} is refused`, (t) =>
+    refused(t, head(`${method} /v1/models HTTP/1.1`), 'bad_method'))
 
 test('a tunnel is refused', (t) => refused(t, head('CONNECT chatgpt.com:443 HTTP/1.1'), 'no_tunnels'))

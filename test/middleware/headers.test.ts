@@ -1,4 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { CLIENT, clientHeaders, startPool, type TestPool } from '../kit/pool.js'
 
@@ -124,4 +129,78 @@ test("an account's cookies and list of models stay with us; its other headers co
   assert.match(headers['content-type'] ?? '', /^text\/event-stream/)
   const text = JSON.stringify(headers)
   assert.ok(!text.includes(CLIENT.token) && !text.includes(pool.sim.account('alice').accessToken))
+})
+
+/** Headers that carry a credential or say where a client is, by the names that proxies, clouds and APIs give them. */
+const telltale = [
+  'authorization',
+  'x-api-key',
+  'api-key',
+  'apikey',
+  'x-auth-token',
+  'x-access-token',
+  'x-amz-security-token',
+  'x-csrf-token',
+  'cookie',
+  'cookie2',
+  'x-goog-iap-jwt-assertion',
+  'x-goog-authenticated-user-email',
+  'x-ms-client-principal',
+  'cf-access-jwt-assertion',
+  'cf-connecting-ip',
+  'true-client-ip',
+  'x-client-ip',
+  'x-real-ip',
+  'x-cluster-client-ip',
+  'x-forwarded-for',
+  'forwarded',
+  'from',
+  'via',
+  'referer',
+  'x-anything-else',
+  'x-mine-secret',
+]
+const harmless = {
+  accept: 'text/plain',
+  'accept-language': 'de',
+  'if-none-match': '"x"',
+  range: 'bytes=0-9',
+  'idempotency-key': 'i-1',
+}
+
+test('a provider of one’s own gets what any API needs, and what passHeaders names; nothing else', async (t) => {
+  let seen: http.IncomingMessage | undefined
+  const upstream = http.createServer((request, response) => {
+    seen = request
+    response.end('{}')
+  })
+  await once(upstream.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => upstream.close())
+  const { port } = upstream.address() as AddressInfo
+  const pool = await startPool(t, {
+    config: {
+      providers: {
+        mine: {
+          type: 'bearer',
+          upstream: `http://127.0.0.1:${port}`,
+          passHeaders: ['X-Tenant', 'x-mine-*', 'x-goog-iap-jwt-assertion'],
+        },
+      },
+      routes: [{ path: '/mine', provider: 'mine' }],
+    },
+    prepare: ({ poolDir }) => writeFile(join(poolDir, 'mine_a.json'), JSON.stringify({ token: 'a-token' })),
+  })
+  const named = { 'x-tenant': 't', 'x-mine-mode': 'm', 'x-goog-iap-jwt-assertion': 'asked for' }
+  const secrets = Object.fromEntries(telltale.map((name) => [name, SECRET]))
+  const query = 'x=1&token=q&api_key=q&access_token=q&X-Api-Key=q&client_secret=q&%6bey=q&y=2'
+  await pool.request
+    .get(`/mine/things?${query}`)
+    .set({ ...secrets, ...harmless, ...named })
+    .expect(200)
+  for (const name of telltale)
+    if (name !== 'authorization' && !(name in named)) assert.equal(seen?.headers[name], undefined, name)
+  for (const [name, value] of Object.entries({ ...harmless, ...named }))
+    assert.equal(seen?.headers[name], value, name)
+  assert.equal(seen?.headers.authorization, 'Bearer a-token')
+  assert.equal(seen?.url, '/things?x=1&y=2')
 })
