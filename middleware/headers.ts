@@ -61,7 +61,7 @@ export function headerFilter(passHeaders: readonly string[] = []): HeaderFilter 
   const names = new Set([...HARMLESS, ...lower.filter((name) => !name.endsWith('*'))])
   const prefixes = lower.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1))
   return function passes(name) {
-    if (HOP_BY_HOP.has(name)) return false
+    if (HOP_BY_HOP.has(name) || name.startsWith('x-codex-pool-')) return false
     return names.has(name) || (prefixes.some((prefix) => name.startsWith(prefix)) && !TELLTALE.test(name))
   }
 }

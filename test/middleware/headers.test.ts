@@ -175,10 +175,11 @@ test('a provider of one’s own gets what any API needs, and what passHeaders na
     response.end('{}')
   })
   await once(upstream.listen(0, '127.0.0.1'), 'listening')
-  t.after(() => upstream.close())
+  t.after(() => upstream.close().closeAllConnections())
   const { port } = upstream.address() as AddressInfo
   const pool = await startPool(t, {
     config: {
+      access: { keys: false },
       providers: {
         mine: {
           type: 'bearer',
