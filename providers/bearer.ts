@@ -5,8 +5,8 @@ import { fields, text } from './json.js'
 import { custom } from './custom.js'
 
 /** Any upstream that takes `Authorization: Bearer`, with `{ "token": "…" }` files. */
-export function bearer({ upstream, credentials }: BearerSettings, name: string): Provider {
-  return custom({ type: 'custom', upstream, credentials, inspect, authorize }, name)
+export function bearer({ upstream, credentials, passHeaders }: BearerSettings, name: string): Provider {
+  return custom({ type: 'custom', upstream, credentials, passHeaders, inspect, authorize }, name)
 }
 
 const authorize: Provider['authorize'] = ({ credential }) => ({ authorization: `Bearer ${credential.token}` })

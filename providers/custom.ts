@@ -7,7 +7,6 @@ import { statusVerdict } from './http.js'
 
 /** For members that a provider leaves out: most APIs write usage and errors as OpenAI's do. */
 const defaults = {
-  passHeaders: openAiHeaders,
   path: ({ url, prefix }) => {
     const rest = url.slice(prefix.replace(/\/$/, '').length)
     return rest.startsWith('/') ? rest : `/${rest}`
@@ -25,8 +24,10 @@ const defaults = {
  */
 export function custom(own: CustomSettings, name: string): Provider {
   const fallbacks = { ...defaults, credentials: credentialsPattern(name, own) }
+  const passHeaders = [...openAiHeaders, ...(own.passHeaders ?? [])]
   return new Proxy({} as Provider, {
     get(_, key) {
+      if (key === 'passHeaders') return passHeaders
       const value: unknown = Reflect.get(own, key)
       if (value === undefined) return Reflect.get(fallbacks, key) as unknown
       return typeof value === 'function' ? (value.bind(own) as unknown) : value

@@ -29,7 +29,7 @@ const factories: { [T in ProviderEntry['type']]: (entry: Entry<T>, name: string)
 export function createProvider(name: string, entry: ProviderEntry): Provider {
   const factory = factories[entry.type] as (entry: ProviderEntry, name: string) => Provider
   const provider = factory(entry, name)
-  // A custom provider's own list is the setting.
-  if (entry.type === 'custom' || !entry.passHeaders) return provider
+  // The other two types take the setting as it is.
+  if (entry.type === 'custom' || entry.type === 'bearer' || !entry.passHeaders) return provider
   return { ...provider, passHeaders: [...(provider.passHeaders ?? []), ...entry.passHeaders] }
 }
