@@ -13,7 +13,7 @@ export async function serveChild(server: Server): Promise<void> {
 
 export function answerParent(url: string): void {
   process.on('message', () => process.send?.({ cpuMs: cpuMs() }))
-  // The parent has died: nobody else would end us.
+  // The parent has ended; without this the child would run on.
   process.once('disconnect', () => process.exit())
   process.send?.({ url })
 }

@@ -12,7 +12,7 @@ export interface CommandOptions {
   readonly cwd: string
   /** Beside PATH and HOME; nothing else is inherited. */
   readonly env?: Readonly<Record<string, string>>
-  /** Nobody is there to type. @default false */
+  /** The command has no terminal to read from. @default false */
   readonly alone?: boolean
 }
 
@@ -24,7 +24,7 @@ export interface Ended {
 
 /** A `codex-pool` command that runs. */
 export interface RunningCommand {
-  /** The first match in what it has printed, once there is one. @throws if it ends without */
+  /** Waits for the first match in its output. @throws if the command ends without one */
   printed(pattern: RegExp): Promise<string>
   type(line: string): void
   signal(name: NodeJS.Signals): void
@@ -34,7 +34,7 @@ export interface RunningCommand {
 /** The commands of each test. */
 const started = new WeakMap<TestContext, { child: ChildProcess; ended: Promise<Ended> }[]>()
 
-/** A folder can be removed only when no command writes to it any more; `after` hooks run in the order of their making. */
+/** Comes before a folder is removed, which fails while a command writes to it. `after` hooks run in the order of their making. */
 async function endCommands(t: TestContext): Promise<void> {
   for (const { child, ended } of started.get(t) ?? []) {
     child.kill('SIGKILL')
@@ -82,12 +82,12 @@ export function startCommand(
   }
 }
 
-/** Runs a command to its end, with nobody at the terminal. */
+/** Runs a command to its end, without a terminal. */
 export function runCommand(t: TestContext, args: readonly string[], options: CommandOptions): Promise<Ended> {
   return startCommand(t, args, { ...options, alone: true }).ended
 }
 
-/** A folder of one's own, gone with the test. */
+/** A temporary folder; it is removed when the test ends. */
 export async function emptyFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'codex-pool-'))
   t.after(async () => {
@@ -97,7 +97,7 @@ export async function emptyFolder(t: TestContext): Promise<string> {
   return folder
 }
 
-/** Whatever looks like a token, a code or a verifier must be on no terminal. */
+/** Fails if the output holds one of `secrets`, or a text that looks like a token, a code or a verifier. */
 export function assertNoSecret(output: string, secrets: readonly (string | undefined)[] = []): void {
   for (const secret of secrets) assert.ok(!output.includes(secret ?? '\0'), 'a secret was printed')
   assert.doesNotMatch(output, /rt_sim|eyJ[\w-]{20}|ya29|1\/\/sim|ac_sim|GOCSPX|sk-|AIza/)

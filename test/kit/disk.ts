@@ -55,7 +55,7 @@ export class SmallDisk {
   }
 }
 
-/** Makes a folder read-only for everybody, root too. Returns what takes that back. */
+/** Makes a folder read-only, for root too. @returns makes it writable again */
 export function readOnly(t: TestContext, dir: string): () => void {
   mount(t, ['--bind', dir, dir], dir)
   const remount = (how: string) => execFileSync('mount', ['-o', `remount,bind,${how}`, dir])

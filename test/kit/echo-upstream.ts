@@ -30,7 +30,7 @@ export interface EchoOptions {
   onOpen?: (socket: WebSocket) => void
 }
 
-/** An upstream of no provider's in particular. It goes when the test ends. */
+/** An upstream of no particular provider; it is closed when the test ends. */
 export class EchoUpstream {
   readonly connections: EchoConnection[] = []
   readonly #server = createServer((_request, response) => response.writeHead(404).end())

@@ -17,11 +17,11 @@ import {
 import { field, startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/index.js'
 import { noSecretIsSeen, watchLogs } from './secret-watch.js'
 
-// A proxy of the developer's must not stand between the gateway and the simulator.
+// Without this, a proxy in the developer's environment would get the requests to the simulator.
 process.env.no_proxy = '*'
 watchLogs()
 
-/** Who asks in all tests. Nothing of it may reach an upstream, and the kit makes sure of that. */
+/** The client's own login in all tests. The kit fails a test if a part of it reaches an upstream. */
 export const CLIENT = { token: 'the-clients-own-token', accountId: 'acct-of-the-client' }
 
 export interface PoolOptions extends SimulatorOptions {
@@ -44,7 +44,7 @@ export interface AskOptions {
   body?: object
 }
 
-/** A gateway on a port of its own, over a simulator of its own. It goes when the test ends. */
+/** Starts a gateway with a simulator, each on a free port; both are closed when the test ends. */
 export async function startPool(t: TestContext, options: PoolOptions = {}): Promise<TestPool> {
   const { config, env, asFile = false, onDisk = false, prepare, ...simulated } = options
   const end: (() => Promise<unknown>)[] = []
@@ -204,10 +204,10 @@ export function stopClock(t: TestContext): { readonly now: number; advance: (ms:
   }
 }
 
-/** No test waits for so long, unless something is broken. */
+/** Longer than any test waits unless something is broken; ms. */
 const PATIENCE_MS = 20_000
 
-/** A wait that would never end must fail the test, not hang the run. */
+/** Fails the test instead of hanging the run if a promise does not settle. */
 export async function within<T>(waiting: Promise<T>): Promise<T> {
   const late = new AbortController()
   const limit = delay(PATIENCE_MS, undefined, { signal: late.signal }).then(() =>
@@ -221,14 +221,14 @@ export async function within<T>(waiting: Promise<T>): Promise<T> {
   }
 }
 
-/** Waits for what no event tells of. */
+/** Polls until `holds` is true, for what no event tells. */
 export async function until(holds: () => unknown): Promise<void> {
   // Not by `Date.now`, which may stand still.
   for (const start = performance.now(); !(await holds()); await delay(5))
     assert.ok(performance.now() - start < PATIENCE_MS, 'waited in vain')
 }
 
-/** Asks accounts in the order of their names, so that a test knows whom a fault meets. */
+/** Asks accounts in the order of their names, so that a test knows which account meets a fault. */
 export const inOrder: UserConfig = {
   strategies: { 'in-order': (accounts) => accounts[0] },
   routes: [{ path: '/v1', provider: 'codex', strategy: { sticky: 'in-order' } }],

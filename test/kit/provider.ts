@@ -70,7 +70,7 @@ export function calls(): CallContext {
   return { fetch: globalThis.fetch, signal: AbortSignal.timeout(10_000) }
 }
 
-/** A JWT that nobody signed. */
+/** A JWT without a signature. */
 export function jwt(claims: object): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   return `${part({ alg: 'none' })}.${part(claims)}.x`

@@ -11,7 +11,7 @@ const built = resolve(import.meta.dirname, '../..')
 
 const run = promisify(execFile)
 
-/** Somebody else's project that has codex-pool installed. */
+/** A user's project that has codex-pool installed. */
 export class ReadmeFolder {
   private constructor(readonly path: string) {}
 
@@ -80,7 +80,7 @@ export class ReadmeFolder {
   }
 }
 
-/** Without the mark of the test runner: a runner that finds it runs nothing, and says that all is well. */
+/** Without the variable of the test runner: a runner that finds it runs no test and reports success. */
 function environment(): NodeJS.ProcessEnv {
   const { NODE_TEST_CONTEXT: _, ...env } = process.env
   return env

@@ -13,7 +13,7 @@ const LINE = /^\d{4}-\d\d-\d\dT[\d:.]+Z (error|warn |info |debug) /
 const told: string[] = []
 
 /**
- * From now on the gateways of this process log at their most talkative, and it is read here instead of on the terminal.
+ * From now on this file reads the log of the gateways in this process, and the terminal does not show it.
  */
 export function watchLogs(): void {
   const { stderr } = process
@@ -26,7 +26,7 @@ export function watchLogs(): void {
   }) as typeof stderr.write
 }
 
-/** No secret stands anywhere that somebody may look: not now, and not in what was logged so far. */
+/** Fails if a secret is in the log so far, in the database, or in an answer of the gateway's own endpoints. */
 export async function noSecretIsSeen(pool: TestPool): Promise<void> {
   const { accounts, skipped } = { accounts: pool.gateway.accounts(), skipped: pool.gateway.skipped() }
   const places = {
@@ -42,7 +42,7 @@ export async function noSecretIsSeen(pool: TestPool): Promise<void> {
   }
 }
 
-/** Empty if the test has stopped the server, or lets nobody in. */
+/** Empty if the test has stopped the server or closed it to requests. */
 async function page({ url }: TestPool, path: string): Promise<string> {
   try {
     const response = await fetch(url + path, { signal: AbortSignal.timeout(5000) })

@@ -12,7 +12,7 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** A person's home folder, with nothing of the developer's in it. It goes when the test ends. */
+/** An empty home folder; it is removed when the test ends. */
 export class Home {
   private constructor(readonly path: string) {}
 

@@ -12,7 +12,7 @@ export interface OpenOptions {
   body?: string | Buffer | Readable | undefined
 }
 
-/** Sends a request over a connection of its own. Its answer is not read by itself. */
+/** Sends a request over a connection of its own. The test reads the answer. */
 export function send(pool: TestPool, options: OpenOptions = {}): http.ClientRequest {
   const { method = 'POST', path = '/v1/responses', headers, body = JSON.stringify(turn()) } = options
   const request = http.request(new URL(path, pool.url), {
@@ -28,7 +28,7 @@ export function send(pool: TestPool, options: OpenOptions = {}): http.ClientRequ
   return request
 }
 
-/** The head of the answer; its body is read as the test likes. */
+/** Waits for the head of the answer; the test reads the body. */
 export async function open(pool: TestPool, options?: OpenOptions): Promise<IncomingMessage> {
   const [answer] = (await within(once(send(pool, options), 'response'))) as [IncomingMessage]
   return answer

@@ -13,7 +13,7 @@ export interface ConnectOptions extends ClientOptions {
   paused?: boolean
 }
 
-/** A client's end of a WebSocket, with everything that came kept until it is asked for. */
+/** A client's end of a WebSocket; it keeps the frames that have come until the test asks for them. */
 export interface TestSocket {
   readonly raw: WebSocket
   /** Headers of the 101. */
@@ -90,7 +90,7 @@ function socketOver(
 
 const ENDS: unknown[] = ['response.completed', 'response.failed', 'response.incomplete', 'error']
 
-/** Keeps the frames that nobody has asked for yet. */
+/** Keeps the frames that have come until the test asks for them. */
 function queue(raw: WebSocket): () => Promise<unknown> {
   const frames: unknown[] = []
   const waiting: PromiseWithResolvers[] = []

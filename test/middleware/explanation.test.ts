@@ -9,7 +9,7 @@ import { CLIENT, clientHeaders, codeOf, inOrder, startPool, turn, type TestPool 
 import { send } from '../kit/stream.js'
 
 const four = ['alice', 'bob', 'carol', 'dave'].map((id) => ({ id }))
-const PROMPT = 'a-prompt-that-is-nobodys-business'
+const PROMPT = 'a-prompt-that-is-networkDown-business'
 
 async function explained(pool: TestPool, id: string) {
   const { body } = await pool.request.get(`/admin/requests/${id}`).expect(200)

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { CLIENT, clientHeaders, startPool, type TestPool } from '../kit/pool.js'
 
-const SECRET = 'nobodys-business'
+const SECRET = 'networkDown-business'
 
 /** Headers of the client's that tell who it is or where it sits. */
 const identity = {

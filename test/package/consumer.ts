@@ -1,4 +1,4 @@
-// What a stranger's project may look like. Compiled and run against the packed product, never as a part of ours.
+// A user's project. Compiled and run against the packed product, never as a part of ours.
 
 /** Everything public that carries types of its own, in strict mode. */
 export const types = `

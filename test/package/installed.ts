@@ -12,7 +12,7 @@ export interface Ran {
   readonly stderr: string
 }
 
-/** The packed product, installed where a stranger would: in an empty folder. */
+/** The packed product, installed in an empty folder. */
 export class Installed {
   private constructor(
     readonly path: string,

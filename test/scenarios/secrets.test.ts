@@ -7,7 +7,7 @@ import { faults } from '../../src/simulator/index.js'
 import { CLIENT, startPool, type TestPool } from '../kit/pool.js'
 
 const key = 'key-of-the-laptop-0123456789'
-const prompt = 'a-prompt-that-is-nobodys-business'
+const prompt = 'a-prompt-that-is-networkDown-business'
 
 /** All that the gateway writes to its terminal from now on. */
 function captureLog(t: TestContext): { readonly text: string } {

@@ -15,7 +15,7 @@ const SECONDS = Number(process.env.TORTURE_SECONDS ?? (fullSize ? 60 : 6))
 const SEED = Number(process.env.TORTURE_SEED ?? 20260901)
 const IDS = ['alice', 'bob', 'carol', 'dave', 'erin', 'frank']
 
-/** A login of a person's own, with a field of tomorrow and one of the pool's. */
+/** An `auth.json` with a field that no version knows. */
 const loginOf = (account: CodexAccount, of: string) =>
   JSON.stringify({ ...account.authJson(), field_of_tomorrow: { of } })
 
@@ -47,7 +47,7 @@ async function openScene(t: TestContext): Promise<Scene> {
   return scene
 }
 
-/** As a person would: a login, and copies of it. Atomic, since it is not our writing that is tested. */
+/** Writes a login into the pool's file and the client copy, as a person would; atomic, since this write is not under test. */
 async function logIn({ filesOf }: Scene, account: CodexAccount): Promise<void> {
   for (const file of filesOf(account.id)) {
     await writeFile(`${file}.new`, loginOf(account, basename(file)), { mode: 0o600 })
@@ -55,7 +55,7 @@ async function logIn({ filesOf }: Scene, account: CodexAccount): Promise<void> {
   }
 }
 
-/** Refresh tokens whose answer died with the process that had asked: nobody can ever know their successor. */
+/** Refresh tokens whose answer died with the process that had asked, so that no process knows the next token. */
 async function lostWith(life: string, { relay }: Scene, reader: Reader): Promise<string[]> {
   await relay.idle(life)
   const held = await reader.readAll()
@@ -90,7 +90,7 @@ test('processes that are killed at any moment never present a token twice, and l
           issuer: `${relay.url}/${life}`,
           upstream: `${sim.url}/backend-api`,
         }),
-        // One half dies at any moment, the other while tokens are being renewed.
+        // One half dies at any moment, the other while tokens are refreshed.
         fate: (life) => {
           const [age, calls, after] = [random() * 600, 1 + random() * 6, random() * 20]
           if (random() < 0.5) return delay(age)
@@ -136,7 +136,7 @@ test('processes that are killed at any moment never present a token twice, and l
       `found out by presenting the old token; tokens reused for no such reason: ${unexplained.length}`,
   )
   assert.equal(unexplained.length, 0, 'a spent refresh token was presented')
-  assert.ok(sim.issuer.refreshes > IDS.length, 'tokens were renewed at all')
+  assert.ok(sim.issuer.refreshes > IDS.length, 'tokens were refreshed at all')
   assert.deepEqual(sim.violations, [])
   await noneIsLost(scene, lost)
 })

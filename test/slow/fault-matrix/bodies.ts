@@ -1,6 +1,6 @@
 import { faults, geminiFaults, type Fault } from '../../../src/simulator/index.js'
 import type { Front } from './fronts.js'
-import { moves, nobodys, per, perForm, stays, type Row } from './row.js'
+import { moves, networkDown, per, perForm, stays, type Row } from './row.js'
 
 const MB = 1024 * 1024
 const MODEL = ' for the model'
@@ -22,7 +22,7 @@ export const bodies: readonly Row[] = [
     fault: 'reset before the head, with a body of 5 MB',
     does: reset,
     padding: 5 * MB,
-    outcome: nobodys(502),
+    outcome: networkDown(502),
   },
   { fault: 'cut after output, with a body of 5 MB', does: cut, padding: 5 * MB, outcome: stays('broken') },
   {
@@ -40,7 +40,7 @@ export const bodies: readonly Row[] = [
     fault: 'reset before the head, with a body of 40 MB',
     does: reset,
     padding: 40 * MB,
-    outcome: per(stays('down 502'), nobodys(502), stays('down 502'), stays('down 502')),
+    outcome: per(stays('down 502'), networkDown(502), stays('down 502'), stays('down 502')),
   },
   { fault: 'cut after output, with a body of 40 MB', does: cut, padding: 40 * MB, outcome: stays('broken') },
 ]

@@ -124,7 +124,7 @@ const bearer: Front = {
   body: (padding) => turn({ prompt: `hi${padding}` }),
   upstreamPath: '/openai/v1/responses',
   model: 'gpt-5.5',
-  // Its events are nobody's to read: any byte is output.
+  // No function reads its events: any byte is output.
   beforeOutput: 0,
   untilOutput: 5,
   end: /response\.completed/,

@@ -48,7 +48,7 @@ function found({ all }: LookupOptions, address: string, family: 4 | 6): [string 
 async function badTls(t: TestContext, line: Line, sim: Simulator): Promise<BadLine> {
   let left = 0
   const good = selfSigned()
-  // Who resumes a session does not look at the certificate again.
+  // A resumed session does not check the certificate again.
   const secureOptions = constants.SSL_OP_NO_TICKET
   const forged = tls.createSecureContext({ ...selfSigned(), secureOptions })
   const trusted = tls.createSecureContext({ ...good, secureOptions })

@@ -33,7 +33,7 @@ export interface Cell {
   readonly seen: string
   /** The accounts in the order in which they were tried. */
   readonly asked: string
-  /** What those that were tried and at fault are left in. */
+  /** The state of the accounts that were tried and at fault, afterwards. */
   readonly state: string
 }
 
@@ -43,13 +43,13 @@ export const moves = (all: string, state: string, stateOfAll = state): Outcome =
   all: { seen: all, asked: 'a b', state: stateOfAll },
 })
 
-/** The upstream is in trouble: an account that is alone in it rests a moment; if all are, none is to blame. */
+/** The upstream is in trouble: if one account meets it, that account cools down for a moment; if all do, none does. */
 export const trouble = (status: number): Outcome => moves(`down ${status}`, 'cooling 1 s', 'ready')
 
 /** The network is in trouble, and no account is to blame. */
-export const nobodys = (status: number): Outcome => moves(`down ${status}`, 'ready')
+export const networkDown = (status: number): Outcome => moves(`down ${status}`, 'ready')
 
-/** One account is asked, and that is that. */
+/** One account is asked, and no other. */
 export const stays = (seen: string, state = 'ready'): Outcome => ({
   one: { seen, asked: 'a', state },
   all: { seen, asked: 'a', state },

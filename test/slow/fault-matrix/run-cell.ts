@@ -68,7 +68,7 @@ async function openPool(t: TestContext, { line: fault, retry }: Row, front: Fron
   return { pool, line, prefer: (id: string) => void (order.first = id) }
 }
 
-/** Each account answers once, so that nothing has to be found out about it any more. */
+/** Each account answers once, so that calls which find out facts are over. */
 async function warmUp(pool: TestPool, front: Front, prefer: (id: string) => void, keepAlive: boolean) {
   for (const account of ['b', 'a']) {
     prefer(account)

@@ -7,7 +7,7 @@ import {
   type Simulator,
 } from '../../../src/simulator/index.js'
 
-/** What befalls a request, and how often. */
+/** A fault, and how often requests meet it. */
 interface Mishap {
   readonly fault: Fault
   /** Of a thousand. */
@@ -53,11 +53,11 @@ export function chance(text: string): number {
   return ((hash ^ (hash >>> 16)) >>> 0) / 0x1_0000_0000
 }
 
-/** Which request this is: what it asks. */
+/** The text that a request asks; it names the request. */
 export const questionOf = (request: SimRequest): string =>
   text(list(request.json, 'input').at(-1), 'content', 0, 'text') ?? ''
 
-/** Decides by a seed what goes wrong, and remembers whom it met: the same for every run. */
+/** Decides by a seed which request meets which fault, and remembers it. Every run with a seed is the same. */
 export class FaultPlan {
   readonly met = new Map<string, MishapName[]>()
   readonly counts: Partial<Record<MishapName, number>> = {}
@@ -92,7 +92,7 @@ export class FaultPlan {
     return Object.entries(MISHAPS).find(([, { share }]) => (left -= share) < 0)?.[0]
   }
 
-  /** Whether a request may have ended so. */
+  /** Whether a request that met these faults may end this way. */
   allows(question: string, ending: string, attempts: number): boolean {
     const met: readonly string[] = this.met.get(question) ?? []
     if (ending === 'broken') return met.at(-1) === 'cut after output'

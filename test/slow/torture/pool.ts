@@ -19,14 +19,14 @@ import { openStateStore } from '../../../src/state/store.js'
 export interface PoolProcess {
   readonly poolDir: string
   readonly codexHome: string
-  /** Where tokens are renewed. */
+  /** Address of the token endpoint. */
   readonly issuer: string
-  /** Where tokens are used. */
+  /** Address that the access tokens are for. */
   readonly upstream: string
 }
 
 process.env.no_proxy = '*'
-// Whoever started it is gone.
+// The parent process has ended.
 process.on('disconnect', () => process.exit())
 
 const { poolDir, codexHome, issuer, upstream } = JSON.parse(process.argv[2]!) as PoolProcess

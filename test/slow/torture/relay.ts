@@ -6,13 +6,13 @@ import { field } from '../../../src/simulator/index.js'
 
 /** One presentation of a refresh token that the issuer accepted. */
 export interface Rotation {
-  /** Whose it was: the first part of the path. */
+  /** The process that presented it: the first part of the path. */
   readonly by: string
   readonly presented: string
   readonly issued: string
 }
 
-/** Stands before the issuer and notes who presents what: a process that was killed cannot be asked any more. */
+/** A proxy before the issuer that notes which process presents which token: a killed process cannot tell. */
 export interface Relay {
   readonly url: string
   readonly rotations: readonly Rotation[]
@@ -45,7 +45,7 @@ export async function openRelay(issuer: string): Promise<Relay> {
   const server = createServer(async (request, response) => {
     const [, by = '', path = ''] = /^\/([^/]+)(.*)$/.exec(request.url!) ?? []
     const body = await text(request).catch(() => undefined)
-    // Half a request, from somebody who was killed while sending.
+    // Half a request: the process was killed while sending it.
     if (body === undefined) return
     calls.emit(by)
     const passing = pass(by, path, body)
