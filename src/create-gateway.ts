@@ -71,7 +71,12 @@ export async function createGateway(
     health.error(error.message)
   }
   const poolLog = new PoolLog(pool.accounts, log)
-  const files = new PoolFiles({ pool, onScanned: () => poolLog.scanned(), onError: onUnexpected })
+  const files = new PoolFiles({
+    pool,
+    onScanned: () => poolLog.scanned(),
+    onError: onUnexpected,
+    warn: (message) => log.warn(message),
+  })
   const background = new Background({
     tokens: pool.tokens,
     accounts: () => pool.accounts.all(),

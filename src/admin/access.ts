@@ -1,12 +1,12 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { RequestHandler } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
 import { GatewayFailure } from '../../middleware/failure.js'
 import { foreign, holdsKey, isLocal, sameSecret } from '../../middleware/guard.js'
 import { admitPage } from '../../middleware/web-pages.js'
-import { codeOf, writeDurably } from '../credentials/durable-file.js'
+import { codeOf, makeFolder, writeDurably } from '../credentials/durable-file.js'
 
 type Access = ResolvedConfig['access']
 type Request = Parameters<RequestHandler>[0]
@@ -80,7 +80,7 @@ export async function openAdminToken(
   if ('token' in kept) return kept.token
   if (kept.problem !== undefined) warn(`${file} ${kept.problem}; a new token is made`)
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    await makeFolder(dirname(file))
     await writeDurably(file, `${fresh}\n`)
   } catch (error) {
     warn(

@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises'
 import { readConfig } from '../settings.js'
 import { createGateway } from '../create-gateway.js'
+import { codeOf, makeFolder } from '../credentials/durable-file.js'
 import type { Gateway } from '../gateway.js'
 import { startServer, type RunningServer } from '../server.js'
 import { clientLines } from './clients.js'
@@ -15,8 +15,9 @@ const GRACE_MS = 30_000
 export async function serve(options: CommonOptions): Promise<void> {
   // The first steps copy files there. Before it is watched, so that none of them is missed.
   const { poolDir } = await readConfig(sourceOf(options))
-  await mkdir(poolDir, { recursive: true, mode: 0o700 }).catch(() => {})
+  const problem = await makeFolder(poolDir).then(() => undefined, codeOf)
   const gateway = await createGateway(options.config, { flags: sourceOf(options).flags })
+  if (problem !== undefined) gateway.log.warn(`${poolDir} cannot be made (${problem})`)
   const server = await listen(gateway)
   if (gateway.accounts().length === 0) print(firstSteps(gateway.config.poolDir))
   print(clientLines(server.url, gateway.config.access))

@@ -29,7 +29,11 @@ export class Watcher {
   #watched = ''
   #marks = ''
 
-  constructor(private readonly onChange: () => void) {}
+  /** @param onUnwatched told once, when the files can only be compared every two seconds */
+  constructor(
+    private readonly onChange: () => void,
+    private readonly onUnwatched: (reason: string) => void = () => {},
+  ) {}
 
   /** Watches these files from now on, and no others. */
   async watch(targets: WatchTargets): Promise<void> {
@@ -44,10 +48,19 @@ export class Watcher {
       // Lock files and temporary files come and go with every refresh.
       ignored: (path, stats) => stats?.isFile() === true && !path.endsWith('.json'),
     })
-    this.#watcher.on('all', () => this.#settle()).on('error', () => {})
+    this.#watcher.on('all', () => this.#settle()).on('error', (error) => this.#giveUp(error as Error))
     // A change before the watcher is ready brings no event.
     this.#watcher.on('ready', () => void this.#compare(targets))
     this.#comparing = setInterval(() => void this.#compare(targets), COMPARE_MS).unref()
+  }
+
+  /** A watcher that has failed once may fail without a pause: from here on the files are compared only. */
+  #giveUp(error: NodeJS.ErrnoException): void {
+    const watcher = this.#watcher
+    if (!watcher) return
+    this.#watcher = undefined
+    void watcher.close()
+    this.onUnwatched(error.code ?? error.message)
   }
 
   async #compare(targets: WatchTargets): Promise<void> {

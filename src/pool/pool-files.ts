@@ -6,12 +6,16 @@ export interface PoolFilesOptions {
   readonly pool: Pool
   readonly onScanned?: () => void
   readonly onError: (error: Error) => void
+  readonly warn: (message: string) => void
 }
 
 /** Keeps the accounts in step with the files of the pool folder, and with the clients' own copies of logins. */
 export class PoolFiles {
   #sweeping: NodeJS.Timeout | undefined
-  #watcher = new Watcher(() => void this.#changed().catch(this.options.onError))
+  #watcher = new Watcher(
+    () => void this.#changed().catch(this.options.onError),
+    (reason) => this.options.warn(`the pool folder cannot be watched (${reason}): it is looked at every 2 s`),
+  )
 
   constructor(private readonly options: PoolFilesOptions) {}
 

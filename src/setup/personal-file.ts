@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises'
+import { chmod, readFile, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { writeDurably } from '../credentials/durable-file.js'
+import { makeFolder, writeDurably } from '../credentials/durable-file.js'
 
 /** What a set-up or its undo makes of one file. An empty text stands for a file that does not exist. */
 export interface Change {
@@ -39,7 +39,7 @@ export async function readPersonal(file: string) {
 export async function carryOut({ file, before, after, copy }: Change): Promise<void> {
   const { bom, mode } = await readPersonal(file)
   const write = async (target: string, text: string): Promise<void> => {
-    await mkdir(dirname(target), { recursive: true, mode: 0o700 })
+    await makeFolder(dirname(target))
     await writeDurably(target, text && bom + text)
     await chmod(target, mode)
   }

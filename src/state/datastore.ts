@@ -1,6 +1,7 @@
-import { chmod, copyFile, mkdir, open, stat } from 'node:fs/promises'
+import { chmod, copyFile, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import Nedb from 'nedb-promises'
+import { makeFolder } from './folder.js'
 
 /** One line of a datastore file. `_id` comes first: a file is recognised by how its first line begins. */
 export interface Row {
@@ -15,7 +16,7 @@ export interface Row {
  */
 export async function openDatastore(file: string, onTorn?: (backup: string) => void): Promise<Datastore> {
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    await makeFolder(dirname(file))
     await refuseForeign(file)
     return new Datastore(await load(file, onTorn))
   } catch (error) {
@@ -34,7 +35,8 @@ async function refuseForeign(file: string): Promise<void> {
   const head = await readHead(file)
   const text = head.toString('latin1')
   const ours = ['{"_id":"', '{"$$'].some((start) => text.startsWith(start) || start.startsWith(text))
-  if (ours) return
+  // Zeros are what a power loss can leave: the unreadable lines are kept in a copy, like torn ones.
+  if (ours || head.every((byte) => byte === 0)) return
   // Magic number of a BoltDB meta page, which follows the 16 bytes of its page header (bbolt, internal/common).
   const bolt = head.length >= 20 && head.readUInt32LE(16) === 0xed0cdaed
   throw foreign(file, bolt ? 'is a BoltDB' : 'is not a codex-pool database')

@@ -1,8 +1,9 @@
-import { mkdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { type Datastore, openDatastore, type Row, unusable, WriteBehind } from './datastore.js'
+import { makeFolder } from './folder.js'
 import { acquireLock, type Lock, LockHeldError } from './lock.js'
 
 /** A stored value; `_id` is `KIND:KEY`. */
@@ -174,7 +175,7 @@ class StoreFile {
 async function locate(path: string): Promise<string> {
   const file = resolve(path)
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    await makeFolder(dirname(file))
     return await realpath(file).catch(async () => join(await realpath(dirname(file)), basename(file)))
   } catch (error) {
     throw unusable(file, error as Error)

@@ -23,13 +23,13 @@ interface Running {
 }
 
 /** The program itself, with outputs of the test's choice. */
-async function start(t: TestContext, stdio: StdioOptions): Promise<Running> {
+async function start(t: TestContext, stdio: StdioOptions, env: NodeJS.ProcessEnv = {}): Promise<Running> {
   const folder = await emptyFolder(t)
   await mkdir(join(folder, 'pool'))
   const port = await freePort()
   const child = spawn(process.execPath, [program, '--listen', `127.0.0.1:${port}`], {
     cwd: folder,
-    env: { PATH: process.env.PATH, HOME: folder, NO_PROXY: '*' },
+    env: { PATH: process.env.PATH, HOME: folder, NO_PROXY: '*', ...env },
     stdio,
   })
   t.after(() => child.kill('SIGKILL'))
@@ -123,4 +123,12 @@ test('a pool folder that is removed and comes back is noticed', async (t) => {
   await writeFile(join(folder, 'pool', 'bad.json'), '{')
   await until(async () => /bad\.json/.test(await problems()))
   assert.equal(child.exitCode, null)
+})
+
+test('a pool folder where none can be made keeps no core busy, and is told of', async (t) => {
+  const { child, problems } = await start(t, ['ignore', 'ignore', 'pipe'], { POOL_DIR: '/proc/none/pool' })
+  let said = ''
+  child.stderr!.on('data', (text) => (said += String(text)))
+  assert.match(await problems(), /no account/)
+  await until(() => said.includes('/proc/none/pool cannot be made (ENOENT)'))
 })

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
+import fs from 'node:fs'
 import {
   appendFile,
   copyFile,
   mkdir,
+  mkdtemp,
   readdir,
   readFile,
   rename,
@@ -13,10 +15,13 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { mock, test, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { AuthJson, CodexAccount } from '../../src/simulator/index.js'
+import { Watcher } from '../../src/credentials/watcher.js'
 import { holdBackground } from '../kit/background.js'
 import { bindFile, cannotMount, SmallDisk } from '../kit/disk.js'
 import { inOrder, startPool, until, within, type PoolOptions, type TestPool } from '../kit/pool.js'
@@ -260,3 +265,26 @@ for (const [name, { file, recovery, kept }] of Object.entries({
     assert.equal(await readFile(pool.file('alice'), 'utf8'), contents[kept])
     assert.deepEqual((await readdir(poolOf(pool))).sort(), ['alice.json', 'bob.json'])
   })
+
+test('a folder that cannot be watched is compared every two seconds, which is told once', async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), 'codex-pool-unwatched-'))
+  t.after(() => rm(dir, { recursive: true, force: true }))
+  let changes = 0
+  const told: string[] = []
+  const watcher = new Watcher(
+    () => changes++,
+    (reason) => told.push(reason),
+  )
+  t.after(() => watcher.close())
+  const failing = mock.method(fs, 'watch', () => {
+    throw Object.assign(new Error('no more watches'), { code: 'ENOSPC' })
+  })
+  syncBuiltinESMExports()
+  await watcher.watch({ poolDir: dir, clientFiles: [] })
+  await until(() => told.length > 0)
+  failing.mock.restore()
+  syncBuiltinESMExports()
+  await writeFile(join(dir, 'a.json'), '{}')
+  await until(() => changes > 0)
+  assert.deepEqual(told, ['ENOSPC'])
+})

@@ -193,6 +193,36 @@ test('a torn line costs only itself, and the file as it was is kept', async (t) 
   assert.equal((await lines(file)).length, 5)
 })
 
+for (const [what, lost] of [
+  ['the first lines', 60],
+  ['all of it', Infinity],
+] as const)
+  test(`zeros that a power loss has left in place of ${what} are set aside, and the rest is kept`, async (t) => {
+    const file = join(await folder(t), 'proxy.db')
+    const first = await openStateStore(file)
+    for (const key of ['a', 'b', 'c']) first.put('pin', key, { note: 'x'.repeat(100) })
+    await first.close()
+    const bytes = await readFile(file)
+    bytes.fill(0, 0, Math.min(lost + 20, bytes.length))
+    await writeFile(file, bytes)
+
+    const backups: string[] = []
+    const second = await openStateStore(file, { onTorn: (backup) => backups.push(backup) })
+    t.after(() => second.close())
+    assert.equal(second.all('pin').length, lost === Infinity ? 0 : 2)
+    assert.deepEqual(backups, [`${file}.torn`])
+    assert.deepEqual(await readFile(`${file}.torn`), bytes)
+  })
+
+test(
+  'a folder that can be made nowhere is refused, and not tried for ever',
+  { timeout: 10_000 },
+  async () => {
+    for (const path of ['/proc/none/of/this/proxy.db', '/dev/null/proxy.db'])
+      await assert.rejects(openStateStore(path), { code: 'database_unusable' })
+  },
+)
+
 test('a first line that is torn does not make the file a foreign one', async (t) => {
   const file = join(await folder(t), 'proxy.db')
   for (const start of ['{"', '{"_id":"pin:a","va']) {

@@ -55,6 +55,7 @@ const background = new Background({
 })
 const files = new PoolFiles({
   pool,
+  warn() {},
   onError(error) {
     throw error
   },
