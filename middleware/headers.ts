@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 
 /** They belong to one connection (RFC 9110 §7.6.1). */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -92,7 +92,7 @@ export function deliverable(
   const kept: string[] = []
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!.toLowerCase()
-    if (name === 'set-cookie' || hidden.includes(name) || name.startsWith('access-control-')) continue
+    if (/^set-cookie2?$/.test(name) || hidden.includes(name) || name.startsWith('access-control-')) continue
     // `Trailer` stays: it announces the trailers that are passed on after the body.
     if (HOP_BY_HOP.has(name) && name !== 'trailer') continue
     const value = Object.hasOwn(replaced, name) ? replaced[name] : raw[i + 1]!
@@ -105,3 +105,25 @@ export function deliverable(
 
 const has = (raw: readonly string[], wanted: string): boolean =>
   raw.some((name, index) => index % 2 === 0 && name.toLowerCase() === wanted)
+
+/**
+ * Sets an upstream's headers (`rawHeaders` form) on the response, beside those that it has already: the gateway's, and the
+ * host app's, whose cookies and policies stay its own. The upstream knows the type of its answer better. Several lines of
+ * one name are set as a list: handed to `writeHead`, some versions of Node keep only the last of them.
+ */
+export function setHeaders(response: ServerResponse, upstreams: readonly string[]): void {
+  const own = new Set(response.getHeaderNames().filter((name) => name !== 'content-type' && name !== 'vary'))
+  const lines = new Map<string, { name: string; values: string[] }>()
+  for (let i = 0; i < upstreams.length; i += 2) {
+    const name = upstreams[i]!
+    const key = name.toLowerCase()
+    if (own.has(key)) continue
+    const line = lines.get(key) ?? { name, values: key === 'vary' ? varyOf(response) : [] }
+    line.values.push(upstreams[i + 1]!)
+    lines.set(key, line)
+  }
+  for (const { name, values } of lines.values())
+    response.setHeader(name, values.length === 1 ? values[0]! : values)
+}
+
+const varyOf = (response: ServerResponse): string[] => [response.getHeader('vary') ?? []].flat().map(String)

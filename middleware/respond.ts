@@ -7,7 +7,7 @@ import { parseJson } from './events.js'
 import { exchangeOf, type Exchange, type Outcome } from './exchange.js'
 import { sendJson } from './failure.js'
 import { endStream } from './final-answer.js'
-import { deliverable } from './headers.js'
+import { deliverable, setHeaders } from './headers.js'
 import { isOfLogin, textOf } from './judge.js'
 import { ownAddresses, rememberMade } from './resources.js'
 import { keysOf } from './stickiness.js'
@@ -56,7 +56,12 @@ function isPrivate({ kind }: Verdict, failure: unknown): boolean {
   return kind === 'unauthorized' || kind === 'needs-login'
 }
 
-function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResponse, pool: Pool): void {
+const NOTHING = Buffer.alloc(0)
+
+/** Middleware of the host app may compress, and then gives the response a `flush`. */
+type Flushable = ServerResponse & { flush?: () => void }
+
+function deliver(exchange: Exchange, outcome: FromUpstream, response: Flushable, pool: Pool): void {
   const { answer, account, credential } = outcome
   const upstream = answer.response
   exchange.servedBy = account
@@ -107,6 +112,8 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
     // Cut off, the client asks again, and is served by another account.
     if (!mayPass(tap.write(chunk))) return answer.discard()
     if (!response.write(chunk)) upstream.pause()
+    // `compression()` in front would keep events until its block is full.
+    response.flush?.()
   }
   const end = async () => {
     await finish()
@@ -116,7 +123,8 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: ServerResp
   }
   for (const chunk of answer.begun) pass(chunk)
   if (answer.ended) return void end()
-  if (answer.begun.length === 0) response.flushHeaders()
+  // Not `flushHeaders`, which sends header bytes beyond ASCII in another encoding.
+  if (answer.begun.length === 0) response.write(NOTHING)
   response.on('drain', () => upstream.resume())
   upstream.on('data', (chunk: Buffer) => {
     silence.heard()
@@ -131,12 +139,25 @@ function writeHead(exchange: Exchange, outcome: FromUpstream, response: ServerRe
   const { answer, account } = outcome
   const upstream = answer.response
   rememberBoundHeaders(exchange, outcome, pool)
-  const own = Object.entries(response.getHeaders()).flatMap(([name, value]) => [name, String(value)])
   const { provider } = exchange
   const pools = provider.poolHeaders?.(upstream.headers, pool.forAnswers(account.provider), pool.now())
   const addresses = ownAddresses(exchange, response.req, upstream.headers)
-  const headers = deliverable(upstream.rawHeaders, provider.hiddenHeaders, { ...pools, ...addresses })
-  response.writeHead(answer.status, upstream.statusMessage, [...headers, ...own])
+  // Node ends the connection without a byte where trailers are announced and cannot be sent.
+  const trailer = isChunked(answer.status, upstream, response.req) ? {} : { trailer: undefined }
+  const replaced = { ...pools, ...addresses, ...trailer }
+  const headers = deliverable(upstream.rawHeaders, provider.hiddenHeaders, replaced)
+  setHeaders(response, headers)
+  response.writeHead(answer.status, upstream.statusMessage)
+}
+
+/** Whether Node sends the body in chunks, behind which trailers can stand (RFC 9110 §6.5.1). */
+function isChunked(
+  status: number,
+  upstream: IncomingMessage,
+  { method, httpVersion }: IncomingMessage,
+): boolean {
+  const hasBody = method !== 'HEAD' && status !== 204 && status !== 304
+  return hasBody && httpVersion === '1.1' && upstream.headers['content-length'] === undefined
 }
 
 /** Reads the end of an answer: resources that it made, the tokens used, and further ids of its conversation. */
@@ -167,6 +188,7 @@ function passTrailers(upstream: IncomingMessage, response: ServerResponse): void
   const { rawTrailers } = upstream
   if (rawTrailers.length === 0) return
   const trailers: [string, string][] = []
-  for (let i = 0; i < rawTrailers.length; i += 2) trailers.push([rawTrailers[i]!, rawTrailers[i + 1]!])
+  const kept = deliverable(rawTrailers)
+  for (let i = 0; i < kept.length; i += 2) trailers.push([kept[i]!, kept[i + 1]!])
   response.addTrailers(trailers)
 }
