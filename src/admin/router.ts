@@ -1,4 +1,10 @@
-import express, { type ErrorRequestHandler, type Request, type Response, type Router } from 'express'
+import express, {
+  type ErrorRequestHandler,
+  type Request,
+  type RequestHandler,
+  type Response,
+  type Router,
+} from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
 import { redact } from '../../config/index.js'
 import type { Explanations } from '../../middleware/explanation.js'
@@ -22,15 +28,9 @@ export interface AdminParts extends FailureOptions {
 export function adminRouter(parts: AdminParts): Router {
   const router = express.Router()
   const read = mayRead(parts.access, parts.token)
-  const { access, token, health, gateway } = parts
+  const { access, token, gateway } = parts
   router.use(['/healthz', '/metrics', '/admin'], noForeignPages(access))
-  router.get('/healthz', (request, response) => {
-    const nonce = String(request.headers['x-codex-pool-nonce'])
-    if (NONCE.test(nonce))
-      response.setHeader('x-codex-pool-proof', proofOf(token, nonce, request.socket.localPort))
-    const body = maySeeNames(request, access(), token) ? health.report() : countsOf(health.report())
-    sendJson(response, { status: 200, body })
-  })
+  router.get('/healthz', answerHealth(parts))
   router.get('/metrics', mayReadMetrics(access, token), async (_request, response) => {
     const { registry } = parts.metrics
     response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
@@ -64,6 +64,17 @@ export function adminRouter(parts: AdminParts): Router {
 }
 
 const NONCE = /^[\w-]{16,64}$/
+
+function answerHealth({ access, token, health }: AdminParts): RequestHandler {
+  return function answerHealth(request, response) {
+    const nonce = String(request.headers['x-codex-pool-nonce'])
+    if (NONCE.test(nonce))
+      response.setHeader('x-codex-pool-proof', proofOf(token, nonce, request.socket.localPort))
+    const report = health.report()
+    const body = maySeeNames(request, access(), token) ? report : countsOf(report)
+    sendJson(response, { status: 200, body })
+  }
+}
 
 /** A health report without names of accounts and words of errors. */
 function countsOf({ status, uptimeSeconds, accounts, problems, recentErrors }: HealthReport) {

@@ -4,6 +4,11 @@ import { harmless, Outlet } from '../telemetry/terminal.js'
 const stdout = new Outlet(process.stdout)
 const stderr = new Outlet(process.stderr)
 
+// A script must not take half an output for a whole one; `| head` has what it wants.
+process.on('exit', () => {
+  if (stdout.failing !== undefined && stdout.failing !== 'EPIPE') process.exitCode ??= 1
+})
+
 /** A command's output. The gateway writes to the log while it works. */
 export function print(text: string): void {
   stdout.write(`${harmless(text)}\n`)

@@ -132,3 +132,18 @@ test('a pool folder where none can be made keeps no core busy, and is told of', 
   assert.match(await problems(), /no account/)
   await until(() => said.includes('/proc/none/pool cannot be made (ENOENT)'))
 })
+
+test('a command whose output does not reach its file ends with status 1', async (t) => {
+  const cwd = await emptyFolder(t)
+  for (const [target, expected] of [
+    ['/dev/full', 1],
+    ['/dev/null', 0],
+  ] as const) {
+    const child = spawn(process.execPath, [program, 'check'], {
+      cwd,
+      env: { PATH: process.env.PATH, HOME: cwd },
+      stdio: ['ignore', openSync(target, 'w'), 'ignore'],
+    })
+    assert.deepEqual(await once(child, 'exit'), [expected, null], target)
+  }
+})
