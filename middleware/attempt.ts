@@ -141,7 +141,7 @@ async function refused(
   const result = await pool.applyVerdict(account, verdict, credential)
   const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
   if (again) answer.discard()
-  else tries.refuse(await refusalBy(account, answer, verdict.reason))
+  else tries.refuse({ ...(await refusalBy(account, answer, verdict.reason)), instead: verdict.instead })
   return { kind: again ? 'refreshed' : 'turned-away' }
 }
 

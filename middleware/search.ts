@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Answer } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import {
   available,
@@ -29,6 +30,8 @@ export interface Refusal {
   readonly reason: string
   /** Whether it speaks of the account's login or rights: the client would take that for its own login. */
   readonly ofLogin: boolean
+  /** What the client hears in its place. */
+  readonly instead?: Answer | undefined
 }
 
 /** What the attempts of one request have met so far. */
@@ -89,7 +92,8 @@ const PROBE_LOOK_MS = 200
 export class Search {
   readonly tries = new Tries()
   readonly #all: readonly Account[]
-  readonly #fitting: readonly Account[]
+  /** Those that could ever serve the request. */
+  readonly #able: readonly Account[]
   readonly #deadline: number
 
   constructor(
@@ -99,8 +103,19 @@ export class Search {
     const { providerName, retry } = exchange.route
     this.#all = pool.accounts.of(providerName)
     const fitting = this.#owned(fit(this.#all, exchange.provider, exchange))
-    this.#fitting = holders(exchange, fitting, pool.issued)
+    this.#able = holders(exchange, fitting, pool.issued)
     this.#deadline = pool.now() + retry.waitForCooldownMs
+  }
+
+  /** The accounts to choose from; the conversation's own alone while no other one can read the request. */
+  get #fitting(): readonly Account[] {
+    const { conversation, model, pinKeys } = this.exchange
+    if (!conversation?.bound) return this.#able
+    const pinned = pinKeys.map((key) => this.pool.pins.get(key)).find((key) => key !== undefined)
+    const home = usable(this.#able).find(({ key }) => key === pinned)
+    const canServe =
+      home && home.state(this.pool.now(), model) !== 'exhausted' && !this.tries.refusing.has(home)
+    return canServe ? [home] : this.#able
   }
 
   /** A request that changes an account goes to its owner's account only. */
@@ -220,6 +235,10 @@ export class Search {
 
   giveUp(): Outcome {
     const { refusal, refusing, trouble, empty } = this.tries
+    if (refusal?.instead) {
+      refusal.answer.discard()
+      return { kind: 'own', answer: refusal.instead }
+    }
     if (refusal && usable(this.#fitting).every((account) => refusing.has(account))) {
       if (!refusal.ofLogin) return passedOn(refusal)
       refusal.answer.discard()

@@ -203,10 +203,11 @@ type Replacement = { readonly message: unknown; readonly reconnects: boolean } |
  */
 function replacementMessage(
   protocol: SocketProtocol,
-  { kind }: Verdict,
+  verdict: Verdict,
   { exchange, account, pool }: Connection,
   model: string | undefined,
 ): Replacement {
+  const { kind } = verdict
   if (kind === 'pass' || kind === 'unavailable' || kind === 'repair') return undefined
   if (exchange.route.retry.attempts === 1) return undefined
   const now = pool.now()
@@ -214,7 +215,8 @@ function replacementMessage(
   const reconnect: Replacement = { message: protocol.reconnect, reconnects: true }
   if (kind === 'refused') {
     const others = available(fitting, new Set([account]), model, now)
-    return others.some((other) => !other.refuses(model, now)) ? reconnect : undefined
+    if (others.some((other) => !other.refuses(model, now))) return reconnect
+    return verdict.instead && { message: verdict.instead.body, reconnects: false }
   }
   const exhaustion = exhaustionOf(fitting, model, now)
   if (!exhaustion) return reconnect

@@ -75,6 +75,40 @@ for (const [encoding, pack] of Object.entries(packings))
     assert.deepEqual(field(after?.json, 'input'), kept)
   })
 
+/** A conversation of which only an encrypted summary is left. */
+const compacted = {
+  ...turn(),
+  input: [{ type: 'compaction', id: 'cmp_1', encrypted_content: 'enc-alice-2' }, question('go on')],
+}
+const inSecondWindow = { 'x-codex-window-id': 's1:1' }
+
+test('a summary that only its first account can read keeps the conversation there while it is merely cooling', async (t) => {
+  const pool = await startPool(t, two)
+  await pool.ask('s1').expect(200)
+  pool.sim.fail({ account: 'alice', path: '/responses', with: faults.rateLimited(20) })
+  const { headers } = await pool.ask('s1', { body: compacted, headers: inSecondWindow }).expect(503)
+  assert.equal(headers['retry-after'], '20')
+  assert.deepEqual(pool.asked(), ['alice', 'alice'])
+  assert.equal(await pool.servedBy('s2'), 'bob')
+})
+
+test('once that account cannot serve at all, the client is told to make a new summary, and gets it', async (t) => {
+  const pool = await startPool(t, two)
+  await pool.ask('s1').expect(200)
+  pool.sim.account('alice').exhaust()
+  const told = await pool.ask('s1', { body: compacted, headers: inSecondWindow }).expect(200)
+  assert.match(told.headers['content-type'] ?? '', /^text\/event-stream/)
+  const [event] = eventsOf(told.text)
+  assert.equal(field(event, 'type'), 'response.failed')
+  assert.equal(field(event, 'response', 'error', 'code'), 'context_length_exceeded')
+  assert.equal((await pool.account('bob')).state, 'ready')
+  const anew = { ...compacted, input: [...compacted.input, { type: 'compaction_trigger' }] }
+  await pool.ask('s1', { body: anew, headers: inSecondWindow }).expect(200)
+  const sent = list(asked(pool).at(-1)?.json, 'input')
+  assert.ok(!JSON.stringify(sent).includes('enc-alice'))
+  assert.equal(field(sent.at(-1), 'type'), 'compaction_trigger')
+})
+
 test('that is done once: what comes then is the client’s', async (t) => {
   const pool = await startPool(t, { ...two, strictHistory: false })
   pool.sim.fail({ times: Infinity, with: forms['a 400 with the code']! })
