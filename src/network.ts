@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events'
 import http from 'node:http'
 import https from 'node:https'
+import type { Socket } from 'node:net'
 import { HttpsProxyAgent } from 'https-proxy-agent'
 import { getProxyForUrl } from 'proxy-from-env'
 import { SocksProxyAgent } from 'socks-proxy-agent'
@@ -101,8 +102,20 @@ const isSocks = (proxy: string): boolean => proxy.startsWith('socks')
 
 function newAgent(target: URL, via: string, options: http.AgentOptions): http.Agent {
   if (isSocks(via)) return new SocksProxyAgent(via, options)
-  if (via !== '') return new HttpsProxyAgent(via, options)
+  if (via !== '') return new TunnelAgent(via, options)
   return target.protocol === 'https:' ? new https.Agent(options) : new http.Agent(options)
+}
+
+/** Its base hands out what a proxy answers to a refused tunnel, as if the upstream had said it of the account. */
+class TunnelAgent extends HttpsProxyAgent<string> {
+  override async connect(...args: Parameters<HttpsProxyAgent<string>['connect']>): Promise<Socket> {
+    let status = 200
+    args[0].once('proxyConnect', (answer: { statusCode: number }) => (status = answer.statusCode))
+    const socket = await super.connect(...args)
+    if (status === 200) return socket
+    socket.destroy()
+    throw Object.assign(new Error(`the proxy answered ${status}`), { code: 'ERR_PROXY' })
+  }
 }
 
 /**

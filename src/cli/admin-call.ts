@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { ResolvedConfig } from '../../config/config.js'
-import { localAddress } from '../../config/index.js'
+import { localAddress, reasonOf } from '../../config/index.js'
 import { proofOf, readAdminToken } from '../admin/access.js'
 import type { ReloadReport } from '../admin/reports.js'
 import type { HealthReport } from '../telemetry/health.js'
@@ -23,7 +23,13 @@ export async function adminCall<T>(
   const gateway = await findGateway(url, listen.port, token)
   if (gateway === undefined) return undefined
   const headers: Record<string, string> = gateway.isProven ? { authorization: `Bearer ${token}` } : {}
-  const response = await fetch(url + path, { method, headers, signal: AbortSignal.timeout(TIMEOUT_MS) })
+  const response = await fetch(url + path, {
+    method,
+    headers,
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  }).catch((error: unknown) => {
+    throw new Error(reasonOf(error, new URL(url)))
+  })
   const body = onOneLine(JSON.parse(await response.text()) as T & Refusal)
   if (response.ok) return body
   throw refusal(

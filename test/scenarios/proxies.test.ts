@@ -124,6 +124,20 @@ for (const scheme of ['', 'http://', 'socks5h://'])
     assert.equal(proxy.asked.length, 1)
   })
 
+test('a proxy that refuses is named, and the account is not to blame', async (t) => {
+  for (const [scheme, start] of [
+    ['http', startTunnelProxy],
+    ['socks5', startSocksProxy],
+  ] as const) {
+    const proxy = await start(t, { refuses: true })
+    const providers = { codex: { type: 'codex', proxy: `${scheme}://${proxy.address}` } } as const
+    const pool = await startPool(t, { codex: [{ id: 'alice' }], config: { providers } })
+    const { body } = await pool.ask('s1').expect(502)
+    assert.match(body.error.message, /proxy/i)
+    assert.equal((await pool.account('alice')).state, 'ready')
+  }
+})
+
 test('a failed call says why: code, host and port, and which certificate', async (t) => {
   const network = new Network()
   t.after(() => network.close())
