@@ -233,3 +233,23 @@ describe('the project of a Code Assist account', () => {
     await pool.request.post(path).send(body).expect(200)
   })
 })
+
+describe('a stream of Gemini that is one growing list', () => {
+  const list = '/v1beta/models/gemini-2.5-pro:streamGenerateContent'
+
+  test('is counted', async (t) => {
+    const pool = await startPool(t, two)
+    pool.sim.reply(() => ({ items: [{ text: 'so' }], usage: { input: 70, output: 7 } }))
+    await generate(pool, {}, list).expect(200)
+    const { body } = await pool.request.get('/admin/accounts').expect(200)
+    assert.match(JSON.stringify(field(body, 'accounts', 0, 'usage')), /70/)
+  })
+
+  test('moves when it begins with a refusal', async (t) => {
+    const pool = await startPool(t, two)
+    pool.sim.fail({ account: 'alice', with: geminiFaults.inStream(geminiFaults.prepayment(429)) })
+    const { text: answer } = await generate(pool, {}, list).expect(200)
+    assert.match(answer, /^\[/)
+    assert.deepEqual(asked(pool), ['alice', 'bob'])
+  })
+})
