@@ -32,7 +32,7 @@ export interface AttemptEvent {
   readonly account: string
   /** The upstream's status; absent if it never answered. */
   readonly status?: number | undefined
-  /** What was made of it: `pass`, `exhausted`, `ECONNREFUSED`, … */
+  /** What was made of it: `pass`, `exhausted`, `ECONNREFUSED api.example:443`, … */
   readonly outcome: string
   /** ms */
   readonly durationMs: number
