@@ -129,8 +129,9 @@ function isBound(request: ClientRequest): boolean {
   const number = Number(window ?? turnMetadata(request)?.window_number ?? 0)
   if (!(number > 0)) return false
   const body = fields(request.json())
-  // A handshake has no body yet: the messages will hold the summary.
-  return body === undefined || isAllCompacted(body)
+  if (body) return isAllCompacted(body)
+  // A handshake has no body yet. Only the settings with which Codex sends this header have summaries encrypted.
+  return header(request.headers, 'x-codex-routing-hint') !== undefined
 }
 
 function sessionOf(request: ClientRequest): string | undefined {

@@ -258,15 +258,17 @@ describe('a conversation', () => {
   test('is bound to its account once an encrypted summary stands for all that was said', () => {
     const summary = { type: 'compaction', encrypted_content: 'gAAA' }
     const said = { type: 'message', role: 'user', content: 'hi' }
-    const bound = (window: string, input?: object[]) => {
-      const headers = { 'session-id': 's', 'x-codex-window-id': `t:${window}` }
+    const bound = (window: string, input?: object[], more: object = {}) => {
+      const headers = { 'session-id': 's', 'x-codex-window-id': `t:${window}`, ...more }
       const body = input && { input }
       return (provider.conversation(request({ url: '/v1/responses', headers, body })) as Conversation).bound
     }
     assert.equal(bound('1', [summary, said]), true)
     assert.equal(bound('1', [said, summary]), undefined, 'what was said stays readable')
     assert.equal(bound('1', [said]), undefined)
-    assert.equal(bound('1'), true, 'a handshake')
+    const hint = { 'x-codex-routing-hint': 'model=gpt-x' }
+    assert.equal(bound('1', undefined, hint), true, 'a handshake')
+    assert.equal(bound('1'), undefined, 'a handshake where summaries are plain text')
     assert.equal(bound('0', [summary]), undefined, 'the body is not read')
   })
 
