@@ -160,11 +160,10 @@ function codexHome(entry: ProviderEntry, { overlay, baseDir, cwd }: Layers): { c
 
 /** Paths are appended to these addresses, and `//oauth/token` is not found. */
 function withoutTrailingSlashes(entry: ProviderEntry): ProviderEntry {
-  const trim = (value: unknown): unknown =>
-    typeof value === 'string' && URL.canParse(value) ? value.replace(/\/+$/, '') : value
-  return Object.fromEntries(
-    Object.entries(entry).map(([key, value]) => [key, trim(value)]),
-  ) as unknown as ProviderEntry
+  const addresses = Object.entries(entry).flatMap(([key, value]) =>
+    typeof value === 'string' && URL.canParse(value) ? [[key, value.replace(/\/+$/, '')] as const] : [],
+  )
+  return Object.assign({ ...entry }, Object.fromEntries(addresses))
 }
 
 /** The user's routes, then the built-in ones that they do not cover and whose provider is there. */
