@@ -34,6 +34,54 @@ export function numberFrom(value: unknown, least: number, most: number): number 
   return Number.isFinite(value) ? Math.min(most, Math.max(least, value as number)) : undefined
 }
 
+/** Levels of nesting. Requests and answers have about 10, and the schema of a tool perhaps 50. */
+const DEEPEST = 200
+const [QUOTE, BACKSLASH] = [0x22, 0x5c]
+
+/**
+ * JSON that somebody else wrote: a body, a frame, an answer, a file. `undefined` for what is no JSON, and for what is
+ * nested too deeply: `JSON.parse` takes any depth, but `JSON.stringify` and whatever walks through the value would
+ * overflow the stack.
+ */
+export function parseJson(text: unknown): unknown {
+  if (typeof text !== 'string' || tooDeep(text)) return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether JSON is nested deeper than {@link parseJson} reads. */
+export function tooDeep(text: string): boolean {
+  let depth = 0
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) at = endOfString(text, at)
+    // `[` and `{`, `]` and `}`
+    else if ((code === 0x5b || code === 0x7b) && ++depth > DEEPEST) return true
+    else if (code === 0x5d || code === 0x7d) depth--
+  }
+  return false
+}
+
+function endOfString(text: string, from: number): number {
+  for (let at = text.indexOf('"', from + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let before = at
+    while (text.charCodeAt(before - 1) === BACKSLASH) before--
+    if ((at - before) % 2 === 0) return at
+  }
+  return text.length
+}
+
+/**
+ * A stranger's text as it may be kept in memory: its beginning, as a copy. A plain `slice` would keep the whole text
+ * that it is a part of, such as an address of 60 KB for a path of 20 characters.
+ */
+export function kept(text: string, most: number): string {
+  return Buffer.from(text.slice(0, most)).toString()
+}
+
 /** A quota that somebody else wrote: without windows that have no name, and with every number and time in bounds. */
 export function quotaFrom(value: unknown): Quota | undefined {
   if (!isRecord(value)) return undefined

@@ -10,4 +10,15 @@ export { builtinProviders, builtinRoutes, credentialsPattern, proxyOf } from './
 export { ConfigError, listChoices, type Problem, type ProblemCode } from './problems.js'
 export { resolveConfig, type ConfigContext } from './resolve.js'
 export { covers, isLoopback, localAddress } from './rules.js'
-export { causeOf, isRecord, messageOf, numberFrom, quotaFrom, reasonOf, timeFrom } from './foreign.js'
+export {
+  causeOf,
+  isRecord,
+  kept,
+  messageOf,
+  numberFrom,
+  parseJson,
+  quotaFrom,
+  reasonOf,
+  timeFrom,
+  tooDeep,
+} from './foreign.js'

@@ -40,7 +40,7 @@ function shorten(text: string): string {
 
 // An upstream's error may quote a credential: no text leaves the process with one in it.
 const SECRETS =
-  /\b(eyJ[\w-]+\.[\w-]+\.?[\w-]*|sk-[\w-]{8,}|rt[_.-][\w.-]{8,}|at-[\w-]{8,}|ya29\.[\w-]+|1\/\/[\w-]+|AIza[\w-]{10,})|(?<=\b(?:bearer|key=) ?)[\w.~+/-]{12,}/gi
+  /\b(eyJ[\w-]+(?:\.[\w-]+)*|sk-[\w-]{8,}|rt[_.-][\w.-]{8,}|at-[\w-]{8,}|ya29\.[\w-]+|1\/\/[\w-]+|AIza[\w-]{10,})|(?<=\b(?:bearer|key=) ?)[\w.~+/-]{12,}/gi
 
 /** A text with everything that looks like a credential replaced. */
 export function redact(text: string): string {

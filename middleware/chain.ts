@@ -39,7 +39,7 @@ export function chain(parts: ChainParts): (RequestHandler | ErrorRequestHandler)
     stickiness(), //                which conversation and model
     pooledAnswer(pool, askOne), //  asks all accounts where one account's answer would be wrong for the pool
     retry(pool, askOne), //         asks accounts one after the other: auth injection → forward → judge
-    respond(pool), //               sends the chosen answer, byte for byte
+    respond(pool, parts), //        sends the chosen answer, byte for byte
     answerFailure(parts), //        answers whatever was thrown on the way
   ]
 }

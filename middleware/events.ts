@@ -1,4 +1,5 @@
 import { createParser } from 'eventsource-parser'
+import { parseJson } from '../config/index.js'
 
 /**
  * The form of a body, told by its first bytes. A `Content-Type` may be missing or wrong.
@@ -77,13 +78,5 @@ export function elementReader(onElement: (element: Buffer) => void): EventReader
     parts.push(chunk.subarray(from))
     size += chunk.length - from
     if (size > LONGEST) parts = []
-  }
-}
-
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
   }
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RequestHandler } from 'express'
-import { covers } from '../config/index.js'
+import { covers, parseJson } from '../config/index.js'
 import type { Middleware, RetryPolicy } from '../config/config.js'
 import type { Answer, ClientRequest, Conversation, Provider, Usage } from '../config/provider.js'
 import type { Strategy } from '../config/account.js'
@@ -157,11 +157,8 @@ interface Parsed {
 
 function parse(bytes: Buffer | undefined): Parsed {
   if (!bytes) return { unreadable: 'unknown_encoding' }
-  try {
-    return { value: JSON.parse(bytes.toString('utf8')) }
-  } catch {
-    return { unreadable: 'not_json' }
-  }
+  const value = parseJson(bytes.toString('utf8'))
+  return value === undefined ? { unreadable: 'not_json' } : { value }
 }
 
 const exchanges = new WeakMap<object, Exchange>()
@@ -231,10 +228,7 @@ const BAD_PATH = /(^|\/|%2f|%5c)(\.|%2e){1,2}($|\/|%2f|%5c)|[\\#]|%5c|%00|%(?![\
  */
 function normalUrl(url: string): string {
   const [path, query] = split(url)
-  const plain = path.replace(/%([2-7][\da-f])/gi, (coded, hex: string) => {
-    const character = String.fromCharCode(Number.parseInt(hex, 16))
-    return /[\w.~-]/.test(character) ? character : coded
-  })
+  const plain = unescaped(path, /[\w.~-]/)
   const normal = plain.replace(/\/{2,}/g, '/')
   return query === undefined ? normal : withoutKey(`${normal}?${query}`)
 }
@@ -244,7 +238,7 @@ function withoutKey(url: string): string {
   const [path, query] = split(url)
   if (query === undefined) return url
   const parts = query.split('&')
-  const kept = parts.filter((part) => !KEY_NAMES.test(unescaped(part.split('=', 1)[0]!)))
+  const kept = parts.filter((part) => !KEY_NAMES.test(unescaped(part.split('=', 1)[0]!, /[$\w-]/)))
   if (kept.length === parts.length) return url
   return kept.length > 0 ? `${path}?${kept.join('&')}` : path
 }
@@ -253,12 +247,12 @@ function withoutKey(url: string): string {
 const KEY_NAMES =
   /^\$?(key|(x[-_])?api[-_]?key|(access|auth|id|refresh|oauth)?[-_]?token|authorization|password|secret|client[-_]secret)$/i
 
-function unescaped(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
+/** Writes these characters of ASCII plainly. `decodeURIComponent` throws, which takes long for thousands of names. */
+function unescaped(text: string, characters: RegExp): string {
+  return text.replace(/%([2-7][\da-f])/gi, (coded, hex: string) => {
+    const character = String.fromCharCode(Number.parseInt(hex, 16))
+    return characters.test(character) ? character : coded
+  })
 }
 
 function split(url: string): [path: string, query: string | undefined] {

@@ -68,14 +68,10 @@ export function headerFilter(passHeaders: readonly string[] = []): HeaderFilter 
 
 /** The client's headers that go upstream. */
 export function forwardable(headers: IncomingHttpHeaders, passes: HeaderFilter): IncomingHttpHeaders {
-  const named =
-    headers.connection
-      ?.toLowerCase()
-      .split(',')
-      .map((name) => name.trim()) ?? []
+  const named = new Set((headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase()))
   const kept: IncomingHttpHeaders = {}
   for (const [name, value] of Object.entries(headers))
-    if (passes(name) && !named.includes(name)) kept[name] = value
+    if (passes(name) && !named.has(name)) kept[name] = value
   return kept
 }
 

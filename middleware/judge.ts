@@ -1,8 +1,9 @@
 import type { Transform } from 'node:stream'
 import { finished } from 'node:stream/promises'
+import { parseJson } from '../config/index.js'
 import type { UpstreamAnswer, Verdict } from '../config/provider.js'
 import { decodeText, decoderOf, isPlain } from './decode.js'
-import { type EventReader, eventReader, formOf, parseJson } from './events.js'
+import { type EventReader, eventReader, formOf } from './events.js'
 import type { Exchange } from './exchange.js'
 import type { HeldAnswer } from './forward.js'
 

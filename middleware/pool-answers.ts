@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import type { RequestHandler } from 'express'
+import { parseJson } from '../config/index.js'
 import type { Account } from '../src/accounts/account.js'
 import { fit } from '../src/accounts/selection.js'
 import { deadline } from '../src/pool/deadline.js'
@@ -93,9 +94,5 @@ async function read(answer: HeldAnswer): Promise<unknown> {
   const whole = await hold(answer, { maxBytes: MAX_BYTES, maxMs: PATIENCE_MS })
   if (answer.status !== 200 || !whole.ended) return void answer.discard()
   answer.done()
-  try {
-    return JSON.parse(await textOf(whole))
-  } catch {
-    return undefined
-  }
+  return parseJson(await textOf(whole))
 }

@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RequestHandler } from 'express'
+import { parseJson } from '../config/index.js'
 import type { Verdict } from '../config/provider.js'
 import type { Pool } from '../src/pool/pool.js'
 import { boundKey } from './auth-injection.js'
-import { parseJson } from './events.js'
 import { exchangeOf, type Exchange, type Outcome } from './exchange.js'
 import { sendJson } from './failure.js'
-import { endStream } from './final-answer.js'
+import { endStream, type FailureOptions } from './final-answer.js'
 import { deliverable, setHeaders } from './headers.js'
 import { isOfLogin, textOf } from './judge.js'
 import { ownAddresses, rememberMade } from './resources.js'
@@ -14,7 +14,7 @@ import { keysOf } from './stickiness.js'
 import { usageTap } from './usage-tap.js'
 
 /** Writes the chosen answer to the client: status and headers, then the body byte for byte. */
-export function respond(pool: Pool): RequestHandler {
+export function respond(pool: Pool, { onUnexpected }: FailureOptions): RequestHandler {
   return function respond(request, response) {
     const exchange = exchangeOf(request)
     const { outcome, keepAlive } = exchange
@@ -23,7 +23,7 @@ export function respond(pool: Pool): RequestHandler {
     if (outcome.kind === 'upstream') {
       const inStream = keepAlive?.begun && outcome.answer.status >= 400
       if (inStream) return void tellRefusal(exchange, outcome, response)
-      return deliver(exchange, outcome, response, pool)
+      return deliver(exchange, outcome, response, pool, onUnexpected)
     }
     if (keepAlive?.begun) return endStream(exchange, response, outcome.answer)
     // An unread body would be read as the next request of this connection.
@@ -61,7 +61,13 @@ const NOTHING = Buffer.alloc(0)
 /** Middleware of the host app may compress, and then gives the response a `flush`. */
 type Flushable = ServerResponse & { flush?: () => void }
 
-function deliver(exchange: Exchange, outcome: FromUpstream, response: Flushable, pool: Pool): void {
+function deliver(
+  exchange: Exchange,
+  outcome: FromUpstream,
+  response: Flushable,
+  pool: Pool,
+  onUnexpected: (error: Error) => void,
+): void {
   const { answer, account, credential } = outcome
   const upstream = answer.response
   exchange.servedBy = account
@@ -80,6 +86,12 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: Flushable,
     else answer.discard()
   })
   const tap = usageTap(upstream.headers['content-encoding'], provider)
+  // Thrown in a listener of a stream, an error would end the process: it costs this one answer.
+  const failed = (error: Error) => {
+    onUnexpected(error)
+    answer.discard()
+    response.destroy()
+  }
   let finished = false
   // Asynchronous only for a compressed answer: then the client's end waits for it, or its tokens would not be counted.
   const finish = (): Promise<void> | undefined => {
@@ -87,16 +99,20 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: Flushable,
     finished = true
     silence.stop()
     outcome.release()
-    const told = tap.end()
-    if (told instanceof Promise) return told.then((late) => readEnd(exchange, outcome, late, pool))
-    readEnd(exchange, outcome, told, pool)
+    try {
+      const told = tap.end()
+      if (told instanceof Promise) return told.then((late) => readEnd(exchange, outcome, late, pool))
+      readEnd(exchange, outcome, told, pool)
+    } catch (error) {
+      failed(error as Error)
+    }
     return undefined
   }
   // In front of the metrics' own listener, which reads the usage.
-  response.prependOnceListener('close', () => void finish())
+  response.prependOnceListener('close', () => void finish()?.catch(failed))
   // The client must see a broken answer as broken: after a clean end it would not recover.
   answer.onBroken(() => {
-    void finish()
+    void finish()?.catch(failed)
     if (!response.writableFinished) response.destroy()
   })
 
@@ -122,15 +138,19 @@ function deliver(exchange: Exchange, outcome: FromUpstream, response: Flushable,
     answer.done()
   }
   for (const chunk of answer.begun) pass(chunk)
-  if (answer.ended) return void end()
+  if (answer.ended) return void end().catch(failed)
   // Not `flushHeaders`, which sends header bytes beyond ASCII in another encoding.
   if (answer.begun.length === 0) response.write(NOTHING)
   response.on('drain', () => upstream.resume())
   upstream.on('data', (chunk: Buffer) => {
     silence.heard()
-    pass(chunk)
+    try {
+      pass(chunk)
+    } catch (error) {
+      failed(error as Error)
+    }
   })
-  upstream.once('end', () => upstream.complete && void end())
+  upstream.once('end', () => upstream.complete && void end().catch(failed))
   // The hold has paused it.
   upstream.resume()
 }

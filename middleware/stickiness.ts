@@ -39,7 +39,7 @@ export function identify(exchange: Exchange): void {
 function misread({ unreadable, provider, headers }: Exchange): GatewayFailure | undefined {
   const rewritten = provider.rewriteBody !== undefined
   if (unreadable === 'not_json' && (rewritten || /[/+]json\b/i.test(headers['content-type'] ?? '')))
-    return new GatewayFailure(400, 'bad_json', 'the request body is not JSON')
+    return new GatewayFailure(400, 'bad_json', 'the request body is not JSON, or nested too deeply')
   if (unreadable === 'unknown_encoding' && rewritten)
     return new GatewayFailure(415, 'unknown_encoding', 'the content-encoding of the request body is unknown')
   return undefined

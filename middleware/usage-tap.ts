@@ -1,6 +1,7 @@
+import { parseJson } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 import { decode, isPlain } from './decode.js'
-import { elementReader, formOf, parseJson } from './events.js'
+import { elementReader, formOf } from './events.js'
 
 /** Reads an answer on its way through: the part that tells the tokens used, and failures after the first output. */
 export interface UsageTap {

@@ -1,6 +1,6 @@
-import { timeFrom } from '../config/index.js'
+import { isRecord, timeFrom } from '../config/index.js'
 
-import { isRecord } from '../config/index.js'
+export { parseJson } from '../config/index.js'
 
 /**
  * An object of JSON from outside: a credential file, a request, an upstream's answer. Each reader below gives
@@ -52,13 +52,4 @@ export function time(value: unknown): number | undefined {
 function dateOf(value: string): number | undefined {
   const at = value.length <= 64 ? Date.parse(value) : Number.NaN
   return Number.isNaN(at) ? undefined : at
-}
-
-export function parseJson(value: unknown): unknown {
-  if (typeof value !== 'string') return undefined
-  try {
-    return JSON.parse(value)
-  } catch {
-    return undefined
-  }
 }

@@ -105,7 +105,10 @@ export class Gateway {
     const ours = path !== undefined && isOurs(this.#parts.settings.current.routes, path)
     if (!ours || !offersWebSocket(request)) return leaveAlone(request, socket, head)
     own.url = path
-    void this.#sockets.upgrade(own, socket as Socket, head)
+    this.#sockets.upgrade(own, socket as Socket, head).catch((error: Error) => {
+      this.#parts.onUnexpected(error)
+      socket.destroy()
+    })
   }
 
   /** State of every account; no secret. */

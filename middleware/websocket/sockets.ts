@@ -3,6 +3,8 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocket, WebSocketServer } from 'ws'
 import { reasonOf } from '../../config/index.js'
+import type { ReplayBudget } from '../body.js'
+import { GatewayFailure } from '../failure.js'
 import type { AttemptPlan, Forwarded, ForwardTimeouts, HeldAnswer } from '../forward.js'
 
 export type { WebSocket }
@@ -86,9 +88,15 @@ function addressOf(target: URL): URL {
   return address
 }
 
-function protocolsOf({ headers }: AttemptPlan): string[] {
+function protocolsOf({ headers }: Pick<AttemptPlan, 'headers'>): string[] {
   const offered = headers['sec-websocket-protocol']
-  return typeof offered === 'string' ? offered.split(/\s*,\s*/) : []
+  return typeof offered === 'string' ? offered.split(',').map((name) => name.trim()) : []
+}
+
+/** Whether the subprotocols that a client offers may be offered on: `ws` throws at a name that is none (RFC 6455 §4.1). */
+export function offersWell(request: Pick<IncomingMessage, 'headers'>): boolean {
+  const names = protocolsOf(request)
+  return new Set(names).size === names.length && names.every((name) => /^[!#$%&'*+.^`|~\w-]+$/.test(name))
 }
 
 /** Headers of the handshake itself are written by `ws`. */
@@ -123,7 +131,10 @@ export interface Chosen {
   readonly headers: readonly string[]
 }
 
-/** Completes the client's handshake with what the upstream has chosen. */
+/**
+ * Completes the client's handshake with what the upstream has chosen.
+ * @throws GatewayFailure for one that cannot be completed
+ */
 export function accept(
   request: IncomingMessage,
   socket: Duplex,
@@ -143,7 +154,12 @@ export function accept(
       if (!/^sec-websocket-/i.test(name)) lines.push(`${name}: ${value}`)
     }
   })
-  return new Promise((resolve) => server.handleUpgrade(request, socket, head, resolve))
+  return new Promise((resolve, reject) => {
+    // Without this listener `ws` answers by itself, and the upstream's end would be held for ever.
+    server.once('wsClientError', ({ message }) => reject(new GatewayFailure(400, 'bad_handshake', message)))
+    socket.once('close', () => reject(new GatewayFailure(400, 'bad_handshake', 'the client has left')))
+    server.handleUpgrade(request, socket, head, resolve)
+  })
 }
 
 /** Called with each message; its result is sent in the message's place, `undefined` sends nothing. */
@@ -156,35 +172,135 @@ export interface Watches {
 
 /** Bytes that may wait for a slow reader before the sender is paused. */
 const HIGH_WATER = 1024 * 1024
+/** Frames that may wait: a frame of one byte costs hundreds in the queue. */
+const MOST_WAITING = 1_000
+/** Of pings and pongs. Only the latest has to be answered (RFC 6455 §5.5.3), so further ones are dropped. */
+const MOST_PINGS = 500
+
+/** One of the two ends of a relay. */
+export interface End {
+  readonly socket: WebSocket
+  /** The connection under it. */
+  readonly wire: Duplex
+}
+
+export interface RelayOptions extends Watches {
+  /** For the bytes of messages, of all relays together, that have not ended or not been sent on. */
+  readonly budget: ReplayBudget
+  /** What the client is told about an error in one of the watches. */
+  readonly failureOf: (error: Error) => GatewayFailure
+}
 
 /** Passes messages, pings and the end between two open sockets, both ways. Resolves when both are closed. */
-export function relay(client: WebSocket, upstream: WebSocket, watches: Watches): Promise<void> {
-  const closed = Promise.all([closing(client), closing(upstream)]).then(() => {})
-  pump(client, upstream, watches.fromClient)
-  pump(upstream, client, watches.fromUpstream)
-  upstream.resume()
+export function relay(client: End, upstream: End, options: RelayOptions): Promise<void> {
+  const { budget, fromClient, fromUpstream } = options
+  const closed = Promise.all([closing(client.socket), closing(upstream.socket)]).then(() => {})
+  const end = (code: number, reason: string) => {
+    for (const { socket } of [client, upstream]) socket.close(code, reason)
+  }
+  /** An error in a watch costs this connection, never the process. */
+  const bounded = (watch: Watch): Watch =>
+    function bounded(data, binary) {
+      try {
+        return watch(data, binary)
+      } catch (error) {
+        const { status, message } = options.failureOf(error as Error)
+        end(status < 500 ? POLICY_VIOLATION : INTERNAL_ERROR, message)
+        return undefined
+      }
+    }
+  pump(client, upstream.socket, bounded(fromClient), new Held(budget))
+  pump(upstream, client.socket, bounded(fromUpstream), new Held(budget))
+  upstream.socket.resume()
   return closed
 }
+
+/** Codes of a close frame (RFC 6455 §7.4.1 and its registry). */
+const [POLICY_VIOLATION, INTERNAL_ERROR] = [1008, 1011]
 
 function closing(socket: WebSocket): Promise<void> {
   return new Promise((resolve) => socket.once('close', () => resolve()))
 }
 
-function pump(from: WebSocket, to: WebSocket, watch: Watch): void {
+/** Counts the bytes that one direction of a relay holds. `ws` keeps the parts of a message until its last one comes. */
+class Held {
+  #unfinished = 0
+  #sending = 0
+  #closed = false
+
+  constructor(private readonly budget: ReplayBudget) {}
+
+  /** @returns `false` if there is no room left */
+  arrived(bytes: number): boolean {
+    if (this.#closed || !this.budget.take(bytes)) return this.#closed
+    this.#unfinished += bytes
+    return true
+  }
+
+  /** These bytes were no part of a message: a ping may come between two parts of one. */
+  passed(bytes: number): void {
+    const done = Math.min(bytes, this.#unfinished)
+    this.#unfinished -= done
+    this.budget.give(done)
+  }
+
+  /** A message is whole. @returns ends its count, once it has been sent on */
+  finished(): () => void {
+    const bytes = this.#unfinished
+    this.#unfinished = 0
+    this.#sending += bytes
+    return () => {
+      if (this.#closed) return
+      this.#sending -= bytes
+      this.budget.give(bytes)
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.budget.give(this.#unfinished + this.#sending)
+  }
+}
+
+function pump({ socket: from, wire }: End, to: WebSocket, watch: Watch, held: Held): void {
   let broken = false
+  let waiting = 0
+  let pings = 0
+  const isFull = (part = 1) => to.bufferedAmount > HIGH_WATER * part || waiting > MOST_WAITING * part
   const sent = () => {
-    if (to.bufferedAmount < HIGH_WATER / 2) from.resume()
+    if (!isFull(0.5)) from.resume()
     if (broken && to.bufferedAmount === 0) to.terminate()
   }
-  from.on('message', (data: Buffer, binary) => {
-    const message = watch(data, binary)
-    if (message === undefined) return
-    to.send(message, { binary }, sent)
-    if (to.bufferedAmount > HIGH_WATER) from.pause()
+  // In front of the listener of `ws`, which emits the messages that end in this chunk.
+  wire.prependListener('data', (chunk: Buffer) => {
+    if (!held.arrived(chunk.length)) from.terminate()
   })
-  from.on('ping', (data: Buffer) => to.ping(data))
-  from.on('pong', (data: Buffer) => to.pong(data))
+  from.on('message', (data: Buffer, binary) => {
+    const done = held.finished()
+    const message = watch(data, binary)
+    if (message === undefined) return done()
+    waiting++
+    to.send(message, { binary }, () => {
+      waiting--
+      done()
+      sent()
+    })
+    if (isFull()) from.pause()
+  })
+  const echo = (send: WebSocket['ping']) => (data: Buffer) => {
+    held.passed(data.length)
+    if (pings >= MOST_PINGS) return
+    pings++
+    send.call(to, data, undefined, () => {
+      pings--
+      sent()
+    })
+  }
+  from.on('ping', echo(to.ping))
+  from.on('pong', echo(to.pong))
   from.once('close', (code, reason) => {
+    held.close()
     if (code === 1005) to.close()
     else if (sendable(code)) to.close(code, reason)
     // Terminated at once, a slow reader would lose messages that came before the break.

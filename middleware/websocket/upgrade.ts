@@ -7,6 +7,7 @@ import type { Network } from '../../src/network.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { attempt } from '../attempt.js'
 import { authInjection } from '../auth-injection.js'
+import type { ReplayBudget } from '../body.js'
 import { type Exchange, openExchange, type Outcome, type Snapshot } from '../exchange.js'
 import { failureAnswer, failureOf, GatewayFailure } from '../failure.js'
 import type { FailureOptions } from '../final-answer.js'
@@ -16,12 +17,22 @@ import { deliverable } from '../headers.js'
 import { CLIENT_LEFT, type MetricsOptions } from '../metrics.js'
 import { failover } from '../retry.js'
 import { identify } from '../stickiness.js'
-import { accept, dial, isHandshake, relay, socketOf, type WebSocket } from './sockets.js'
+import {
+  accept,
+  dial,
+  type End,
+  isHandshake,
+  offersWell,
+  relay,
+  socketOf,
+  type WebSocket,
+} from './sockets.js'
 import { SocketWatch } from './watch.js'
 
 export interface UpgradeParts extends MetricsOptions, FailureOptions {
   readonly pool: Pool
   readonly network: Network
+  readonly budget: ReplayBudget
   readonly snapshot: () => Snapshot
   readonly access: () => ResolvedConfig['access']
 }
@@ -74,6 +85,8 @@ export class WebSockets {
     const { route, provider } = exchange
     const served = route.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
     if (!served || this.#draining) throw UPGRADE_NOT_SERVED
+    if (!offersWell(request))
+      throw new GatewayFailure(400, 'bad_handshake', 'Sec-WebSocket-Protocol is malformed')
     identify(exchange)
     const outcome = await this.#search(exchange)
     if (outcome.kind === 'left') return CLIENT_LEFT
@@ -98,8 +111,11 @@ export class WebSockets {
       maxPayload: exchange.snapshot.maxBodyBytes,
       headers: deliverable(outcome.answer.response.rawHeaders, provider.hiddenHeaders),
     }
-    const client = await accept(request, socket, takeHead(), chosen)
-    await this.#relay(exchange, outcome, client, upstream)
+    const client = await accept(request, socket, takeHead(), chosen).catch((error: Error) => {
+      upstream.terminate()
+      throw error
+    })
+    await this.#relay(exchange, outcome, { socket: client, wire: socket }, upstream)
     return 101
   }
 
@@ -117,8 +133,8 @@ export class WebSockets {
 
   async #relay(
     exchange: Exchange,
-    { account, credential }: Extract<Outcome, { kind: 'upstream' }>,
-    client: WebSocket,
+    { answer, account, credential }: Extract<Outcome, { kind: 'upstream' }>,
+    { socket: client, wire }: End,
     upstream: WebSocket,
   ): Promise<void> {
     let moved: NodeJS.Timeout | undefined
@@ -136,7 +152,10 @@ export class WebSockets {
     this.#open.set(client, watch)
     // The drain began during the handshake and has not seen this socket.
     if (this.#draining) client.close(SERVICE_RESTART, 'restart')
-    await relay(client, upstream, {
+    const far = { socket: upstream, wire: answer.response.socket }
+    await relay({ socket: client, wire }, far, {
+      budget: this.parts.budget,
+      failureOf: (error) => failureOf(error, this.parts.onUnexpected),
       fromClient: (data, binary) => watch.fromClient(data, binary),
       fromUpstream: (data, binary) => {
         const message = watch.fromUpstream(data, binary)
@@ -162,6 +181,9 @@ export class WebSockets {
   }
 }
 
+/** Bytes. A client may send nothing at all before the handshake is answered (RFC 6455 §4.1). */
+const MOST_EARLY = 16 * 1024
+
 /**
  * Reads the client's socket while an account is searched: after an upgrade Node does not, so a client that leaves would
  * not be noticed. `taken` stops that and gives back the bytes that came early.
@@ -169,9 +191,13 @@ export class WebSockets {
 export function listenEarly(socket: Socket, head: Buffer): { gone: AbortSignal; taken: () => Buffer } {
   const gone = new AbortController()
   const early: Buffer[] = [head]
+  let size = head.length
   const onReadable = () => {
-    for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null)
+    for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) {
       early.push(chunk)
+      size += chunk.length
+    }
+    if (size > MOST_EARLY) socket.destroy()
   }
   const onEnd = () => socket.destroy()
   const onClose = () => gone.abort()

@@ -1,9 +1,11 @@
+import { parseJson, tooDeep } from '../../config/index.js'
 import type { ClientRequest, SocketProtocol, Usage, Verdict } from '../../config/provider.js'
 import type { Account } from '../../src/accounts/account.js'
 import { available, exhaustionOf, fit } from '../../src/accounts/selection.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
 import type { Exchange } from '../exchange.js'
+import { GatewayFailure } from '../failure.js'
 import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
 
 /** Two connected sockets that belong to one account. */
@@ -76,7 +78,7 @@ export class SocketWatch {
   }
 
   fromClient(data: Buffer, binary: boolean): Buffer | string {
-    const message = this.#protocol && !binary ? parsed(data) : undefined
+    const message = this.#protocol && !binary ? parsedOf(data) : undefined
     const told = message === undefined ? undefined : this.#protocol!.begins(message)
     if (!told) return data
     this.#turn?.end(undefined)
@@ -103,7 +105,7 @@ export class SocketWatch {
     turn?.firstByte()
     // Once output has begun most messages are deltas: only their type is read.
     if ((!turn || turn.output) && !protocol.reads.has(typeOf(data))) return data
-    const message = parsed(data)
+    const message = parseJson(data.toString('utf8'))
     if (message === undefined) return data
     this.#note(protocol, message)
     const verdict = this.#judge(message)
@@ -180,12 +182,11 @@ export class SocketWatch {
   }
 }
 
-function parsed(data: Buffer): unknown {
-  try {
-    return JSON.parse(data.toString('utf8'))
-  } catch {
-    return undefined
-  }
+/** A client's message. One that could be read by the upstream alone would slip past the rules about its parts. */
+function parsedOf(data: Buffer): unknown {
+  const text = data.toString('utf8')
+  if (tooDeep(text)) throw new GatewayFailure(400, 'bad_json', 'the message is nested too deeply')
+  return parseJson(text)
 }
 
 /** The type stands first in a message; a search beyond its beginning would read the whole of a large one. */

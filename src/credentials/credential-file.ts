@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, realpath, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { parseJson } from '../../config/index.js'
 import type { Credential } from '../../config/provider.js'
 import { acquireLock, type Lock } from '../state/lock.js'
 import { RECOVERY, TEMPORARY, writeDurably } from './durable-file.js'
@@ -29,7 +30,8 @@ export async function readCredential(file: string): Promise<CredentialRead> {
   }
   if (text === undefined) return { problem: 'is not text in UTF-8 or UTF-16' }
   if (text.trim() === '') return { problem: 'is empty' }
-  const credential = parse(text)
+  // The error of `JSON.parse` would quote the text, and so a token.
+  const credential = parseJson(text)
   if (credential === undefined)
     return { problem: `is not valid JSON${text.trimEnd().endsWith('}') ? '' : ' (half-written?)'}` }
   if (typeof credential !== 'object' || credential === null || Array.isArray(credential))
@@ -53,15 +55,6 @@ function decoded(bytes: Buffer): string | undefined {
 function encodingOf([first, second]: Buffer): string {
   if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) return 'utf-16le'
   return (first === 0xfe && second === 0xff) || (first === 0 && second !== 0) ? 'utf-16be' : 'utf-8'
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // The parser's own message would quote the text, and so a token.
-    return undefined
-  }
 }
 
 const digestOf = (text: string): string => createHash('sha256').update(text).digest('hex')

@@ -18,6 +18,8 @@ export interface EchoConnection {
 }
 
 export interface EchoOptions {
+  /** Whether pings are answered. @default true */
+  autoPong?: boolean
   /** Status with which a handshake is refused. @default none is */
   refuse?: (request: IncomingMessage) => number | undefined
   /** Sends every message back. @default true */
@@ -36,9 +38,10 @@ export class EchoUpstream {
   readonly #server = createServer((_request, response) => response.writeHead(404).end())
   readonly #waiting: ((connection: EchoConnection) => void)[] = []
 
-  constructor({ refuse, echo = true, deflate = false, protocol, onOpen }: EchoOptions) {
+  constructor({ refuse, echo = true, deflate = false, autoPong = true, protocol, onOpen }: EchoOptions) {
     const sockets = new WebSocketServer({
       noServer: true,
+      autoPong,
       perMessageDeflate: deflate && { threshold: 0 },
       ...(protocol && { handleProtocols: protocol }),
     })
