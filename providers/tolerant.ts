@@ -43,15 +43,9 @@ function guarded<T extends object>(
       }
     const call = (...args: unknown[]): unknown => read(insist(what, value.apply(target, args)))
     if (aside !== 'all' && !aside.has(key)) return call
-    return (...args: unknown[]) => {
-      try {
-        return call(...args) ?? undefined
-      } catch (error) {
-        report(`provider ${what} failed: ${messageOf(error)}`)
-        // Without a verdict on an event the answer would be held back for ever.
-        return key === 'classifyEvent' ? 'output' : undefined
-      }
-    }
+    // Without a verdict on an event the answer would be held back for ever.
+    const instead = key === 'classifyEvent' ? 'output' : undefined
+    return reporting(call, instead, (error) => report(`provider ${what} failed: ${messageOf(error)}`))
   }
   // Not around the target itself, which may be frozen: a proxy must give what a frozen object holds.
   return new Proxy({} as T, {
@@ -62,6 +56,22 @@ function guarded<T extends object>(
       return wrapped.get(key)
     },
   })
+}
+
+/** Gives `instead` where `call` throws. */
+function reporting(
+  call: (...args: unknown[]) => unknown,
+  instead: unknown,
+  report: (error: unknown) => void,
+): typeof call {
+  return (...args) => {
+    try {
+      return call(...args) ?? undefined
+    } catch (error) {
+      report(error)
+      return instead
+    }
+  }
 }
 
 function insist(what: string, result: unknown): unknown {

@@ -2,6 +2,7 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express from 'express'
+import type { ResolvedConfig } from '../config/config.js'
 import { noRoute } from '../middleware/exchange.js'
 import { failureAnswer, GatewayFailure } from '../middleware/failure.js'
 import { answerFailure } from '../middleware/final-answer.js'
@@ -33,13 +34,6 @@ const LIMITS: ServerLimits = { headMs: 30_000, strangers: 512 }
 
 /** Serves a gateway on its own port. */
 export async function startServer(gateway: Gateway, limits: ServerLimits = LIMITS): Promise<RunningServer> {
-  // A router without an application: Express's application sets the prototypes of every request, which costs a third.
-  const router = express.Router()
-  router.use(gateway.admin, gateway.middleware)
-  router.use(noForeignPages(() => gateway.config.access))
-  router.use((_request, _response, next) => next(noRoute(gateway.config.routes)))
-  router.use(answerFailure({ onUnexpected: (error) => gateway.log.error(error.stack ?? error.message) }))
-
   const server = http.createServer({
     keepAliveTimeout: KEEP_ALIVE_MS,
     // A turn may run for hours. Without the next line, no limit on the whole would be none on the head either.
@@ -51,11 +45,26 @@ export async function startServer(gateway: Gateway, limits: ServerLimits = LIMIT
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
   })
-  const strangers = new Strangers(limits.strangers)
-  server.on('connection', (socket: Socket) => strangers.add(socket))
   // The guard refuses too many headers in words: some Node versions drop the surplus unseen, others end the connection.
   server.maxHeadersCount = 0
+  const strangers = new Strangers(limits.strangers)
+  serve(server, gateway, strangers)
+  return {
+    url: await listen(server, gateway.config.listen),
+    stop(graceMs) {
+      gateway.drain()
+      // Half a head is no request: Node counts its connection as busy, and the stop would wait for it.
+      strangers.close()
+      return closed(server, graceMs)
+    },
+  }
+}
+
+/** Answers whatever arrives at the server. */
+function serve(server: http.Server, gateway: Gateway, strangers: Strangers): void {
+  const router = routerOf(gateway)
   const running = new WeakMap<Duplex, ServerResponse>()
+  server.on('connection', (socket: Socket) => strangers.add(socket))
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     toOriginForm(request)
     running.set(request.socket, response)
@@ -75,22 +84,27 @@ export async function startServer(gateway: Gateway, limits: ServerLimits = LIMIT
     if (answering || error.code === 'ECONNRESET' || !socket.writable) socket.destroy()
     else refuse(socket, CLIENT_ERRORS[error.code ?? ''] ?? MALFORMED)
   })
-  const { host, port } = gateway.config.listen
+}
+
+/** A router without an application: Express's application sets the prototypes of every request, which costs a third. */
+function routerOf(gateway: Gateway): express.Router {
+  const router = express.Router()
+  router.use(gateway.admin, gateway.middleware)
+  router.use(noForeignPages(() => gateway.config.access))
+  router.use((_request, _response, next) => next(noRoute(gateway.config.routes)))
+  router.use(answerFailure({ onUnexpected: (error) => gateway.log.error(error.stack ?? error.message) }))
+  return router
+}
+
+/** Returns the address, with the port that was found. */
+async function listen(server: http.Server, { host, port }: ResolvedConfig['listen']): Promise<string> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => resolve())
   })
   const address = server.address() as AddressInfo
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
-  return {
-    url: `http://${name}:${address.port}`,
-    stop(graceMs) {
-      gateway.drain()
-      // Half a head is no request: Node counts its connection as busy, and the stop would wait for it.
-      strangers.close()
-      return closed(server, graceMs)
-    },
-  }
+  return `http://${name}:${address.port}`
 }
 
 /**

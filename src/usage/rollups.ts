@@ -1,5 +1,5 @@
 import { timeFrom } from '../../config/index.js'
-import type { StateStore } from '../state/store.js'
+import type { Document, StateStore } from '../state/store.js'
 import type { RequestRecord } from './request-log.js'
 
 /** One hour of one account, provider and model. */
@@ -34,7 +34,7 @@ export class Rollups {
     private readonly now: () => number,
   ) {
     for (const document of store.all(KIND)) {
-      const { _id, ...rollup } = document as unknown as Rollup & { _id: string }
+      const { _id, ...rollup } = document as Document & Rollup
       if (timeFrom(rollup.hour) === undefined) continue
       this.#keep(_id.slice(KIND.length + 1), { ...NOTHING, ...rollup })
     }
