@@ -64,7 +64,10 @@ async function attempt(url: string, options: ConnectOptions): Promise<TestSocket
   const response = await Promise.race([once(raw, 'open').then(() => undefined), refused])
   if (response) {
     const { statusCode: status, headers } = response
-    return { status, headers, body: await readText(response) }
+    const body = await readText(response)
+    // A refusal over HTTP leaves the connection open for the next request.
+    response.socket.destroy()
+    return { status, headers, body }
   }
   return socketOver(raw, frames, (await upgraded)[0].headers)
 }

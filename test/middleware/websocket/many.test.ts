@@ -43,7 +43,7 @@ test('a thousand WebSockets work side by side, and none is left behind', { timeo
   )
 })
 
-test('whatever goes wrong, no connection is left behind', async (t) => {
+test('whatever goes wrong, no connection is left behind', { timeout: 60_000 }, async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
   const before = connections()
   pool.sim.fail({ account: 'alice', path: '/codex/responses', with: faults.serverError() })
