@@ -26,7 +26,7 @@ export interface LoginContext {
 }
 
 /**
- * Adopts a login that somebody else has written to the pool's file or to the client's own copy. Needs the account's
+ * Adopts a login that another program has written to the pool's file or to the client's own copy. Needs the account's
  * lock. With `anyOther` even one that is not newer, since the account's own is refused.
  * @returns whether the account has another login or another token now
  */

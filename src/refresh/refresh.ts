@@ -15,7 +15,7 @@ export type RefreshOutcome =
   | { readonly kind: 'refreshed'; readonly lifetimeMs?: number | undefined }
   /** Refreshed, but one of the files of this login could not be written. */
   | { readonly kind: 'unsaved'; readonly reason: string; readonly lifetimeMs?: number | undefined }
-  /** Somebody else had refreshed it, or put another login into a file. */
+  /** Another program had refreshed it, or put another login into a file. */
   | { readonly kind: 'adopted' }
   /** A login that was in memory only, or only in one of its files, is in all of them. */
   | { readonly kind: 'written' }
@@ -38,8 +38,8 @@ export class NotAttempted extends Error {
 }
 
 /**
- * One refresh of one account, under its lock. A refresh token may be single use, hence the order: adopt what somebody
- * else has written; make sure that the disk will take the new pair; call; write; use.
+ * One refresh of one account, under its lock. A refresh token may be single use, hence the order: adopt what another
+ * program has written; make sure that the disk will take the new pair; call; write; use.
  * @throws on passing trouble: the network, the token endpoint, a disk that refuses ({@link NotAttempted})
  */
 export async function refresh(account: Account, context: RefreshContext): Promise<RefreshOutcome> {

@@ -34,7 +34,7 @@ const AFTER_REFUSAL_MS = 15 * 60_000
 
 /**
  * Keeps access tokens fresh. A refresh token may be single use, and presenting a spent one can revoke the login. So
- * there is one refresh per account at a time, over all processes (a lock file); a login that somebody else wrote is
+ * there is one refresh per account at a time, over all processes (a lock file); a login that another program wrote is
  * adopted; a new pair is on disk before it is used; a refresh token is never presented twice.
  */
 export class Tokens {
@@ -56,6 +56,9 @@ export class Tokens {
   /** Makes sure that the token has not ended by its own expiry. Waits for a refresh only if it has. */
   async ready(account: Account): Promise<TokenResult> {
     if (account.loginNeeded) return { kind: 'needs-login' }
+    // A token that was refused a moment ago is not sent while its replacement is on the way.
+    const running = this.#refused.has(account.credential) && this.#refreshes.get(account)
+    if (running) return running
     const skewed = (this.#lifetimes.get(account) ?? 1) <= 0
     // A clock that runs ahead ends every token at once. Then only a refusal by the upstream counts.
     if (!hasEnded(account, this.options.now()) || skewed || !this.canRefresh(account))
