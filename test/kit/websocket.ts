@@ -63,10 +63,10 @@ async function attempt(url: string, options: ConnectOptions): Promise<TestSocket
   )
   const response = await Promise.race([once(raw, 'open').then(() => undefined), refused])
   if (response) {
-    const { statusCode: status, headers } = response
+    const { statusCode: status, headers, socket } = response
     const body = await readText(response)
     // A refusal over HTTP leaves the connection open for the next request.
-    response.socket.destroy()
+    socket.destroy()
     return { status, headers, body }
   }
   return socketOver(raw, frames, (await upgraded)[0].headers)

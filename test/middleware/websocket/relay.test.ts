@@ -18,6 +18,7 @@ async function echoPool(t: TestContext, options: EchoOptions = {}, more: UserCon
         type: 'custom',
         upstream: upstream.url,
         authorize: ({ credential }) => ({ 'x-echo-key': credential.key }),
+        passHeaders: ['x-mine'],
       },
     },
     strategies: { 'in-order': (accounts) => accounts[0] },
