@@ -20,7 +20,7 @@ export interface Inspection {
   kind?: string | undefined
   /** When the access token ends; ms since 1970. Unknown for opaque tokens and API keys. */
   expiresAt?: number | undefined
-  /** Whether `refresh` can renew it. @default false */
+  /** Whether `refresh` can get it a new token. @default false */
   refreshable?: boolean
   /**
    * A fingerprint (hash) of what `refresh` would present. Two files with the same fingerprint are one login, and a

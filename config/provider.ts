@@ -28,7 +28,7 @@ export interface Provider extends CredentialPart, RequestPart, AnswerPart, PoolP
  * ```ts
  * credentials: 'acme_*.json',
  * inspect: ({ key, owner }) => (key ? { label: owner } : 'has no "key"'),
- * refresh: async ({ refreshToken }, { fetch, signal }) => ({ credential: await renewed(refreshToken, fetch, signal) }),
+ * refresh: async ({ refreshToken }, { fetch, signal }) => ({ credential: await refreshed(refreshToken, fetch, signal) }),
  * ```
  */
 export interface CredentialPart {
@@ -40,7 +40,7 @@ export interface CredentialPart {
    */
   inspect?(credential: Credential): Inspection | string
   /**
-   * Renews a credential. Throw {@link CredentialRejected} if only a new login helps; any other error counts as a
+   * Gets a credential a new token. Throw {@link CredentialRejected} if only a new login helps; any other error counts as a
    * passing failure, and the refresh is tried again later. `expiresAt` in ms since 1970.
    */
   refresh?(

@@ -102,8 +102,8 @@ export function refresh(settings: ResolvedGeminiSettings): NonNullable<Provider[
       login.expiry === undefined
         ? { expiry_date: expiresAt }
         : { expiry: expiresAt && new Date(expiresAt).toISOString() }
-    const renewed = { ...login, ...answer, ...expiry }
-    return { credential: login === credential ? renewed : { ...credential, token: renewed }, expiresAt }
+    const refreshed = { ...login, ...answer, ...expiry }
+    return { credential: login === credential ? refreshed : { ...credential, token: refreshed }, expiresAt }
   }
 }
 

@@ -40,7 +40,7 @@ export interface AccountReport {
   readonly credits?: Credits | undefined
   /** Reset credits that can be redeemed. */
   readonly resetCredits: readonly { readonly expiresAt?: string | undefined }[]
-  /** Why a renewed login is not in its file. */
+  /** Why a refreshed login is not in its file. */
   readonly unsaved?: string | undefined
 }
 

@@ -54,7 +54,7 @@ accounts
   .action(command(async () => (await import('./accounts.js')).redeem))
 program
   .command('login <provider>')
-  .description('log in and add the account to the pool, or renew its login (codex, gemini)')
+  .description('log in and add the account to the pool, or give it a new login (codex, gemini)')
   .addOption(
     new Option(
       '--device',

@@ -12,7 +12,7 @@ const DAY = 1440 * MINUTE
 const two = [{ id: 'alice' }, { id: 'bob' }]
 const one = [{ id: 'alice' }]
 
-const rests = {
+const lengths = {
   'for as long as Retry-After says': { fault: faults.rateLimited(30), ms: 30 * SECOND },
   'until its quota comes back': {
     fault: faults.usageLimit({ resetsAt: Date.now() + 600 * SECOND }),
@@ -23,7 +23,7 @@ const rests = {
     ms: 15 * MINUTE,
   },
 }
-for (const [name, { fault, ms }] of Object.entries(rests))
+for (const [name, { fault, ms }] of Object.entries(lengths))
   test(`an account that refused is not asked ${name}`, async (t) => {
     const clock = stopClock(t)
     const pool = await startPool(t, { codex: two, config: inOrder })
@@ -36,24 +36,24 @@ for (const [name, { fault, ms }] of Object.entries(rests))
     assert.equal((await pool.account('alice')).state, 'ready')
   })
 
-test('refusals without an end double the rest, up to 5 minutes; a success starts anew', async (t) => {
+test('refusals without an end double the cooldown, up to 5 minutes; a success starts anew', async (t) => {
   const clock = stopClock(t)
   const pool = await startPool(t, { codex: one })
-  const restAfterRefusal = async () => {
+  const cooldownAfterRefusal = async () => {
     pool.sim.fail({ with: faults.rateLimited() })
     await pool.ask('s1').expect(503)
-    const rest = Date.parse((await pool.account('alice')).availableAt ?? '') - clock.now
-    clock.advance(rest)
-    return rest / SECOND
+    const left = Date.parse((await pool.account('alice')).availableAt ?? '') - clock.now
+    clock.advance(left)
+    return left / SECOND
   }
   const seen: number[] = []
-  for (let i = 0; i < 11; i++) seen.push(await restAfterRefusal())
+  for (let i = 0; i < 11; i++) seen.push(await cooldownAfterRefusal())
   assert.deepEqual(seen, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300])
   await pool.ask('s1').expect(200)
-  assert.equal(await restAfterRefusal(), 1)
+  assert.equal(await cooldownAfterRefusal(), 1)
 })
 
-test('after its rest an account is asked by one request at a time, until it has answered', async (t) => {
+test('after its cooldown an account is asked by one request at a time, until it has answered', async (t) => {
   const clock = stopClock(t)
   const pool = await startPool(t, { codex: one })
   pool.sim.account('alice').exhaust({ resetsAt: clock.now + 3 * DAY })
@@ -181,7 +181,7 @@ test('a limit of one model leaves the others alone', async (t) => {
 
 const patient = { retry: { default: { waitForCooldownMs: 5 * SECOND } } }
 
-test('a request may wait for the nearest rest to end', async (t) => {
+test('a request may wait for the nearest cooldown to end', async (t) => {
   const pool = await startPool(t, { codex: one, config: patient })
   pool.sim.fail({ with: faults.rateLimited() })
   await pool.ask('s1').expect(200)
@@ -194,9 +194,9 @@ test('but not for one that is longer than it may wait, nor for a client that has
   await pool.ask('s1').expect(503)
   const other = await startPool(t, { codex: one, config: patient })
   other.sim.fail({ with: faults.rateLimited(4) })
-  const resting = once(other.gateway.events, 'cooldown')
+  const cooling = once(other.gateway.events, 'cooldown')
   const request = send(other)
-  await resting
+  await cooling
   const over = once(other.gateway.events, 'request')
   request.destroy()
   assert.equal((await over)[0].status, 499)

@@ -11,26 +11,27 @@ const cooling = (retryAfterMs?: number) => ({ kind: 'cooling', reason: 'r', retr
 const exhausted = (resetsAt?: number, model?: string) =>
   ({ kind: 'exhausted', reason: 'r', resetsAt, model }) as const
 
-const rests: Record<string, [verdict: Parameters<typeof cooldownAfter>[0], restMs: number]> = {
-  'as long as it is told': [cooling(7 * SECOND), 7 * SECOND],
-  'a second if nothing is told': [cooling(), SECOND],
-  'a second at least, whatever is told': [cooling(0), SECOND],
-  'a second for a wait that is over': [cooling(-5), SECOND],
-  'at most 15 minutes, whatever is told': [cooling(24 * 60 * MINUTE), 15 * MINUTE],
+const lengths: Record<string, [verdict: Parameters<typeof cooldownAfter>[0], ms: number]> = {
+  'for as long as it is told': [cooling(7 * SECOND), 7 * SECOND],
+  'for a second if nothing is told': [cooling(), SECOND],
+  'for a second at least, whatever is told': [cooling(0), SECOND],
+  'for a second if the wait that it is told is over': [cooling(-5), SECOND],
+  'for at most 15 minutes, whatever is told': [cooling(24 * 60 * MINUTE), 15 * MINUTE],
   'until its quota resets': [exhausted(NOW + 4 * MINUTE), 4 * MINUTE],
-  'at most 15 minutes until a new look, if the reset is far': [exhausted(NOW + 5_000 * MINUTE), 15 * MINUTE],
-  '15 minutes if no reset is known': [exhausted(), 15 * MINUTE],
-  '15 minutes if the reset is past': [exhausted(NOW - MINUTE), 15 * MINUTE],
+  'for at most 15 minutes if the reset is far': [exhausted(NOW + 5_000 * MINUTE), 15 * MINUTE],
+  'for 15 minutes if no reset is known': [exhausted(), 15 * MINUTE],
+  'for 15 minutes if the reset is past': [exhausted(NOW - MINUTE), 15 * MINUTE],
 }
-for (const [name, [verdict, ms]] of Object.entries(rests))
-  test(`an account rests ${name}`, () => assert.equal(cooldownAfter(verdict, undefined, NOW).until, NOW + ms))
+for (const [name, [verdict, ms]] of Object.entries(lengths))
+  test(`an account cools down ${name}`, () =>
+    assert.equal(cooldownAfter(verdict, undefined, NOW).until, NOW + ms))
 
 test('a reset is remembered as it was told, though not believed', () => {
   const { until, resetsAt } = cooldownAfter(exhausted(NOW + 60 * MINUTE), undefined, NOW)
   assert.deepEqual([until, resetsAt], [NOW + 15 * MINUTE, NOW + 60 * MINUTE])
 })
 
-test('a rest doubles each time that it was in vain, up to 5 minutes', () => {
+test('a cooldown doubles with each refusal after it, up to 5 minutes', () => {
   let before: Cooldown | undefined
   const seen = Array.from({ length: 11 }, () => {
     const now = before?.until ?? NOW
@@ -47,7 +48,7 @@ test('a hundred requests that are refused together are one refusal', () => {
   assert.ok(cooldown.until <= NOW + 1100)
 })
 
-test('what comes late does not shorten a rest', () => {
+test('a late refusal does not shorten a cooldown', () => {
   const limit = cooldownAfter(exhausted(NOW + 10 * MINUTE), undefined, NOW)
   assert.equal(cooldownAfter(cooling(), limit, NOW + 1), limit)
   assert.equal(cooldownAfter(cooling(), limit, limit.until).kind, 'cooling', 'once it is over, it counts')
@@ -58,7 +59,7 @@ const window = (model: string | undefined, usedPercent: number, resetsAt = NOW +
   windows: [{ name: model ?? 'primary', model, usedPercent, resetsAt }],
 })
 
-test('a rest for one model is none for another, and one for all is one for each', () => {
+test('a cooldown for one model leaves the others free, and one for all counts for each', () => {
   const it = account()
   it.cool(exhausted(undefined, 'pro'), NOW)
   assert.deepEqual(
@@ -72,7 +73,7 @@ test('a rest for one model is none for another, and one for all is one for each'
   )
 })
 
-test('after a rest one request at a time may try; the others wait for how it ends', () => {
+test('after a cooldown one request at a time may try; the others wait for how it ends', () => {
   const it = account()
   it.cool(cooling(MINUTE), NOW)
   const after = NOW + MINUTE

@@ -5,7 +5,7 @@ import { startPool, stopClock } from '../kit/pool.js'
 
 const MINUTE = 60_000
 const three = [{ id: 'alice' }, { id: 'bob' }, { id: 'carol' }]
-/** Whoever is placed anew goes to another account than before. */
+/** A conversation that is placed anew goes to another account than before. */
 const inTurn: UserConfig = {
   routes: [{ path: '/v1', provider: 'codex', strategy: { sticky: 'round-robin' } }],
 }

@@ -10,25 +10,25 @@ const two = [{ id: 'alice' }, { id: 'bob' }]
 const cooldownsOf = async (pool: TestPool, id: string) =>
   (await pool.account(id)).cooldowns.map(({ kind, model, reason }) => ({ kind, model, reason }))
 
-test('an account that alone is in trouble rests: a moment, then longer, until it has answered', async (t) => {
+test('an account that alone is in trouble cools down for a moment, then longer, until it has answered', async (t) => {
   const clock = stopClock(t)
   const pool = await startPool(t, { codex: two, config: inOrder })
-  const restOf = async () => Date.parse((await pool.account('alice')).availableAt ?? '') - clock.now
-  const rests: number[] = []
+  const cooldownOf = async () => Date.parse((await pool.account('alice')).availableAt ?? '') - clock.now
+  const lengths: number[] = []
   for (const session of ['s1', 's2', 's3']) {
     pool.sim.fail({ account: 'alice', with: faults.serverError() })
     assert.equal(await pool.servedBy(session), 'bob')
-    rests.push((await restOf()) / SECOND)
-    clock.advance(await restOf())
+    lengths.push((await cooldownOf()) / SECOND)
+    clock.advance(await cooldownOf())
   }
-  assert.deepEqual(rests, [1, 2, 4])
+  assert.deepEqual(lengths, [1, 2, 4])
   assert.equal(await pool.servedBy('s4'), 'alice')
   pool.sim.fail({ account: 'alice', with: faults.serverError() })
   await pool.ask('s5').expect(200)
-  assert.equal(await restOf(), SECOND, 'its answer has made good for all before')
+  assert.equal(await cooldownOf(), SECOND, 'its answer has made good for all before')
 })
 
-test('trouble that every account meets is the upstream’s: nobody rests', async (t) => {
+test('trouble that every account meets is the upstream’s: no account cools down', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
   pool.sim.fail({ times: 6, with: faults.serverError(503) })
   for (const session of ['s1', 's2', 's3']) await pool.ask(session).expect(503)
@@ -36,14 +36,14 @@ test('trouble that every account meets is the upstream’s: nobody rests', async
   await pool.ask('s4').expect(200)
 })
 
-test('connections that break blame nobody, even if another account’s hold', async (t) => {
+test('connections that break cost no account a cooldown, even if another account’s hold', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
   pool.sim.fail({ account: 'alice', times: 5, with: 'reset' })
   for (let i = 0; i < 5; i++) assert.equal(await pool.servedBy(`s${i}`), 'bob')
   assert.equal(await pool.servedBy('s6'), 'alice')
 })
 
-test('twenty requests that one account refuses together make it rest no longer than one', async (t) => {
+test('twenty refusals that come together cool an account down no longer than one', async (t) => {
   const clock = stopClock(t)
   const pool = await startPool(t, { codex: two, config: inOrder })
   pool.sim.fail({ account: 'alice', times: 20, with: faults.rateLimited() })

@@ -65,7 +65,7 @@ function written(tick: () => void, holds: () => Promise<boolean>): Promise<void>
 
 const disk = { skip: cannotMount }
 
-test('on a full disk a token that lives is not renewed, and serves on', disk, async (t) => {
+test('on a full disk a token that lives is not refreshed, and serves on', disk, async (t) => {
   const tick = holdBackground(t)
   const clock = stopClock(t)
   const small = new SmallDisk(t)
@@ -88,7 +88,7 @@ test('on a full disk a token that lives is not renewed, and serves on', disk, as
 
 for (const pages of [0, 1, 2])
   test(
-    `on a disk with ${pages} pages left a dead token is renewed, used, and written when there is room`,
+    `on a disk with ${pages} pages left a dead token is refreshed, used, and written when there is room`,
     disk,
     async (t) => {
       const tick = holdBackground(t)
@@ -144,7 +144,7 @@ test('while a pair is in memory only, no other gateway presents the old one', di
   const refreshed = once(other.events, 'refresh')
   tick()
   small.free()
-  // It waits for the first one, and takes over what that has written.
+  // It waits for the first one, and adopts the login that the first one has written.
   await written(tick, () => holdsLatest(pool, join(small.dir, 'alice.json')))
   assert.deepEqual(await within(refreshed), [{ account: 'codex/alice', outcome: 'adopted' }])
   assert.equal(issuerCalls(pool.sim), 1)
@@ -166,7 +166,7 @@ test(
   },
 )
 
-test('in a read-only folder a token that lives is not renewed', disk, async (t) => {
+test('in a read-only folder a token that lives is not refreshed', disk, async (t) => {
   const tick = holdBackground(t)
   const { dir } = new SmallDisk(t)
   const poolDir = join(dir, 'pool')

@@ -172,7 +172,7 @@ test('what the gateway writes itself is no news, and a change of one account is 
   pool.sim.account('alice').exhaust()
   assert.equal(await pool.servedBy('s1'), 'bob')
   const before = await pool.account('alice')
-  // Whoever notices this file has looked at bob's as well.
+  // A scan that notices this file has read bob's as well.
   await write(join(poolOf(pool), 'carol.json'), JSON.stringify(pool.sim.account('carol').authJson()))
   await until(() => pool.gateway.accounts().length === 3)
   assert.deepEqual(outcomes, ['codex/bob refreshed'])
@@ -191,7 +191,7 @@ test('an account whose file goes and comes back has the limits that it had', asy
   assert.equal((await pool.account('alice')).state, 'exhausted')
 })
 
-test('an old copy of a login, put over the renewed one, does not cost the login', async (t) => {
+test('an old copy of a login, put over the refreshed one, does not cost the login', async (t) => {
   const pool = await watching(t, {
     prepare: ({ sim, poolDir }) =>
       write(join(poolDir, 'alice.json'), JSON.stringify(sim.account('alice').authJson({ expired: true }))),

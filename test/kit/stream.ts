@@ -46,14 +46,14 @@ export async function drain(answer: IncomingMessage): Promise<{ bytes: Buffer; b
 }
 
 /** The upstream's side of a request that the test answers itself. */
-export interface Taken {
+export interface Intercepted {
   readonly request: SimRequest
   readonly response: ServerResponse
 }
 
 /** Takes the next request that a path's end matches away from the simulator. */
-export function takeOver(sim: Simulator, path = '/codex/responses'): Promise<Taken> {
-  const taken = new Promise<Taken>((resolve) => {
+export function intercept(sim: Simulator, path = '/codex/responses'): Promise<Intercepted> {
+  const taken = new Promise<Intercepted>((resolve) => {
     sim.fail({ path, with: (request, response) => resolve({ request, response }) })
   })
   return within(taken)

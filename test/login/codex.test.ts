@@ -240,7 +240,7 @@ for (const [what, body] of Object.entries(incomplete))
     assert.deepEqual(await readdir(folder), [])
   })
 
-test('a second login of the same user renews the file; another workspace is another account', async (t) => {
+test('a second login of the same user replaces the file; another workspace is another account', async (t) => {
   const codex = [
     { id: 'alice' },
     { id: 'alice-at-work', email: 'alice@example.com', plan: 'team' },

@@ -4,7 +4,7 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { brotliCompressSync, constants, deflateSync, gzipSync } from 'node:zlib'
 import { codeOf, startPool, turn, type PoolOptions, type TestPool } from '../kit/pool.js'
-import { EVENT_STREAM, OUTPUT, takeOver } from '../kit/stream.js'
+import { EVENT_STREAM, OUTPUT, intercept } from '../kit/stream.js'
 import { rleZstd, zstdOf } from '../kit/zstd.js'
 
 const MB = 1024 * 1024
@@ -153,7 +153,7 @@ test('what comes beyond the Content-Length is a request of its own', async (t) =
 
 test('what is no HTTP behind a request ends its answer, and is not mixed into it', async (t) => {
   const pool = await startPool(t, everyone)
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const { port, hostname } = new URL(pool.url)
   const socket = net.connect(Number(port), hostname)
   socket.write(`POST ${CODEX} HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${text.length}\r\n\r\n${text}`)

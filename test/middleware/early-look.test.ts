@@ -5,7 +5,7 @@ import { test, type TestContext } from 'node:test'
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib'
 import { geminiFaults } from '../../src/simulator/index.js'
 import { inOrder, startPool, turn, type PoolOptions } from '../kit/pool.js'
-import { drain, EVENT_STREAM, frame, open, OUTPUT, takeOver } from '../kit/stream.js'
+import { drain, EVENT_STREAM, frame, open, OUTPUT, intercept } from '../kit/stream.js'
 
 const codex: PoolOptions = { codex: [{ id: 'alice' }, { id: 'bob' }], config: inOrder }
 const CREATED = frame('response.created', { response: { id: 'r1' } })
@@ -26,7 +26,7 @@ const soon = { timeout: 20_000 }
 test('an answer is not held back: its head and first output arrive before anything else', soon, async (t) => {
   stopTimers(t)
   const pool = await startPool(t, codex)
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   response.writeHead(200, EVENT_STREAM).write(CREATED + PROGRESS + OUTPUT)
@@ -38,7 +38,7 @@ test('an answer is not held back: its head and first output arrive before anythi
 
 test('what came before the first output arrives with it, in whatever pieces it came', async (t) => {
   const pool = await startPool(t, codex)
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   response.writeHead(200, EVENT_STREAM).flushHeaders()
@@ -51,7 +51,7 @@ test('what came before the first output arrives with it, in whatever pieces it c
 
 test('a refusal in the first events is not seen, whatever has come before it', async (t) => {
   const pool = await startPool(t, codex)
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   response.writeHead(200, EVENT_STREAM).write(`: a comment\n\n${CREATED}`)
@@ -77,7 +77,7 @@ for (const [name, prelude] of Object.entries(preludes))
   test(`a failure after a prelude ${name} moves the turn, however long it takes`, soon, async (t) => {
     stopTimers(t)
     const pool = await startPool(t, codex)
-    const taken = takeOver(pool.sim)
+    const taken = intercept(pool.sim)
     const opened = open(pool)
     const { response } = await taken
     response.writeHead(200, EVENT_STREAM).write(CREATED + prelude)
@@ -90,7 +90,7 @@ for (const [name, prelude] of Object.entries(preludes))
 
 test('a prelude of more than 1 MiB is not held any longer', async (t) => {
   const pool = await startPool(t, codex)
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   const large = frame('response.created', { response: { id: 'r1', instructions: 'x'.repeat(1024 * 1024) } })
@@ -183,7 +183,7 @@ for (const [name, [type, body]] of Object.entries(impostors)) {
 test('a JSON answer to a generation that asks for no stream is not held back', soon, async (t) => {
   stopTimers(t)
   const pool = await startPool(t, codex)
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool, { body: JSON.stringify({ ...turn(), stream: false }) })
   const { response } = await taken
   response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()
@@ -226,7 +226,7 @@ test(
   async (t) => {
     stopTimers(t)
     const pool = await startPool(t, codex)
-    const taken = takeOver(pool.sim, '/wham/tasks/events')
+    const taken = intercept(pool.sim, '/wham/tasks/events')
     const opened = open(pool, { method: 'GET', path: '/backend-api/wham/tasks/events' })
     const { response } = await taken
     response.writeHead(200, EVENT_STREAM).flushHeaders()
@@ -378,7 +378,7 @@ const logins: Record<string, object> = {
 for (const [name, failure] of Object.entries(logins))
   test(`a refusal of the account’s login after output never reaches the client: ${name}`, async (t) => {
     const pool = await startPool(t, codex)
-    const taken = takeOver(pool.sim)
+    const taken = intercept(pool.sim)
     const opened = open(pool)
     const { response } = await taken
     response.writeHead(200, EVENT_STREAM).write(CREATED + OUTPUT)

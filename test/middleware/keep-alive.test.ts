@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { test, type TestContext } from 'node:test'
 import { inOrder, startPool, type PoolOptions, type TestPool } from '../kit/pool.js'
-import { drain, EVENT_STREAM, frame, open, OUTPUT, takeOver } from '../kit/stream.js'
+import { drain, EVENT_STREAM, frame, open, OUTPUT, intercept } from '../kit/stream.js'
 
 /** A third of the 300 s after which Codex gives a silent stream up. */
 const AFTER_MS = 100_000
@@ -34,7 +34,7 @@ async function longHold(t: TestContext, options: PoolOptions = codex): Promise<L
   t.mock.timers.enable({ apis: ['setTimeout'] })
   t.after(() => t.mock.timers.reset())
   const pool = await startPool(t, options)
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   response.writeHead(200, { ...EVENT_STREAM, 'x-codex-turn-state': 'of alice' }).write(CREATED)

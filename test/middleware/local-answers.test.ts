@@ -102,7 +102,7 @@ test('limits that say nothing of their length reach the client as they are', asy
   assert.equal(answer.get('x-codex-primary-used-percent'), '12')
 })
 
-test('a client that renews its own login is told to keep it', async (t) => {
+test('a client that refreshes its own login is told to keep it', async (t) => {
   const pool = await startPool(t, { codex: two })
   const request = { client_id: 'app', grant_type: 'refresh_token', refresh_token: 'rt_of_the_client' }
   await pool.request.post('/oauth/token').send(request).expect(200, {})
@@ -261,7 +261,7 @@ test('the policy of a workspace is empty: another workspace’s does not concern
   assert.deepEqual(pool.sim.requests, [])
 })
 
-test('not even when that account rests', async (t) => {
+test('not even while that account cools down', async (t) => {
   const pool = await startPool(t, { codex: two })
   pool.sim.account('bob').exhaust()
   pool.sim.account('alice').exhaust()

@@ -6,14 +6,14 @@ import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { faults } from '../../src/simulator/index.js'
 import { inOrder, startPool, turn, within } from '../kit/pool.js'
-import { drain, EVENT_STREAM, frame, open, OUTPUT, send, takeOver } from '../kit/stream.js'
+import { drain, EVENT_STREAM, frame, open, OUTPUT, send, intercept } from '../kit/stream.js'
 
 const two = [{ id: 'alice' }, { id: 'bob' }]
 const impatient = (idleTimeoutMs: number) => ({ ...inOrder, retry: { default: { idleTimeoutMs } } })
 
 test('each event arrives before the next one is sent', async (t) => {
   const pool = await startPool(t, { codex: two })
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   response.writeHead(200, EVENT_STREAM)
@@ -31,7 +31,7 @@ test('each event arrives before the next one is sent', async (t) => {
 
 test('the head arrives before any body, for an answer that is no stream of events', async (t) => {
   const pool = await startPool(t, { codex: two })
-  const taken = takeOver(pool.sim, '/codex/files/1')
+  const taken = intercept(pool.sim, '/codex/files/1')
   const opened = open(pool, { method: 'GET', path: '/v1/files/1' })
   const { response } = await taken
   response.writeHead(200, { 'content-type': 'application/json', etag: '"e"' }).flushHeaders()
@@ -45,7 +45,7 @@ test('bytes come through as they are, in whatever pieces', async (t) => {
   const pool = await startPool(t, { codex: two })
   const bytes = randomBytes(300_000)
   for (const type of ['application/octet-stream', 'application/json', 'text/event-stream']) {
-    const taken = takeOver(pool.sim)
+    const taken = intercept(pool.sim)
     const opened = open(pool)
     const { response } = await taken
     response.writeHead(200, { 'content-type': type })
@@ -93,7 +93,7 @@ for (const [method, status] of Object.entries(bodiless))
 
 test('a client that does not read holds the upstream back, and is not cut off for its own silence', async (t) => {
   const pool = await startPool(t, { codex: two, config: impatient(500) })
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   response.writeHead(200, EVENT_STREAM).write(OUTPUT)
@@ -150,7 +150,7 @@ for (const [phase, fault] of Object.entries(phases))
 
 test('a stream that breaks after its first output is broken for the client too, and not asked for again', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   response.writeHead(200, EVENT_STREAM).write(OUTPUT)

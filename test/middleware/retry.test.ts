@@ -48,7 +48,7 @@ const refusals: Record<string, { fault: Fault; after: After }> = {
 }
 
 for (const [name, { fault, after }] of Object.entries(refusals))
-  test(`the next account answers, and the client never learns of it: ${name}`, async (t) => {
+  test(`the next account answers, and the client never notices: ${name}`, async (t) => {
     const clock = stopClock(t)
     const retry = { default: { headersTimeoutMs: fault === 'hang' ? 1000 : 30_000 } }
     const pool = await startPool(t, { codex: two, config: { ...inOrder, retry } })
@@ -62,13 +62,13 @@ for (const [name, { fault, after }] of Object.entries(refusals))
 
     const { state, availableAt, inFlight } = await pool.account('alice')
     assert.deepEqual([state, inFlight], [after[0], 0])
-    const rest = availableAt === undefined ? undefined : Date.parse(availableAt) - clock.now
-    assert.equal(rest !== undefined, after[1] !== undefined)
-    assert.ok((rest ?? 0) <= (after[1] ?? 0), `rests for ${rest} ms`)
+    const left = availableAt === undefined ? undefined : Date.parse(availableAt) - clock.now
+    assert.equal(left !== undefined, after[1] !== undefined)
+    assert.ok((left ?? 0) <= (after[1] ?? 0), `cools down for ${left} ms`)
     assert.equal((await pool.account('bob')).state, 'ready')
   })
 
-test('a token that is refused is renewed, and the request goes to the same account', async (t) => {
+test('a token that is refused is refreshed, and the request goes to the same account', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
   pool.sim.account('alice').expireAccessToken()
   assert.equal(await pool.servedBy('s1'), 'alice')

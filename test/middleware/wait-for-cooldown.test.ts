@@ -5,7 +5,7 @@ import { startPool } from '../kit/pool.js'
 
 const patient = { retry: { default: { waitForCooldownMs: 10_000 } } }
 
-test('requests that wait for the same rest to end are all served, one after the other’s probe', async (t) => {
+test('requests that wait for the same cooldown to end are all served, one after the other’s probe', async (t) => {
   const pool = await startPool(t, { codex: [{ id: 'alice' }], config: patient })
   pool.sim.fail({ times: 8, with: faults.rateLimited('0.2') })
   const answers = await Promise.all(Array.from({ length: 8 }, (_, index) => pool.ask(`s${index}`)))

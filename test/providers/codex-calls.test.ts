@@ -39,7 +39,7 @@ async function withSimulator(run: (sim: Simulator) => Promise<void>): Promise<vo
   }
 }
 
-test('a login is renewed at a strict issuer, once, and its new tokens work', () =>
+test('a login is refreshed at a strict issuer, once, and its new tokens work', () =>
   withSimulator(async (sim) => {
     const provider = providerAt(sim.url, `${sim.url}/backend-api`)
     const alice = sim.account('alice')

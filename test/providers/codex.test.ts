@@ -62,7 +62,7 @@ describe('a credential file', () => {
     assert.equal(inspected(login({}, { access_token: 'opaque' })).expiresAt, undefined)
   })
 
-  test('without a refresh token cannot be renewed, and is used as long as it lasts', () => {
+  test('without a refresh token cannot be refreshed, and is used as long as it lasts', () => {
     const { refreshable, login: fingerprint } = inspected(login({}, { refresh_token: undefined }))
     assert.deepEqual([refreshable, fingerprint], [false, undefined])
   })

@@ -52,7 +52,7 @@ function withAlice(
 const holding = (sim: Simulator, more: object = {}) =>
   account({ ...sim.geminiAccount('alice').oauthCreds(), ...more })
 
-test('a login is renewed at Google’s endpoint, and keeps its refresh token', () =>
+test('a login is refreshed at Google’s endpoint, and keeps its refresh token', () =>
   withSimulator([{ id: 'alice' }], async (sim) => {
     const alice = sim.geminiAccount('alice')
     const old = { ...alice.oauthCreds({ expired: true }), own: true }

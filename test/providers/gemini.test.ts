@@ -153,7 +153,7 @@ describe('a conversation', () => {
     test(`is known by ${what}`, () => assert.deepEqual(of(method, body), conversation))
   }
 
-  test('learns the trace by which a later report names it', () => {
+  test('finds the trace by which a later report names it', () => {
     assert.deepEqual(provider.aliases({ response: {}, traceId: 't' }), ['t'])
     assert.equal(provider.aliases({ response: {} }), undefined)
   })

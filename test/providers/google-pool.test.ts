@@ -132,7 +132,7 @@ describe('what a key has made stays with it', () => {
     assert.deepEqual(field(body, 'accounts', 0, 'cooldowns'), [], 'the model was not refused')
   })
 
-  test('while its key rests, no other key is asked in vain', async (t) => {
+  test('while its key cools down, no other key is asked in vain', async (t) => {
     const pool = await startPool(t, two)
     const uri = await upload(pool)
     pool.sim.fail({ account: 'alice', with: geminiFaults.rateLimited(30) })

@@ -42,14 +42,14 @@ const expired: StageOptions = {
     writeFile(join(poolDir, 'alice.json'), JSON.stringify(sim.account('alice').authJson({ expired: true }))),
 }
 
-scenario('a token that has expired is renewed before it is used', expired, async (stage) => {
+scenario('a token that has expired is refreshed before it is used', expired, async (stage) => {
   const me = await codex(stage, readme(stage.url))
   said(await me.exec('say hi'), 'Hello from the simulator.')
   assert.deepEqual(stage.sim.issuer, { refreshes: 1, reuses: 0 })
   assert.ok(stage.sim.requests.every(({ status }) => status !== 401))
 })
 
-scenario('a token that ends before its time is renewed, and the turn sent again', one, async (stage) => {
+scenario('a token that ends before its time is refreshed, and the turn sent again', one, async (stage) => {
   const me = await codex(stage, readme(stage.url))
   stage.sim.account('alice').expireAccessToken()
   said(await me.exec('say hi'), 'Hello from the simulator.')

@@ -38,12 +38,12 @@ export async function codex(stage: Stage, config: string, name = 'me', plan = 'f
   stage.promises.push(() => {
     // It also asks ab.chatgpt.com which experiments run.
     const logins = stage.outside.asked.filter((asked) => /auth/.test(asked))
-    assert.deepEqual(logins, [], 'calls that renew a login of the client')
+    assert.deepEqual(logins, [], 'calls that refresh a login of the client')
   })
   return me
 }
 
-/** Somebody with a Codex CLI in `FOLDER/NAME`, not signed in, who renews logins at `issuer`. */
+/** Somebody with a Codex CLI in `FOLDER/NAME`, not signed in, who refreshes logins at `issuer`. */
 export async function person(
   stage: Stage,
   config: string,

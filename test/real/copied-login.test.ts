@@ -38,7 +38,7 @@ async function gatewayWorks(stage: Stage): Promise<void> {
   assert.equal(response.status, 200, await response.text())
 }
 
-/** Who renewed the login so far, in order. */
+/** Who refreshed the login so far, in order. */
 const renewals = ({ sim }: Stage) =>
   sim.requests
     .filter(({ kind }) => kind === 'issuer')
@@ -72,7 +72,7 @@ scenario('gateway and client on copies of one login both outlive its token', cop
 })
 
 scenario(
-  'a client whose token has ended by the clock renews it for the gateway as well',
+  'a client whose token has ended by the clock refreshes it for the gateway as well',
   copied,
   async (stage) => {
     const me = await owner(stage)
@@ -93,21 +93,21 @@ scenario(
 )
 
 scenario(
-  'a client in the middle of its work takes over what the gateway has renewed',
+  'a client in the middle of its work uses the login that the gateway has refreshed',
   copied,
   async (stage) => {
     const me = await owner(stage)
     const alice = stage.sim.account('alice')
-    let renewed: Promise<void> | undefined
+    let refreshed: Promise<void> | undefined
     stage.sim.reply(({ request, toolOutputs: [output] }) => {
       if (request.headers['user-agent'] === clientHeaders()['user-agent']) return 'Hello, gateway.'
       if (output !== undefined) return 'I went on.'
       alice.expireAccessToken()
-      renewed = gatewayWorks(stage)
+      refreshed = gatewayWorks(stage)
       return [{ custom: 'exec', input: 'text(JSON.stringify(await tools.exec_command({cmd:"sleep 1"})))' }]
     })
     said(await me.exec('use the tool'), 'I went on.')
-    await renewed
+    await refreshed
     await together(stage, me)
     assert.deepEqual(renewals(stage), ['gateway'])
     assert.equal(stage.sim.issuer.reuses, 0)

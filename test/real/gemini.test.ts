@@ -74,7 +74,7 @@ scenario('a quota that is used up moves gemini to the next account', three, asyn
   assert.equal(new Set(generations(stage).map(({ account }) => account)).size, 2)
 })
 
-scenario('a token that is refused is renewed, and gemini sees none of it', three, async (stage) => {
+scenario('a token that is refused is refreshed, and gemini sees none of it', three, async (stage) => {
   const me = await gemini(stage, tokenMode(stage.url))
   stage.sim.fail({ path: ':streamGenerateContent', with: geminiFaults.asList(geminiFaults.unauthorized()) })
   said(await me.run('-p', 'say hi'), 'Hello from the simulator.')

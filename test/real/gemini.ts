@@ -51,7 +51,7 @@ export async function gemini(stage: Stage, { selectedType, env, secret }: SetUp)
     for (const { body, path } of stage.sim.requests)
       assert.ok(!body.includes(secret), `${path}: the client's credential in the body`)
     const logins = stage.outside.asked.filter((asked) => /oauth2\.googleapis|accounts\.google/.test(asked))
-    assert.deepEqual(logins, [], 'calls that renew a login of the client')
+    assert.deepEqual(logins, [], 'calls that refresh a login of the client')
   })
   const whole = {
     PATH: process.env.PATH ?? '',

@@ -48,15 +48,15 @@ async function together(pool: TestPool): Promise<void> {
   assert.deepEqual((await read(pool.file('alice'))).of_the_pool, [1])
 }
 
-/** The client renews its login, and writes its file as Codex does. */
-async function clientRenews(pool: TestPool, account: CodexAccount): Promise<void> {
+/** The client refreshes its login, and writes its file as Codex does. */
+async function clientRefreshes(pool: TestPool, account: CodexAccount): Promise<void> {
   const old = await read(ofClient(pool))
   account.login()
   const { tokens, last_refresh } = account.authJson()
   await write(ofClient(pool), { ...old, tokens, last_refresh })
 }
 
-test('a refresh renews both copies of a login, and leaves what else is in them', async (t) => {
+test('a refresh changes both copies of a login, and leaves all else in them', async (t) => {
   const pool = await copied(t, -MINUTE)
   assert.equal(await pool.servedBy('s1'), 'alice')
   await together(pool)
@@ -88,7 +88,7 @@ test("a pool file that is a link to the client's is one file, and written once",
   assert.equal(await tokenIn(ofClient(pool)), pool.sim.account('alice').refreshToken)
 })
 
-test('a login that the client has renewed first is taken over, and its old token never presented', async (t) => {
+test('a login that the client has refreshed first is adopted, and its old token never presented', async (t) => {
   const pool = await copied(t, -MINUTE, {
     prepare: async ({ sim, poolDir }) => {
       sim.account('alice').login()
@@ -102,21 +102,21 @@ test('a login that the client has renewed first is taken over, and its old token
   assert.deepEqual((await read(pool.file('alice'))).of_the_pool, [1])
 })
 
-test('a renewal of the client is noticed as it happens', async (t) => {
+test('a refresh by the client is noticed as it happens', async (t) => {
   const pool = await copied(t, 10 * MINUTE)
   const adopted = within(once(pool.gateway.events, 'refresh'))
-  await clientRenews(pool, pool.sim.account('alice'))
+  await clientRefreshes(pool, pool.sim.account('alice'))
   assert.deepEqual(await adopted, [{ account: 'codex/alice', outcome: 'adopted' }])
   await together(pool)
   assert.equal(issuerCalls(pool.sim), 0)
 })
 
-test('a client that renews while we do is the better judge: what it has written is taken over', async (t) => {
+test('a client that refreshes at the same time is the better judge: the login that it has written is adopted', async (t) => {
   const pool = await copied(t, -MINUTE)
   pool.sim.fail({
     path: '/oauth/token',
     with: (_request, response) => {
-      void clientRenews(pool, pool.sim.account('alice')).then(() => {
+      void clientRefreshes(pool, pool.sim.account('alice')).then(() => {
         response.writeHead(401, { 'content-type': 'application/json' })
         response.end('{"error":{"code":"refresh_token_reused"}}')
       })
@@ -132,14 +132,14 @@ test('after a login that is over, a new one of the client brings the account bac
   pool.sim.account('alice').revoke()
   assert.equal(await pool.servedBy('s1'), 'bob')
   assert.equal((await pool.account('alice')).state, 'needs-login')
-  await clientRenews(pool, pool.sim.account('alice'))
+  await clientRefreshes(pool, pool.sim.account('alice'))
   await until(async () => (await pool.account('alice')).state === 'ready')
   assert.equal(await pool.servedBy('s2'), 'alice')
   await together(pool)
   assert.equal(issuerCalls(pool.sim), 1)
 })
 
-test('a login that the client gets while we renew the old one stays', async (t) => {
+test('a login that the client gets while we refresh the old one stays', async (t) => {
   const pool = await copied(t, -MINUTE)
   const alice = pool.sim.account('alice')
   let fresh = ''
@@ -152,7 +152,7 @@ test('a login that the client gets while we renew the old one stays', async (t) 
         body: request.body,
       })
       const body = await answer.text()
-      await clientRenews(pool, alice)
+      await clientRefreshes(pool, alice)
       fresh = await readFile(ofClient(pool), 'utf8')
       response.writeHead(answer.status, { 'content-type': 'application/json' }).end(body)
     },

@@ -105,7 +105,7 @@ test('in the background one account of a provider follows the other at a distanc
   assert.deepEqual(refreshed, ['10 s: a/2', '10 s: b/1', '15 s: a/3', '20 s: a/1'])
 })
 
-test('idle, exhausted, cooling and disabled accounts are renewed as well', async (t) => {
+test('idle, exhausted, cooling and disabled accounts are refreshed as well', async (t) => {
   const clock = stopClock(t)
   const tick = holdBackground(t)
   const ids = ['cooling', 'disabled', 'exhausted', 'idle']
@@ -125,16 +125,16 @@ test('idle, exhausted, cooling and disabled accounts are renewed as well', async
     'ready',
   ])
   clock.advance(6 * MINUTE)
-  const renewed = new Set<string>()
-  while (renewed.size < ids.length) {
+  const refreshed = new Set<string>()
+  while (refreshed.size < ids.length) {
     const refresh = once(pool.gateway.events, 'refresh')
     tick()
     const [{ account, outcome }] = await within(refresh)
     assert.equal(outcome, 'refreshed')
-    renewed.add(account as string)
+    refreshed.add(account as string)
   }
   assert.deepEqual(
-    [...renewed].sort(),
+    [...refreshed].sort(),
     ids.map((id) => `codex/${id}`),
   )
   assert.equal((await pool.account('cooling')).state, 'cooling')

@@ -211,7 +211,7 @@ function heldRefresh({ sim }: TestPool) {
 }
 
 for (const refused of [false, true])
-  test(`a login put into the file while the old one is being renewed ${refused ? '(in vain) ' : ''}is kept, and used`, async (t) => {
+  test(`a login put into the file while the old one is being refreshed ${refused ? '(in vain) ' : ''}is kept, and used`, async (t) => {
     const pool = await endingIn(t, -MINUTE)
     const alice = pool.sim.account('alice')
     if (refused) alice.revoke()

@@ -7,7 +7,7 @@ import { test, type TestContext } from 'node:test'
 import { createGateway, startServer } from '../../src/index.js'
 import { faults, field, type AuthJson, type Fault, type Simulator } from '../../src/simulator/index.js'
 import { inOrder, startPool, stopClock, type PoolOptions, type TestPool } from '../kit/pool.js'
-import { takeOver } from '../kit/stream.js'
+import { intercept } from '../kit/stream.js'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -37,7 +37,7 @@ function endingIn(t: TestContext, expiresInMs: number, options: PoolOptions = {}
 
 const expired = (t: TestContext, options?: PoolOptions) => endingIn(t, -MINUTE, options)
 
-test('a token that has ended is renewed before it is used', async (t) => {
+test('a token that has ended is refreshed before it is used', async (t) => {
   const pool = await expired(t)
   assert.equal(await pool.servedBy('s1'), 'alice')
   assert.deepEqual(statuses(pool), [200])
@@ -69,7 +69,7 @@ test('a new pair is in its file, whole and for its owner alone, before it is use
   )
 })
 
-test('a login behind a link is renewed where it lies', async (t) => {
+test('a login behind a link is refreshed where it lies', async (t) => {
   const pool = await expired(t, {
     prepare: async ({ poolDir }) => {
       const elsewhere = join(poolDir, '..', 'elsewhere.json')
@@ -174,15 +174,15 @@ for (const fault of ['lost', 'mute'] as const)
     assert.equal(issuerCalls(pool.sim), 1)
   })
 
-test('a token is renewed before its end although nobody asks; meanwhile the old one serves', async (t) => {
+test('a token of an idle account is refreshed before its end; meanwhile the old one serves', async (t) => {
   const pool = await endingIn(t, 4 * MINUTE)
-  const { response } = await takeOver(pool.sim, '/oauth/token')
+  const { response } = await intercept(pool.sim, '/oauth/token')
   assert.equal(await pool.servedBy('s1'), 'alice')
   assert.deepEqual(statuses(pool), [200])
   response.writeHead(503).end()
 })
 
-test('an account that rests is renewed all the same', async (t) => {
+test('an account that cools down is refreshed all the same', async (t) => {
   const clock = stopClock(t)
   const pool = await endingIn(t, 10 * MINUTE)
   pool.sim.account('alice').exhaust()
@@ -201,7 +201,7 @@ test('PROXY_DISABLE_REFRESH keeps every token endpoint out of it', async (t) => 
 })
 
 for (const why of ['has ended', 'is refused'])
-  test(`a newer token that somebody else has written is taken over by a gateway whose own ${why}`, async (t) => {
+  test(`a newer token that somebody else has written is adopted by a gateway whose own ${why}`, async (t) => {
     const clock = stopClock(t)
     const pool = await endingIn(t, 10 * MINUTE)
     const alice = pool.sim.account('alice')
@@ -213,7 +213,7 @@ for (const why of ['has ended', 'is refused'])
     assert.equal(issuerCalls(pool.sim), 0)
   })
 
-test('after a restart the renewed token is used as it is', async (t) => {
+test('after a restart the refreshed token is used as it is', async (t) => {
   const pool = await expired(t, { onDisk: true })
   await pool.ask('s1').expect(200)
   await pool.restart()
@@ -221,7 +221,7 @@ test('after a restart the renewed token is used as it is', async (t) => {
   assert.equal(issuerCalls(pool.sim), 1)
 })
 
-test('an old copy of a login that the gateway itself has renewed is not presented', async (t) => {
+test('an old copy of a login that the gateway itself has refreshed is not presented', async (t) => {
   const pool = await expired(t, { onDisk: true })
   const old = await readFile(pool.file('alice'))
   await pool.ask('s1').expect(200)

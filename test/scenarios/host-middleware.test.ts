@@ -8,7 +8,7 @@ import { test, type TestContext } from 'node:test'
 import { createGunzip } from 'node:zlib'
 import express5 from 'express'
 import { clientHeaders, startPool, turn } from '../kit/pool.js'
-import { EVENT_STREAM, frame, OUTPUT, takeOver } from '../kit/stream.js'
+import { EVENT_STREAM, frame, OUTPUT, intercept } from '../kit/stream.js'
 
 /** The parts of Express that are the same in 4 and 5; its types are those of one version only. */
 type Express = typeof express5
@@ -44,7 +44,7 @@ async function post(url: string, type: string, body: string, headers: object = {
 for (const [version, express] of Object.entries(versions)) {
   test(`Express ${version}: compression() in front holds no event back`, async (t) => {
     const { pool, url } = await hostApp(t, express, pack('compression')())
-    const taken = takeOver(pool.sim)
+    const taken = intercept(pool.sim)
     const answered = post(`${url}/ai/v1/responses`, 'application/json', JSON.stringify(turn()), {
       'accept-encoding': 'gzip',
     })

@@ -188,7 +188,7 @@ test('a request and a token call that reach nobody name code, host and port in t
   assert.match(refused.text, new RegExp(`ECONNREFUSED 127\\.0\\.0\\.1:${port}`))
 })
 
-test('NODE_EXTRA_CA_CERTS is heeded by forwarded requests and own calls', async (t) => {
+test('NODE_EXTRA_CA_CERTS counts for forwarded requests and own calls', async (t) => {
   const certificate = selfSigned()
   const port = await startTls(t, certificate)
   const dir = await mkdtemp(join(tmpdir(), 'codex-pool-ca-'))

@@ -7,7 +7,7 @@ import { test, type TestContext } from 'node:test'
 import { startSimulator, type Simulator } from '../../src/simulator/index.js'
 import { emptyFolder, startCommand, type RunningCommand } from '../kit/command.js'
 import { clientHeaders, inOrder, startPool, turn, until, type TestPool } from '../kit/pool.js'
-import { drain, EVENT_STREAM, frame, open, OUTPUT, takeOver } from '../kit/stream.js'
+import { drain, EVENT_STREAM, frame, open, OUTPUT, intercept } from '../kit/stream.js'
 
 const two = [{ id: 'alice' }, { id: 'bob' }]
 const COMPLETED = frame('response.completed', { response: { id: 'r', output: [] } })
@@ -21,7 +21,7 @@ async function reconfigure(pool: TestPool, change: object): Promise<void> {
 
 test('a request goes on under the configuration that it began with, whatever is reloaded', async (t) => {
   const pool = await startPool(t, { codex: two, asFile: true })
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { request, response } = await taken
   await reconfigure(pool, { retry: { default: { attempts: 1 } }, builtinRoutes: false, routes: [] })
@@ -35,7 +35,7 @@ test('a request goes on under the configuration that it began with, whatever is 
 
 test('a stream that runs is not touched by reloads, and its account knows that it runs', async (t) => {
   const pool = await startPool(t, { codex: two, asFile: true, config: inOrderByName })
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool, { headers: { 'session-id': 's1' } })
   const { request, response } = await taken
   response.writeHead(200, EVENT_STREAM).write(OUTPUT)
@@ -71,7 +71,7 @@ test('three hundred requests between thirty reloads are all served', async (t) =
 
 test('a stop lets running streams end, and takes nothing new', { timeout: 30_000 }, async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const agent = new http.Agent({ keepAlive: true })
   t.after(() => agent.destroy())
   const answered = over(pool.url, agent)
@@ -88,7 +88,7 @@ test('a stop lets running streams end, and takes nothing new', { timeout: 30_000
 
 test('what has not ended by the deadline of a stop is cut', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
-  const taken = takeOver(pool.sim)
+  const taken = intercept(pool.sim)
   const opened = open(pool)
   const { response } = await taken
   response.writeHead(200, EVENT_STREAM).write(OUTPUT)
@@ -130,7 +130,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
     { timeout: 25_000 },
     async (t) => {
       const { sim, command, folder, url } = await startProgram(t)
-      const taken = takeOver(sim)
+      const taken = intercept(sim)
       const answered = over(url, new http.Agent({ keepAlive: true }))
       const { response } = await taken
       response.writeHead(200, EVENT_STREAM).write(OUTPUT)
@@ -152,7 +152,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
 
 test('a second signal ends it at once', async (t) => {
   const { sim, command, url } = await startProgram(t)
-  const taken = takeOver(sim)
+  const taken = intercept(sim)
   const answered = over(url, new http.Agent())
   const { response } = await taken
   response.writeHead(200, EVENT_STREAM).write(OUTPUT)

@@ -127,8 +127,8 @@ test('a refresh token works once; a spent one ends the whole login', () =>
   withSimulator({ codex: [{ id: 'alice' }] }, async (sim) => {
     const alice = sim.account('alice')
     const first = alice.refreshToken
-    const renewed = await (await refresh(sim, first)).json()
-    assert.equal(field(renewed, 'refresh_token'), alice.refreshToken)
+    const refreshed = await (await refresh(sim, first)).json()
+    assert.equal(field(refreshed, 'refresh_token'), alice.refreshToken)
     assert.notEqual(alice.refreshToken, first)
     assert.equal((await ask(sim, alice)).status, 200)
     assert.deepEqual(sim.issuer, { refreshes: 1, reuses: 0 })

@@ -89,7 +89,7 @@ test('a pool that is exhausted refuses in the words that Codex understands, with
 })
 
 const finals: Record<string, { fault: Fault; answer: [number, string]; waits: boolean }> = {
-  'all accounts rest': { fault: faults.rateLimited(20), answer: [503, 'accounts_cooling'], waits: true },
+  'all accounts cool down': { fault: faults.rateLimited(20), answer: [503, 'accounts_cooling'], waits: true },
   'the upstream is in trouble': {
     fault: faults.serverError(),
     answer: [502, 'upstream_unavailable'],

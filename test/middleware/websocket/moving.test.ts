@@ -104,7 +104,7 @@ test('the limit reaches the user when no account is left, with the earliest rese
   assert.equal(field(frame, 'error', 'resets_at'), NOW / 1000 + 300)
 })
 
-test('while another account only rests, no limit is told', async (t) => {
+test('while another account only cools down, no limit is told', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
   const { socket } = await talking(pool)
   pool.sim.fail({ account: 'bob', path: '/codex/responses', with: faults.rateLimited(20) })
