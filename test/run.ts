@@ -2,7 +2,7 @@
  * Runs the tests: `node dist/test/run.js [--full] [--slowest] [--name PATTERN] [PART ...]`.
  *
  * A part is a room (`accounts`, `test/accounts`) or a file (`test/accounts/pins.test.ts`). With no part, all rooms run
- * except `package` and `real`, which need npm and the real clients. `--full` gives the tests in `slow` their whole
+ * except `browser`, `package` and `real`, which need Chromium, npm and the real clients. `--full` gives the tests in `slow` their whole
  * size, `--slowest` lists the files that took longest. The last line is `N passed, N failed, N skipped`.
  */
 import { readdirSync } from 'node:fs'
@@ -16,7 +16,7 @@ const FILES_AT_ONCE = Math.ceil(availableParallelism() * 1.5)
 /** A file that takes longer hangs; its process is ended. */
 const FILE_TIMEOUT_MS = 3 * 60_000
 const FULL_FILE_TIMEOUT_MS = 15 * 60_000
-const NOT_BY_DEFAULT = ['package', 'real']
+const NOT_BY_DEFAULT = ['browser', 'package', 'real']
 /** The rooms with the longest files. They start first, so that none of these files runs alone at the end. */
 const FIRST = ['slow', 'house', 'cli', 'login', 'setup']
 
