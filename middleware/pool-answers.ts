@@ -18,11 +18,13 @@ import { Tries } from './search.js'
  * since an answer may depend on it.
  */
 export function localAnswers(pool: Pool, after?: 'body'): RequestHandler {
-  return function localAnswers(request, response, next) {
+  return async function localAnswers(request, response, next) {
     const exchange = exchangeOf(request)
     if (after === 'body' && exchange.body.kind !== 'buffered') return next()
     const accounts = pool.forAnswers(exchange.route.providerName)
-    const answer = exchange.provider.answer?.(exchange, { accounts, now: pool.now() })
+    const answer = await exchange.readingBody(() =>
+      exchange.provider.answer?.(exchange, { accounts, now: pool.now() }),
+    )
     if (!answer) return next()
     // An unread body would be read as the next request of this connection.
     request.resume()

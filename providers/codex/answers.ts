@@ -2,7 +2,7 @@ import type { Answer, ClientRequest, Exhaustion, PoolAccount, Provider } from '.
 import { failedResponse, openAiFailure } from '../openai.js'
 import { googleFailure } from '../google/answers.js'
 import { header, normalPath } from '../http.js'
-import { type Fields, fields, number, objects, text } from '../json.js'
+import { type Fields, fields, list, number, objects, text } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './pool-quota.js'
 import { callerOf, isTools, type Place, placeOf } from './requests.js'
@@ -15,8 +15,8 @@ export function answer({ allow }: ResolvedCodexSettings): NonNullable<Provider['
   const families = [...FAMILIES, ...allow.map((family) => family.replace(/^\/+|\/+$/g, ''))]
   return function answer(request, { accounts, now }) {
     if (request.path === '/oauth/token' && request.method === 'POST') return keepYourLogin
-    if (isGemini(request.path)) return geminiHere
     const place = placeOf(request.path)
+    if (isGemini(request, place)) return geminiHere
     return place.area === 'responses'
       ? responsesAnswer(request, place)
       : backendAnswer(request, place, families, accounts, now)
@@ -27,9 +27,17 @@ export function answer({ allow }: ResolvedCodexSettings): NonNullable<Provider['
 const GEMINI_PATH =
   /^\/v1\/(?:v1(?:alpha|beta|internal)\b|upload\/|cachedContents\b|interactions\b|.*:[a-zA-Z]+$)/
 
-function isGemini(path: string): boolean {
-  return GEMINI_PATH.test(normalPath(path))
+function isGemini(request: ClientRequest, { open }: Place): boolean {
+  if (GEMINI_PATH.test(normalPath(request.path))) return true
+  // Codex names its session in a header, so its bodies need not be read.
+  if (!open || request.method !== 'POST' || header(request.headers, 'session-id') !== undefined) return false
+  const body = fields(request.json())
+  if (!body || (body.input ?? body.messages ?? body.prompt) !== undefined) return false
+  const all = objects([body, body.request, ...list(body.requests)])
+  return all.some(({ contents, content }) => objects([...list(contents), content]).some(isGeminiContent))
 }
+
+const isGeminiContent = ({ parts }: Fields): boolean => Array.isArray(parts)
 
 /** In Google's form, since a Gemini client reads it. The prompt must not go to OpenAI under somebody's login. */
 const geminiHere = googleFailure({

@@ -68,7 +68,10 @@ export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError
 }
 
 /** What an upstream's error is wrapped in. */
-const WRAPPERS = ['error', 'detail', 'details', 'errors', 'response', 'body', 'data', 'message']
+const WRAPPERS =
+  'error last_error detail details errors status_details incomplete_details response body data message'.split(
+    ' ',
+  )
 
 /** The objects that an error is made of, the innermost first: that one knows most. */
 function layersOf(payload: unknown, depth = 0): Fields[] {
@@ -94,12 +97,12 @@ function isSentence(given: string): boolean {
 }
 
 /** The types of the events that carry an error; they name no reason. */
-const EVENTS = new Set(['error', 'response.failed', 'response.error'])
+const EVENTS = /^(error|response\.(failed|error|created|in_progress|queued|completed|done|incomplete))$/
 
 /** A code is shown to people and stored, so only a short word counts: an upstream may repeat the request there. */
 function wordOf(value: unknown): string | undefined {
   const given = text(value)?.trim()
-  if (given === undefined || EVENTS.has(given) || !/^[a-z][\w.-]{1,63}$/i.test(given)) return undefined
+  if (given === undefined || EVENTS.test(given) || !/^[a-z][\w.-]{1,63}$/i.test(given)) return undefined
   return given.toLowerCase().replaceAll('-', '_')
 }
 

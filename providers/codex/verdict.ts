@@ -1,7 +1,7 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
 import { sentenceOf } from '../google/errors.js'
 import { isPage } from '../http.js'
-import { fields, text } from '../json.js'
+import { type Fields, fields, text } from '../json.js'
 import { readable } from './encrypted.js'
 import { type UpstreamError, upstreamError } from './errors.js'
 import { fullUntil, isOfOneModel } from './quota.js'
@@ -16,17 +16,44 @@ export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdic
 }
 
 /** Events that show nothing to anybody, whatever becomes of the answer. */
-const PRELUDE = /^response\.(created|in_progress|queued|metadata|heartbeat|keep_?alive|ping)$/
+const PRELUDE =
+  /^response\.(created|in_progress|queued|(metadata|rate_limits?|heartbeat|keep[_-]?alive|ping)(\..+)?|codex\..+)$/
+const OUTPUT = /^(response|image_(generation|edit))\./
+const FAILURES = new Set(['error', 'response.failed', 'response.error'])
+/** An answer may end early for the request's own sake, or because the account is at a limit. */
+const ENDS = new Set(['response.completed', 'response.done', 'response.incomplete'])
 
 /** Judges an event of a stream, or a message of a WebSocket. */
 export function classifyEvent(payload: unknown, request?: ClientRequest): Verdict | 'output' | undefined {
   const event = fields(payload)
   if (!event) return undefined
   const type = text(event.type)
-  const untyped = type === undefined && (event.error ?? event.detail) !== undefined
-  if (untyped || type === 'error' || type === 'response.failed' || type === 'response.error')
-    return verdictOn(upstreamError(event, { now: Date.now() }), request)
-  return type?.startsWith('response.') && !PRELUDE.test(type) ? 'output' : undefined
+  if (type === undefined ? isError(event) : FAILURES.has(type)) return verdictOnEvent(event, request)
+  const shows = type !== undefined && OUTPUT.test(type) && !PRELUDE.test(type)
+  if (shows && !ENDS.has(type)) return 'output'
+  const verdict = tellsError(event) ? verdictOnEvent(event, request) : undefined
+  return verdict && verdict.kind !== 'pass' ? verdict : shows ? 'output' : undefined
+}
+
+/** Whether an event without a type is an error: nested, or flat with a status or a code. */
+function isError({ error, detail, status, status_code, code, message }: Fields): boolean {
+  if ((error ?? detail) !== undefined) return true
+  return message !== undefined && (status ?? status_code ?? code) !== undefined
+}
+
+/** Whether an event of another type carries an error, such as a `response.created` with the status `failed`. */
+function tellsError({ error, response }: Fields): boolean {
+  const inner = fields(response)
+  return Boolean(error ?? inner?.error ?? fields(inner?.status_details)?.error ?? inner?.incomplete_details)
+}
+
+function verdictOnEvent(event: Fields, request: ClientRequest | undefined): Verdict {
+  const error = upstreamError(event, { now: Date.now() })
+  const { status, words, message } = error
+  // Nothing is said against the request, so it may be asked elsewhere.
+  if (status === undefined && words.length === 0 && message === '')
+    return { kind: 'unavailable', reason: reasonOf(error) }
+  return verdictOn(error, request)
 }
 
 /** The login is over for good: no refresh brings it back. */
@@ -37,7 +64,7 @@ const UNAUTHORIZED =
 const FORBIDDEN =
   /^(forbidden|permission_(denied|error)|access_denied|insufficient_permissions|not_(a_)?member|invalid_workspace(_selected)?|unsupported_(country|region|country_region_territory))$/
 const USED_UP =
-  /^((usage|quota|billing|billing_hard|billing_soft|credits?|spend|spending|budget|plan|daily|weekly|monthly|workspace_\w+_usage)_limit_(reached|exceeded|hit)|(usage|quota|credits?|workspace_\w+_credits)_(exceeded|exhausted|depleted)|usage_not_included|insufficient_(quota|credits|funds|balance)|out_of_credits|payment_required|billing_not_active)$/
+  /^((usage|quota|billing|billing_hard|billing_soft|credits?|spend|spending|budget|plan|daily|weekly|monthly|workspace_\w+_usage)_(limit|cap|control)_(reached|exceeded|hit)|(usage|quota|credits?|workspace_\w+_credits)_(exceeded|exhausted|depleted)|usage_not_included|insufficient_(quota|credits|funds|balance)|out_of_credits|payment_required|billing_not_active)$/
 const TOO_FAST =
   /^(rate_limit(_exceeded|_error|_reached|ed)?|ratelimit(ed)?|too_many_(concurrent_)?requests|(requests|tokens|concurrency)_limit_(exceeded|reached)|throttled)$/
 const OVERLOADED =
@@ -59,7 +86,7 @@ const SAYS_UNAUTHORIZED =
 const SAYS_NO_MODEL =
   /\bmodel\b.{0,120}(not supported when using|not supported (for|by|on|in) (this|your)|not (yet )?available|does not exist|not have access|no access|not found|not enabled|requires a)|\baccess to (the |this )?model\b/is
 const SAYS_NO_THING =
-  /\b(file|response|item|conversation|container|vector store|upload|cached content)s?\b.{0,160}\b(not found|not exist|not have access|no access|not accessible|belongs? to|expired|no longer)|\bno (file|response|item|container) found/is
+  /\b(file|response|item|conversation|container|vector store|upload|cached content)s?\b.{0,160}\b(not found|not exist|not have access|no access|not accessible|belongs? to|expired|no longer)|\bno (file|response|item|container) found|\b(no|not have|denied|lacks?) access to (the |this |that )?(file|response|item|conversation|container|vector store|upload|cached content)\b/is
 
 /** What a kind of refusal is known by: its codes, and its texts while no code tells. */
 function says(error: UpstreamError, codes: RegExp, texts?: RegExp): boolean {
@@ -118,7 +145,9 @@ function accessVerdict(error: UpstreamError, reason: string, request?: ClientReq
     return { kind: 'unauthorized', reason }
   // The client sends everything once more on this code, so it is told.
   if (error.code === 'previous_response_not_found' && status !== 404) return undefined
-  if (says(error, NO_SUCH_THING, SAYS_NO_THING))
+  // A code such as `permission_denied` does not say what is denied.
+  const namesThing = (status === 403 || status === 404) && SAYS_NO_THING.test(error.message)
+  if (says(error, NO_SUCH_THING, SAYS_NO_THING) || (namesThing && !says(error, NO_SUCH_MODEL)))
     return generates(request) ? { kind: 'refused', reason } : undefined
   if (says(error, NO_SUCH_MODEL, SAYS_NO_MODEL) && asked !== undefined)
     return { kind: 'refused', reason: 'model_not_available', model: asked }

@@ -121,13 +121,13 @@ const NOT_SERVED = new Set([
   'accessNotConfigured',
 ])
 const NOT_SERVED_WORDS =
-  /location is not supported|(?:not available|not supported) in your (?:country|region|location)|free tier is not available|API has not been used in project|project has been (?:denied|suspended|deleted)|has been suspended|billing (?:is|has been|to be|account)|enable billing|without billing/i
+  /(?:country|region|territory|location) (?:is |are )?not (?:yet )?supported|(?:not available|not supported) in your (?:country|region|location)|free tier is not available|API has not been used in project|project has been (?:denied|suspended|deleted)|has been suspended|billing (?:is|has been|to be|account)|enable billing|without billing|\bdunning\b/i
 /** Money that has run out. Google tells it as a limit (429), or as a refusal. */
 const OUT_OF_MONEY =
-  /prepa(?:y|id)\w* credits?|credits? (?:is|are|have been|has been) (?:depleted|exhausted|used up)|spend(?:ing)? (?:cap|limit)|insufficient (?:credits?|balance|funds)/i
+  /prepa(?:y|id)\w* credits?|(?:credits?|prepaid balance) (?:is|are|have been|has been) (?:depleted|exhausted|used up)|(?:run )?out of credits?|spend(?:ing)? (?:cap|limit)|insufficient (?:credits?|balance|funds)/i
 /** The account's plan lacks the model. */
 const NOT_IN_PLAN =
-  /\bfree (?:quota )?tier|\bpaid (?:quota )?(?:tier|plan)|upgrade (?:your|to a)|(?:in|on|by|with) your (?:current )?(?:plan|subscription)/i
+  /\bfree (?:quota )?tier|\bpaid (?:quota )?(?:tier|plan)|upgrade (?:your|to a)|\bbilled (?:users|accounts|projects)|(?:in|on|by|with) your (?:current )?(?:plan|subscription)/i
 
 /** A message without the parts in quotes, which may be the prompt's. */
 function ownWords({ message }: GoogleError): string {

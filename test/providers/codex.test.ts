@@ -324,6 +324,16 @@ describe('a verdict', () => {
       [400, error({ message: 'The model `gpt-x` does not exist or you do not have access to it.' })],
       { kind: 'refused', reason: 'model_not_available', model: 'gpt-x' },
     ],
+    [
+      '403 on a file, under a code that does not say so',
+      [403, error({ code: 'permission_denied', message: 'You do not have access to file file-1.' })],
+      { kind: 'refused', reason: 'permission_denied: You do not have access to file file-1.' },
+    ],
+    [
+      '403 at a spending limit',
+      [403, error({ code: 'spend_control_reached' })],
+      { kind: 'exhausted', reason: 'spend_control_reached' },
+    ],
     ['401', [401, error({ code: 'token_expired' })], { kind: 'unauthorized', reason: 'token_expired' }],
     [
       '401 of a closed account',
@@ -460,6 +470,51 @@ describe('the first events of a stream', () => {
     ['in progress', { type: 'response.in_progress' }, undefined],
     ['rate limits', { type: 'codex.rate_limits' }, undefined],
     ['keepalive', { type: 'keepalive' }, undefined],
+    ['rate limits of the response', { type: 'response.rate_limits.updated' }, undefined],
+    ['keepalive of the response', { type: 'response.keep-alive' }, undefined],
+    ['metadata that change', { type: 'response.metadata.updated' }, undefined],
+    ['an event of the backend’s own', { type: 'response.codex.rate_limits' }, undefined],
+    ['a part of an image', { type: 'image_generation.partial_image', b64_json: 'x' }, 'output'],
+    [
+      'an answer that ends because it is long enough',
+      { type: 'response.incomplete', response: { incomplete_details: { reason: 'max_output_tokens' } } },
+      'output',
+    ],
+    [
+      'an answer that ends at a limit',
+      { type: 'response.incomplete', response: { incomplete_details: { reason: 'usage_limit_reached' } } },
+      { kind: 'exhausted', reason: 'usage_limit_reached' },
+    ],
+    [
+      'a response that is created as a failure',
+      { type: 'response.created', response: { status: 'failed', error: { code: 'usage_limit_reached' } } },
+      { kind: 'exhausted', reason: 'usage_limit_reached' },
+    ],
+    [
+      'a response that is completed as a failure',
+      { type: 'response.completed', response: { status: 'failed', error: { code: 'server_error' } } },
+      { kind: 'unavailable', reason: 'server_error' },
+    ],
+    [
+      'an error of the backend’s own',
+      { type: 'codex.error', error: { code: 'rate_limit_exceeded' } },
+      { kind: 'cooling', reason: 'rate_limit_exceeded' },
+    ],
+    [
+      'an error among the details of the status',
+      { type: 'response.failed', response: { status_details: { error: { code: 'unauthorized' } } } },
+      { kind: 'unauthorized', reason: 'unauthorized' },
+    ],
+    [
+      'a flat error without a type',
+      { status: 429, message: 'Too Many Requests' },
+      { kind: 'cooling', reason: 'rate_limited: Too Many Requests' },
+    ],
+    [
+      'a failure without a word',
+      { type: 'response.failed', response: { error: null } },
+      { kind: 'unavailable', reason: 'response_failed' },
+    ],
     ['no event at all', 'x', undefined],
     ['an item', { type: 'response.output_item.added', item: {} }, 'output'],
     ['a delta', { type: 'response.output_text.delta', delta: 'H' }, 'output'],

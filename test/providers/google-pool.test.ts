@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test, type TestContext } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { type Fault, field, geminiFaults, text } from '../../src/simulator/index.js'
 import type { UserConfig } from '../../src/index.js'
 import { startPool, stopClock, type PoolOptions, type TestPool } from '../kit/pool.js'
@@ -197,6 +198,28 @@ describe('a Gemini client whose base address leads elsewhere is told so, and its
       const { body } = await pool.request.post(path).send({ contents }).expect(400)
       assert.equal(field(body, 'error', 'details', 0, 'reason'), 'wrong_base_address')
       assert.match(body.error.message, /address/)
+      assert.deepEqual(pool.sim.requests, [])
+    })
+
+  for (const [path, body] of [
+    ['/v1/responses', { contents }],
+    ['/v1/chat/completions', { model: 'gemini-2.5-pro', project: 'p', request: { contents } }],
+    ['/v1/embeddings', { content: contents[0] }],
+  ] as const)
+    test(`${path} with the body of a Gemini request, plain or compressed`, async (t) => {
+      const pool = await pools(t)
+      const sent = pool.request.post(path)
+      assert.equal(
+        field((await sent.send(body).expect(400)).body, 'error', 'details', 0, 'reason'),
+        'wrong_base_address',
+      )
+      const gzip = { 'content-encoding': 'gzip', 'content-type': 'application/json' }
+      const zipped = await fetch(pool.url + path, {
+        method: 'POST',
+        headers: gzip,
+        body: gzipSync(JSON.stringify(body)),
+      })
+      assert.equal(zipped.status, 400)
       assert.deepEqual(pool.sim.requests, [])
     })
 
