@@ -251,6 +251,11 @@ export interface SocketProtocol {
   bound?(message: unknown): Readonly<Record<string, string>>
   /** A client's message without these bound values. */
   withoutBound?(message: unknown, names: readonly string[]): unknown
+  /**
+   * Whether a client's message that begins a response holds all of its input. Then it can be sent to another account,
+   * unseen by the client. @default false: the client is told to send everything again
+   */
+  isWhole?(message: unknown): boolean
   /** Makes the client connect again and send everything again, unseen by its user. */
   readonly reconnect: unknown
   /** "Every account is exhausted", in the client's own words. */

@@ -23,8 +23,12 @@ export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
 }
 
 /** The loop over the accounts, for requests and for WebSocket handshakes. */
-export async function failover(exchange: Exchange, pool: Pool, attempt: AttemptOne): Promise<Outcome> {
-  const search = new Search(exchange, pool)
+export async function failover(
+  exchange: Exchange,
+  pool: Pool,
+  attempt: AttemptOne,
+  search: Search = new Search(exchange, pool),
+): Promise<Outcome> {
   let account = await search.next()
   while (account) {
     const release = search.lease(account)

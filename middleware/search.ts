@@ -90,7 +90,6 @@ const PROBE_LOOK_MS = 200
 
 /** One request's search for an account: which one to ask next, and how the search ends. */
 export class Search {
-  readonly tries = new Tries()
   readonly #all: readonly Account[]
   /** Those that could ever serve the request. */
   readonly #able: readonly Account[]
@@ -99,6 +98,7 @@ export class Search {
   constructor(
     private readonly exchange: Exchange,
     private readonly pool: Pool,
+    readonly tries: Tries = new Tries(),
   ) {
     const { providerName, retry } = exchange.route
     this.#all = pool.accounts.of(providerName)

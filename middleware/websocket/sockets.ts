@@ -191,34 +191,101 @@ export interface RelayOptions extends Watches {
   readonly failureOf: (error: Error) => GatewayFailure
 }
 
-/** Passes messages, pings and the end between two open sockets, both ways. Resolves when both are closed. */
-export function relay(client: End, upstream: End, options: RelayOptions): Promise<void> {
-  const { budget, fromClient, fromUpstream } = options
-  const closed = Promise.all([closing(client.socket), closing(upstream.socket)]).then(() => {})
-  const end = (code: number, reason: string) => {
-    for (const { socket } of [client, upstream]) socket.close(code, reason)
+/** Passes messages, pings and the end between two open sockets, both ways. The upstream's can be exchanged. */
+export class Relay {
+  /** Resolves when both sockets are closed. */
+  readonly closed: Promise<void>
+  #upstream: End
+  /** Events of the upstream since `pause`. */
+  #late: (() => void)[] | undefined
+
+  constructor(
+    private readonly client: End,
+    upstream: End,
+    private readonly options: RelayOptions,
+  ) {
+    this.#upstream = upstream
+    this.closed = closing(client.socket).then(() => closing(this.#upstream.socket))
+    const { budget, fromClient } = options
+    pump(
+      client,
+      () => this.#upstream.socket,
+      this.#bounded(fromClient),
+      new Held(budget),
+      (event) => event(),
+    )
+    this.#connect(upstream)
   }
+
+  #connect(upstream: End): void {
+    const { budget, fromUpstream } = this.options
+    /** An upstream that has been exchanged is no longer heard. */
+    const heard = (event: () => void) => {
+      if (upstream !== this.#upstream) return
+      if (this.#late) this.#late.push(event)
+      else event()
+    }
+    pump(upstream, () => this.client.socket, this.#bounded(fromUpstream), new Held(budget), heard)
+    upstream.socket.resume()
+  }
+
   /** An error in a watch costs this connection, never the process. */
-  const bounded = (watch: Watch): Watch =>
-    function bounded(data, binary) {
+  #bounded(watch: Watch): Watch {
+    return (data, binary) => {
       try {
         return watch(data, binary)
       } catch (error) {
-        const { status, message } = options.failureOf(error as Error)
-        end(status < 500 ? POLICY_VIOLATION : INTERNAL_ERROR, message)
+        this.fail(error as Error)
         return undefined
       }
     }
-  pump(client, upstream.socket, bounded(fromClient), new Held(budget))
-  pump(upstream, client.socket, bounded(fromUpstream), new Held(budget))
-  upstream.socket.resume()
-  return closed
+  }
+
+  fail(error: Error): void {
+    const { status, message } = this.options.failureOf(error)
+    const code = status < 500 ? POLICY_VIOLATION : INTERNAL_ERROR
+    for (const { socket } of [this.client, this.#upstream]) socket.close(code, message)
+  }
+
+  toUpstream(message: string): void {
+    this.#upstream.socket.send(message)
+  }
+
+  toClient(message: Buffer | string): void {
+    const { socket } = this.client
+    if (socket.readyState === WebSocket.OPEN) socket.send(message, { binary: false })
+  }
+
+  /** Both ends wait until the upstream has been exchanged, or `resume`. */
+  pause(): void {
+    this.#late = []
+    this.client.socket.pause()
+  }
+
+  resume(): void {
+    const late = this.#late ?? []
+    this.#late = undefined
+    for (const event of late) event()
+    this.client.socket.resume()
+  }
+
+  /** Goes on with another upstream, unseen by the client. */
+  exchange(upstream: End): void {
+    const before = this.#upstream
+    this.#upstream = upstream
+    this.#late = undefined
+    before.socket.terminate()
+    if (this.client.socket.readyState !== WebSocket.OPEN) return upstream.socket.terminate()
+    this.#connect(upstream)
+    this.client.socket.resume()
+  }
 }
 
 /** Codes of a close frame (RFC 6455 §7.4.1 and its registry). */
 const [POLICY_VIOLATION, INTERNAL_ERROR] = [1008, 1011]
 
 function closing(socket: WebSocket): Promise<void> {
+  if (socket.readyState === WebSocket.CLOSED) return Promise.resolve()
   return new Promise((resolve) => socket.once('close', () => resolve()))
 }
 
@@ -263,14 +330,21 @@ class Held {
   }
 }
 
-function pump({ socket: from, wire }: End, to: WebSocket, watch: Watch, held: Held): void {
+/** `heard` runs an event of `from`, now or later, or drops it. */
+function pump(
+  { socket: from, wire }: End,
+  target: () => WebSocket,
+  watch: Watch,
+  held: Held,
+  heard: (event: () => void) => void,
+): void {
   let broken = false
   let waiting = 0
   let pings = 0
-  const isFull = (part = 1) => to.bufferedAmount > HIGH_WATER * part || waiting > MOST_WAITING * part
+  const isFull = (part = 1) => target().bufferedAmount > HIGH_WATER * part || waiting > MOST_WAITING * part
   const sent = () => {
     if (!isFull(0.5)) from.resume()
-    if (broken && to.bufferedAmount === 0) to.terminate()
+    if (broken && target().bufferedAmount === 0) target().terminate()
   }
   // In front of the listener of `ws`, which emits the messages that end in this chunk.
   wire.prependListener('data', (chunk: Buffer) => {
@@ -278,34 +352,39 @@ function pump({ socket: from, wire }: End, to: WebSocket, watch: Watch, held: He
   })
   from.on('message', (data: Buffer, binary) => {
     const done = held.finished()
-    const message = watch(data, binary)
-    if (message === undefined) return done()
-    waiting++
-    to.send(message, { binary }, () => {
-      waiting--
-      done()
-      sent()
+    heard(() => {
+      const message = watch(data, binary)
+      if (message === undefined) return done()
+      waiting++
+      target().send(message, { binary }, () => {
+        waiting--
+        done()
+        sent()
+      })
+      if (isFull()) from.pause()
     })
-    if (isFull()) from.pause()
   })
-  const echo = (send: WebSocket['ping']) => (data: Buffer) => {
+  const echo = (kind: 'ping' | 'pong') => (data: Buffer) => {
     held.passed(data.length)
     if (pings >= MOST_PINGS) return
     pings++
-    send.call(to, data, undefined, () => {
+    target()[kind](data, undefined, () => {
       pings--
       sent()
     })
   }
-  from.on('ping', echo(to.ping))
-  from.on('pong', echo(to.pong))
+  from.on('ping', echo('ping'))
+  from.on('pong', echo('pong'))
   from.once('close', (code, reason) => {
     held.close()
-    if (code === 1005) to.close()
-    else if (sendable(code)) to.close(code, reason)
-    // Terminated at once, a slow reader would lose messages that came before the break.
-    else if (to.bufferedAmount > 0) broken = true
-    else to.terminate()
+    heard(() => {
+      const to = target()
+      if (code === 1005) to.close()
+      else if (sendable(code)) to.close(code, reason)
+      // Terminated at once, a slow reader would lose messages that came before the break.
+      else if (to.bufferedAmount > 0) broken = true
+      else to.terminate()
+    })
   })
   // The `close` that follows an error is enough.
   from.on('error', () => {})

@@ -2,7 +2,7 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { ResolvedConfig } from '../../config/config.js'
-import type { Answer } from '../../config/provider.js'
+import type { Answer, Verdict } from '../../config/provider.js'
 import type { Network } from '../../src/network.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { attempt } from '../attempt.js'
@@ -17,17 +17,18 @@ import { deliverable } from '../headers.js'
 import { CLIENT_LEFT, type MetricsOptions } from '../metrics.js'
 import { failover } from '../retry.js'
 import { identify } from '../stickiness.js'
+import { Search, type Tries } from '../search.js'
 import {
   accept,
   dial,
   type End,
   isHandshake,
   offersWell,
-  relay,
+  Relay,
   socketOf,
   type WebSocket,
 } from './sockets.js'
-import { SocketWatch } from './watch.js'
+import { type Moved, SocketWatch } from './watch.js'
 
 export interface UpgradeParts extends MetricsOptions, FailureOptions {
   readonly pool: Pool
@@ -119,7 +120,7 @@ export class WebSockets {
     return 101
   }
 
-  #search(exchange: Exchange): Promise<Outcome> {
+  #search(exchange: Exchange, search?: Search): Promise<Outcome> {
     const { pool, network, events } = this.parts
     const { maxBodyBytes } = exchange.snapshot
     const askOne = attempt(
@@ -128,7 +129,7 @@ export class WebSockets {
       (plan, _client, timeouts, signal) => dial(plan, timeouts, signal, maxBodyBytes),
       events,
     )
-    return failover(exchange, pool, askOne)
+    return failover(exchange, pool, askOne, search)
   }
 
   async #relay(
@@ -138,22 +139,31 @@ export class WebSockets {
     upstream: WebSocket,
   ): Promise<void> {
     let moved: NodeJS.Timeout | undefined
+    let current: Moved = { account, credential }
     const watch = new SocketWatch({
       ...this.parts,
       exchange,
       account,
       credential,
-      ask: (message) => upstream.send(message),
+      ask: (message) => relay.toUpstream(message),
+      tell: (message) => relay.toClient(message),
+      move: async (verdict, model, tries) => {
+        relay.pause()
+        exchange.model = model
+        const found = await this.#another(exchange, current, verdict, tries)
+        if (!found) return void relay.resume()
+        relay.exchange(found.upstream)
+        current = found
+        return found
+      },
       onMoved: () => {
         clearTimeout(moved)
         moved = setTimeout(() => client.close(SERVICE_RESTART, 'another account'), MOVED_MS)
       },
     })
     this.#open.set(client, watch)
-    // The drain began during the handshake and has not seen this socket.
-    if (this.#draining) client.close(SERVICE_RESTART, 'restart')
     const far = { socket: upstream, wire: answer.response.socket }
-    await relay({ socket: client, wire }, far, {
+    const relay = new Relay({ socket: client, wire }, far, {
       budget: this.parts.budget,
       failureOf: (error) => failureOf(error, this.parts.onUnexpected),
       fromClient: (data, binary) => watch.fromClient(data, binary),
@@ -163,9 +173,42 @@ export class WebSockets {
         return message
       },
     })
+    // The drain began during the handshake and has not seen this socket.
+    if (this.#draining) client.close(SERVICE_RESTART, 'restart')
+    await relay.closed
     clearTimeout(moved)
     watch.close()
     this.#open.delete(client)
+  }
+
+  /** Applies a verdict to the account of a connection, and connects to the account that is asked next. */
+  async #another(
+    exchange: Exchange,
+    { account, credential }: Moved,
+    verdict: Verdict,
+    tries: Tries,
+  ): Promise<(Moved & { readonly upstream: End }) | undefined> {
+    const { pool } = this.parts
+    const result = await pool.applyVerdict(account, verdict, credential)
+    const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
+    if (again) tries.accounts.delete(account)
+    else tries.accounts.add(account)
+    if (verdict.kind === 'unavailable') {
+      tries.troubled.add(account)
+      if (++tries.spent >= exchange.route.retry.attempts) return undefined
+    }
+    const search = new Search(exchange, pool, tries)
+    const outcome = await this.#search(exchange, search).catch((error: Error) => {
+      failureOf(error, this.parts.onUnexpected)
+      return undefined
+    })
+    if (outcome?.kind !== 'upstream') return undefined
+    outcome.release()
+    const upstream = socketOf(outcome.answer)
+    if (!upstream) return void outcome.answer.discard()
+    exchange.servedBy = outcome.account
+    const end = { socket: upstream, wire: outcome.answer.response.socket }
+    return { account: outcome.account, credential: outcome.credential, upstream: end }
   }
 
   /** Accepts nothing new; idle connections end now, the others after their running response. */

@@ -5,7 +5,10 @@ import { available, exhaustionOf, fit } from '../../src/accounts/selection.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
 import type { Exchange } from '../exchange.js'
-import { GatewayFailure } from '../failure.js'
+import { failureAnswer, GatewayFailure } from '../failure.js'
+import { refusedByAll } from '../final-answer.js'
+import { isOfLogin } from '../judge.js'
+import { Tries } from '../search.js'
 import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
 
 /** Two connected sockets that belong to one account. */
@@ -24,10 +27,11 @@ class Turn {
   readonly model: string | undefined
   readonly #startedAt = Date.now()
   #firstByteAt: number | undefined
-  readonly #release: () => void
+  #release: () => void
+  #attempts = 1
 
   constructor(
-    private readonly on: Connection & MetricsOptions,
+    private on: Connection & MetricsOptions,
     private readonly number: number,
     private readonly told: { readonly model?: string | undefined; readonly counts: boolean },
   ) {
@@ -39,6 +43,15 @@ class Turn {
     this.#firstByteAt ??= Date.now()
   }
 
+  /** Goes on with another account. */
+  moveTo(connection: Connection & MetricsOptions): void {
+    this.#release()
+    this.on = connection
+    this.refused = undefined
+    this.#attempts++
+    this.#release = connection.account.lease(this.model, connection.pool.now())
+  }
+
   /** Releases the account and writes the record. A warm-up is no use of the account. */
   end(usage: Usage | undefined): void {
     this.#release()
@@ -48,7 +61,15 @@ class Turn {
     const status = usage ? 200 : this.refused ? 429 : CLIENT_LEFT
     const id = `${exchange.id}-${this.number}`
     const times = { startedAt: this.#startedAt, firstByteAt: this.#firstByteAt }
-    const record = { id, account: account.id, model: this.model, status, attempts: 1, ...times, usage }
+    const record = {
+      id,
+      account: account.id,
+      model: this.model,
+      status,
+      attempts: this.#attempts,
+      ...times,
+      usage,
+    }
     ledger.record(requestRecord(exchange, record))
   }
 }
@@ -56,19 +77,40 @@ class Turn {
 export interface WatchParts extends Connection, MetricsOptions {
   /** Sends the upstream a message that the client has not sent. */
   readonly ask: (message: string) => void
+  /** Sends the client a message. */
+  readonly tell: (message: Buffer | string) => void
+  /**
+   * Connects to another account, after a verdict that has been applied to this one. Messages of both ends wait meanwhile.
+   * `undefined` if no account can be had.
+   */
+  readonly move: (verdict: Verdict, model: string | undefined, tries: Tries) => Promise<Moved | undefined>
   /** The client has been told to connect again: this connection is no longer needed. */
   readonly onMoved: () => void
 }
 
+export type Moved = Pick<Connection, 'account' | 'credential'>
+
+/** Bytes of messages without output that are held back. */
+const LONGEST_PRELUDE = 1024 * 1024
+/** Messages are held back no longer than a third of the 300 s that Codex waits for one; ms. */
+const LONGEST_HOLD_MS = 100_000
+
 /** Reads the messages of one WebSocket, and replaces the few that must not pass as they are. */
 export class SocketWatch {
   readonly #protocol: SocketProtocol | undefined
+  #parts: WatchParts
   #turn: Turn | undefined
   #turns = 0
-  /** The client's message that began the response, while it may have to be sent once more. */
+  /** The client's message that began the response, while it may have to be sent once more; as it came. */
   #asked: unknown
+  /** What the accounts have met that were asked for this response. */
+  #tries = new Tries()
+  /** Messages before output that the client has not got; `undefined` once it gets them. */
+  #held: Buffer[] | undefined
+  #timer: NodeJS.Timeout | undefined
 
-  constructor(private readonly parts: WatchParts) {
+  constructor(parts: WatchParts) {
+    this.#parts = parts
     this.#protocol = parts.exchange.provider.socket
   }
 
@@ -82,15 +124,16 @@ export class SocketWatch {
     const told = message === undefined ? undefined : this.#protocol!.begins(message)
     if (!told) return data
     this.#turn?.end(undefined)
-    this.#turn = new Turn(this.parts, ++this.#turns, told)
+    this.#turn = new Turn(this.#parts, ++this.#turns, told)
+    this.#asked = message
+    this.#hold()
     const own = this.#withoutForeign(message)
-    this.#asked = own
     return own === message ? data : JSON.stringify(own)
   }
 
   /** A value that another account issued must not reach this one. */
   #withoutForeign(message: unknown): unknown {
-    const { exchange, account, pool } = this.parts
+    const { exchange, account, pool } = this.#parts
     const foreign = Object.entries(this.#protocol!.bound?.(message) ?? {})
       .filter(([name, value]) => pool.issued.get(boundKey(exchange, name, value)) !== account.key)
       .map(([name]) => name)
@@ -110,73 +153,156 @@ export class SocketWatch {
     this.#note(protocol, message)
     const verdict = this.#judge(message)
     if (verdict?.kind === 'repair' && this.#askAgain(verdict.body)) return undefined
-    const { account, pool } = this.parts
-    const other = verdict && replacementMessage(protocol, verdict, this.parts, turn?.model)
+    if (verdict && verdict.kind !== 'pass' && this.#mayMove()) {
+      void this.#move(protocol, verdict, data, message)
+      return undefined
+    }
+    if (verdict) this.#apply(verdict)
+    if (verdict === undefined && this.#keep(protocol, message, data)) return undefined
+    this.#letGo()
+    return this.#answer(protocol, verdict, data, message)
+  }
+
+  /** What the client gets of a message. */
+  #answer(
+    protocol: SocketProtocol,
+    verdict: Verdict | undefined,
+    data: Buffer,
+    message: unknown,
+  ): Buffer | string {
+    const { account, pool } = this.#parts
+    const other = verdict && replacementMessage(protocol, verdict, this.#parts, this.#turn, data)
     if (protocol.ends(message)) this.#endTurn(message)
-    if (other?.reconnects) this.parts.onMoved()
+    if (other?.reconnects) this.#parts.onMoved()
     if (other) return JSON.stringify(other.message)
     const rewritten = protocol.withPoolQuota?.(message, pool.forAnswers(account.provider), pool.now())
     return rewritten === undefined || rewritten === message ? data : JSON.stringify(rewritten)
   }
 
+  /** From a client's request on, messages that show nothing are held back. */
+  #hold(): void {
+    this.#letGo()
+    const { route, provider } = this.#parts.exchange
+    this.#tries = new Tries()
+    if (route.retry.attempts === 1 || !provider.classifyEvent || !this.#isWhole()) return
+    this.#held = []
+    this.#timer = setTimeout(() => this.#letGo(), LONGEST_HOLD_MS)
+  }
+
+  #isWhole(): boolean {
+    return this.#asked !== undefined && (this.#protocol?.isWhole?.(this.#asked) ?? false)
+  }
+
+  /** Whether the client has seen nothing of the response, so that another account can be asked for it. */
+  #mayMove(): boolean {
+    return this.#turn !== undefined && this.#held !== undefined && this.#isWhole()
+  }
+
+  /** Holds a message back, if it shows nothing. */
+  #keep(protocol: SocketProtocol, message: unknown, data: Buffer): boolean {
+    if (!this.#held || !this.#turn || this.#turn.output || protocol.ends(message)) return false
+    this.#held.push(data)
+    return (
+      this.#held.reduce((sum, { length }) => sum + length, 0) <= LONGEST_PRELUDE || (this.#held.pop(), false)
+    )
+  }
+
+  /** The client gets the messages that were held back, and all further ones at once. */
+  #letGo(): void {
+    clearTimeout(this.#timer)
+    const held = this.#held ?? []
+    this.#held = undefined
+    const { account, pool } = this.#parts
+    for (const data of held) {
+      const message = parseJson(data.toString('utf8'))
+      const rewritten = this.#protocol?.withPoolQuota?.(
+        message,
+        pool.forAnswers(account.provider),
+        pool.now(),
+      )
+      this.#parts.tell(rewritten === undefined || rewritten === message ? data : JSON.stringify(rewritten))
+    }
+  }
+
+  /** Asks another account for the response, unseen by the client; without one the client hears of the failure. */
+  async #move(protocol: SocketProtocol, verdict: Verdict, data: Buffer, message: unknown): Promise<void> {
+    const turn = this.#turn
+    const moved = await this.#parts.move(this.#named(verdict), turn?.model, this.#tries)
+    if (!moved || !turn || this.#turn !== turn) {
+      this.#letGo()
+      this.#parts.tell(this.#answer(protocol, verdict, data, message))
+      return
+    }
+    this.#parts = { ...this.#parts, ...moved }
+    turn.moveTo(this.#parts)
+    this.#held = []
+    this.#parts.ask(JSON.stringify(this.#withoutForeign(this.#asked)))
+  }
+
   /** Keeps the quota and the bound values that a message tells. */
   #note(protocol: SocketProtocol, message: unknown): void {
-    const { exchange, account, pool } = this.parts
+    const { exchange, account, pool } = this.#parts
     const quota = protocol.quota?.(message)
-    if (quota) pool.observe(account, quota, 'headers', this.parts.credential)
+    if (quota) pool.observe(account, quota, 'headers', this.#parts.credential)
     for (const [name, value] of Object.entries(protocol.bound?.(message) ?? {}))
       pool.issued.set(boundKey(exchange, name, value), account.key)
   }
 
-  /** The verdict in a message; applied to the account. */
+  /** The verdict in a message. */
   #judge(message: unknown): Verdict | undefined {
-    const verdict = this.parts.exchange.provider.classifyEvent?.(message, this.#asRequest())
+    const verdict = this.#parts.exchange.provider.classifyEvent?.(message, this.#asRequest())
     if (verdict === 'output') {
       if (this.#turn) this.#turn.output = true
       this.#asked = undefined
       return undefined
     }
     if (verdict === undefined || verdict.kind === 'pass' || verdict.kind === 'repair') return verdict
-    this.#apply(verdict)
     if (this.#turn) this.#turn.refused = `${verdict.kind}: ${verdict.reason}`
     return verdict
   }
 
   /** The message that is being answered, in the form of a request. */
   #asRequest(): ClientRequest {
-    const { method, url, path, prefix, headers, client } = this.parts.exchange
+    const { method, url, path, prefix, headers, client } = this.#parts.exchange
     return { method, url, path, prefix, headers, client, json: () => this.#asked }
   }
 
   /** Sends the request once more, without the parts that only another account can read. */
   #askAgain(repaired: unknown): boolean {
-    if (this.#asked === undefined || this.parts.exchange.route.retry.attempts === 1) return false
+    if (this.#asked === undefined || this.#parts.exchange.route.retry.attempts === 1) return false
     this.#asked = undefined
-    this.parts.ask(JSON.stringify(repaired))
+    this.#parts.ask(JSON.stringify(repaired))
     return true
   }
 
   #apply(verdict: Verdict): void {
-    const { account, credential, pool } = this.parts
-    // The handshake's headers name the model of its time; the client may have changed it since.
+    const { account, credential, pool } = this.#parts
+    if (verdict.kind !== 'pass' && verdict.kind !== 'repair')
+      void pool.applyVerdict(account, this.#named(verdict), credential)
+  }
+
+  /** The handshake's headers name the model of its time; the client may have changed it since. */
+  #named(verdict: Verdict): Verdict {
     const model = this.#turn?.model
     const renamed = verdict.kind === 'refused' && verdict.model !== undefined && model !== undefined
-    void pool.applyVerdict(account, renamed ? { ...verdict, model } : verdict, credential)
+    return renamed ? { ...verdict, model } : verdict
   }
 
   #endTurn(message: unknown): void {
-    const { exchange, account, pool } = this.parts
+    const { exchange, account, pool } = this.#parts
     const turn = this.#turn
     if (!turn) return
     this.#turn = undefined
     this.#asked = undefined
     const usage = exchange.provider.usage?.(message)
-    if (usage && !turn.refused) pool.succeeded(account, turn.model, this.parts.credential)
+    if (usage && !turn.refused) pool.succeeded(account, turn.model, this.#parts.credential)
     turn.end(usage)
   }
 
   /** The connection is over. */
   close(): void {
+    clearTimeout(this.#timer)
+    this.#held = undefined
     this.#turn?.end(undefined)
     this.#turn = undefined
   }
@@ -198,26 +324,37 @@ function typeOf(data: Buffer): string {
 type Replacement = { readonly message: unknown; readonly reconnects: boolean } | undefined
 
 /**
- * Over HTTP another account would be asked now. Here the client must send everything once more. It is told what makes
- * it connect again by itself, even after output, which it then drops. Its next handshake finds an account, or answers
- * for a pool that is cooling.
+ * Where the response cannot be asked of another account unseen, the client must send everything once more. It is told
+ * what makes it connect again by itself, even after output, which it then drops. Its next handshake finds an account, or
+ * answers for a pool that is cooling.
  */
 function replacementMessage(
   protocol: SocketProtocol,
   verdict: Verdict,
-  { exchange, account, pool }: Connection,
-  model: string | undefined,
+  { exchange, account, credential, pool }: Connection,
+  turn: Turn | undefined,
+  data: Buffer,
 ): Replacement {
   const { kind } = verdict
-  if (kind === 'pass' || kind === 'unavailable' || kind === 'repair') return undefined
-  if (exchange.route.retry.attempts === 1) return undefined
+  const model = turn?.model
+  if (kind === 'pass' || kind === 'repair' || exchange.route.retry.attempts === 1) return undefined
   const now = pool.now()
   const fitting = fit(pool.accounts.of(account.provider), exchange.provider, exchange)
   const reconnect: Replacement = { message: protocol.reconnect, reconnects: true }
-  if (kind === 'refused') {
+  if (kind === 'refused' || kind === 'unavailable') {
+    if (kind === 'unavailable' && (!turn || turn.output)) return undefined
     const others = available(fitting, new Set([account]), model, now)
-    if (others.some((other) => !other.refuses(model, now))) return reconnect
-    return verdict.instead && { message: verdict.instead.body, reconnects: false }
+    if (others.some((other) => !other.refuses(model, now))) {
+      // The next handshake must not come to this account.
+      if (kind === 'unavailable')
+        void pool.applyVerdict(account, { kind: 'cooling', reason: verdict.reason }, credential)
+      return reconnect
+    }
+    if (kind === 'unavailable') return undefined
+    if (verdict.instead) return { message: verdict.instead.body, reconnects: false }
+    if (!isOfLogin(200, data.toString('utf8'))) return undefined
+    const { status, body } = failureAnswer(refusedByAll(exchange, verdict.reason), exchange)
+    return { message: { type: 'error', status, ...(body as object) }, reconnects: false }
   }
   const exhaustion = exhaustionOf(fitting, model, now)
   if (!exhaustion) return reconnect

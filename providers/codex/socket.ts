@@ -33,6 +33,7 @@ export const codexSocket: SocketProtocol = {
     const kept = Object.entries(fields(body.client_metadata) ?? {}).filter(([name]) => !names.includes(name))
     return { ...body, client_metadata: Object.fromEntries(kept) }
   },
+  isWhole: (message) => text(fields(message)?.previous_response_id) === undefined,
   // On this error Codex connects again and resends its whole input without a word to its user.
   reconnect: {
     type: 'error',

@@ -72,9 +72,9 @@ for (const [name, { fault, state }] of Object.entries(moving))
 
 test('a client that does not come again by itself is sent away', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
-  const { socket } = await talking(pool)
+  const { socket, previous } = await talking(pool)
   pool.sim.fail({ account: 'alice', frame: isTurn, with: until(300) })
-  await socket.ask(create())
+  await socket.ask(create('hi', { previous_response_id: previous }))
   assert.equal((await socket.closed).code, 1012)
   const [handshake] = pool.sim.requests
   await handshake?.closed
@@ -91,10 +91,14 @@ test('a turn state goes back to the account that gave it', async (t) => {
 
 test('the limit reaches the user when no account is left, with the earliest reset', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
-  const { socket } = await talking(pool)
+  const { socket, previous } = await talking(pool)
   pool.sim.fail({ account: 'bob', path: '/codex/responses', with: until(300) })
   pool.sim.fail({ account: 'alice', frame: isTurn, times: 2, with: until(400) })
-  assert.deepEqual(codesOf(await socket.ask(create())), [RECONNECT], 'as far as is known, bob could serve')
+  assert.deepEqual(
+    codesOf(await socket.ask(create('hi', { previous_response_id: previous }))),
+    [RECONNECT],
+    'as far as is known, bob could serve',
+  )
   const refused = await dial(pool, 's1').catch((error: Error) => error.message)
   assert.match(String(refused), /^refused: 429 .*"usage_limit_reached"/)
 
@@ -106,11 +110,11 @@ test('the limit reaches the user when no account is left, with the earliest rese
 
 test('while another account only cools down, no limit is told', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
-  const { socket } = await talking(pool)
+  const { socket, previous } = await talking(pool)
   pool.sim.fail({ account: 'bob', path: '/codex/responses', with: faults.rateLimited(20) })
   pool.sim.account('alice').exhaust()
   await pool.ask('s2').expect(503)
-  assert.deepEqual(codesOf(await socket.ask(create())), [RECONNECT])
+  assert.deepEqual(codesOf(await socket.ask(create('hi', { previous_response_id: previous }))), [RECONNECT])
   const refused = await dial(pool, 's1').catch((error: Error) => error.message)
   assert.match(String(refused), /^refused: 503 .*"accounts_cooling"/)
 })
@@ -150,9 +154,7 @@ test('a window that fills up while a conversation runs is no end of it', async (
   // The last one that alice can pay for fills her window.
   assert.equal(saidBy(await socket.ask(create())), 'I am alice.')
   assert.equal((await pool.account('alice')).usedPercent, 100)
-  assert.deepEqual(codesOf(await socket.ask(create())), [RECONNECT])
-  const frames = await (await dial(pool, 's1')).ask(create())
-  assert.equal(saidBy(frames), 'I am bob.')
+  assert.equal(saidBy(await socket.ask(create())), 'I am bob.')
 })
 
 test('a model that one account may not use is asked of another', async (t) => {
@@ -165,11 +167,7 @@ test('a model that one account may not use is asked of another', async (t) => {
   })
   const { socket } = await talking(pool)
   const ask = create('hi', { model: 'gpt-6.1-sol' })
-  assert.deepEqual(codesOf(await socket.ask(ask)), [RECONNECT])
-  const frames = await (
-    await dial(pool, 's1', { headers: { 'x-codex-routing-hint': 'model=gpt-6.1-sol' } })
-  ).ask(ask)
-  assert.equal(saidBy(frames), 'I am bob.')
+  assert.equal(saidBy(await socket.ask(ask)), 'I am bob.')
 })
 
 test('reasoning that only another account can read does not end a conversation that has moved', async (t) => {
@@ -181,7 +179,6 @@ test('reasoning that only another account can read does not end a conversation t
   pool.sim.account('alice').exhaust()
   const question = list(create('and now'), 'input')
   const whole = create('', { input: [...list(create(), 'input'), ...output, ...question] })
-  assert.deepEqual(codesOf(await (await dial(pool, 's1')).ask(whole)), [RECONNECT])
   const frames = await (await dial(pool, 's1')).ask(whole)
   assert.deepEqual(codesOf(frames), [])
   assert.equal(text(frames.at(-1), 'response', 'output', 1, 'content', 0, 'text'), 'I am bob.')
@@ -200,4 +197,80 @@ test('an upstream that breaks in mid-turn is told to the client, which comes aga
   assert.equal((await socket.closed).code, 1006)
   assert.equal((await pool.account('alice')).inFlight, 0)
   assert.deepEqual(typesOf(await (await dial(pool, 's1')).ask(create())).at(-1), 'response.completed')
+})
+
+const unseen: Record<string, FrameFault> = {
+  'a usage limit': until(300),
+  'a rate limit': faults.rateLimited(),
+  'an overload': { status: 503, body: { error: { code: 'server_is_overloaded', message: 'overloaded' } } },
+  'a failed response that names an overload': faults.failed('server_is_overloaded'),
+  'an overload after the prelude': { ...faults.failed('server_is_overloaded'), after: 2 },
+  'a model at capacity': { status: 503, body: { error: { message: 'Selected model is at capacity.' } } },
+  '403': { status: 403, body: { error: { message: 'Forbidden' } } },
+  'an account that is gone': { status: 402, body: { error: { code: 'deactivated_workspace' } } },
+}
+for (const [name, fault] of Object.entries(unseen)) {
+  test(`a whole request is asked of another account on the same connection: ${name}`, async (t) => {
+    const pool = await startPool(t, { codex: two, config: inOrder })
+    const { socket } = await talking(pool)
+    pool.sim.fail({ account: 'alice', frame: isTurn, with: fault })
+    const frames = await socket.ask(create('and now'))
+    assert.deepEqual(codesOf(frames), [])
+    assert.equal(saidBy(frames), 'I am bob.')
+    assert.equal(
+      typesOf(frames).filter((type) => type === 'response.created').length,
+      1,
+      'one prelude is seen',
+    )
+    assert.equal(saidBy(await socket.ask(create('and then'))), 'I am bob.', 'the connection is now of bob')
+    assert.equal((await pool.account('alice')).inFlight, 0)
+    assert.equal((await pool.account('bob')).inFlight, 0)
+    assert.equal((await pool.account('bob')).usage?.last24h.requests, 2)
+  })
+
+  test(`one that needs what came before is sent again by the client, to another account: ${name}`, async (t) => {
+    const pool = await startPool(t, { codex: two, config: inOrder })
+    const { socket, previous } = await talking(pool)
+    pool.sim.fail({ account: 'alice', frame: isTurn, with: fault })
+    const frames = await socket.ask(create('and now', { previous_response_id: previous }))
+    assert.deepEqual(codesOf(frames), [RECONNECT])
+    // An account that is refused for one model serves others: this handshake names none.
+    const next = name === '403' ? 'I am alice.' : 'I am bob.'
+    assert.equal(saidBy(await (await dial(pool, 's1')).ask(create('and now'))), next)
+  })
+}
+
+test('a 401 in a frame refreshes the token once, and the same account answers', async (t) => {
+  const pool = await startPool(t, { codex: two, config: inOrder })
+  const { socket } = await talking(pool)
+  pool.sim.fail({ account: 'alice', frame: isTurn, with: faults.unauthorized() })
+  assert.equal(saidBy(await socket.ask(create())), 'I am alice.')
+  assert.equal(pool.sim.requests.filter(({ path }) => path.endsWith('/oauth/token')).length, 1)
+})
+
+test('401s in frames for good: one refresh, then another account', async (t) => {
+  const pool = await startPool(t, { codex: two, config: inOrder })
+  const { socket } = await talking(pool)
+  pool.sim.fail({ account: 'alice', frame: isTurn, with: faults.unauthorized(), times: Infinity })
+  assert.equal(saidBy(await socket.ask(create())), 'I am bob.')
+  assert.equal(pool.sim.requests.filter(({ path }) => path.endsWith('/oauth/token')).length, 1)
+})
+
+for (const status of [401, 403])
+  test(`a ${status} in a frame never reaches the client, also if every account is refused`, async (t) => {
+    const pool = await startPool(t, { codex: two, config: inOrder })
+    const { socket } = await talking(pool)
+    const fault = { status, body: { error: { message: 'no' } } }
+    pool.sim.fail({ frame: isTurn, with: fault, times: Infinity })
+    const frames = await socket.ask(create())
+    assert.notEqual(field(frames.at(-1), 'status'), status)
+    assert.doesNotMatch(JSON.stringify(frames), new RegExp(`"status":${status}`))
+  })
+
+test('an overload of every account reaches the client as it is', async (t) => {
+  const pool = await startPool(t, { codex: two, config: inOrder })
+  const { socket } = await talking(pool)
+  pool.sim.fail({ frame: isTurn, with: faults.failed('server_is_overloaded'), times: Infinity })
+  const frames = await socket.ask(create())
+  assert.equal(field(frames.at(-1), 'response', 'error', 'code'), 'server_is_overloaded')
 })

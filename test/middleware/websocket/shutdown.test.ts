@@ -35,7 +35,7 @@ test('a handshake that is under way when the shutdown begins is sent away as wel
 
 test('what does not end in time is cut', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
-  pool.sim.fail({ frame: isTurn, with: faults.stall(3) })
+  pool.sim.fail({ frame: isTurn, with: faults.stall(7) })
   const socket = await dial(pool, 's1')
   socket.send(create())
   await socket.next()

@@ -73,7 +73,7 @@ test('an account is busy while a response runs, and not while a WebSocket is mer
   const socket = await dial(pool, 's1')
   const busy = async () => (await pool.account('alice')).inFlight
   assert.equal(await busy(), 0)
-  pool.sim.fail({ frame: true, with: faults.stall(1) })
+  pool.sim.fail({ frame: true, with: faults.stall(7) })
   socket.send(create())
   await socket.next()
   assert.equal(await busy(), 1)
