@@ -3,7 +3,8 @@ import { isAbsolute, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { distance } from 'fastest-levenshtein'
 import { messageOf } from './foreign.js'
-import { blankOut, hidden, looksSecret } from './secrets.js'
+import { redact } from './redact.js'
+import { blankOut, hidden, looksSecret, secretsIn } from './secrets.js'
 
 /** Stable, for programs and for the manual. */
 export type ProblemCode =
@@ -123,14 +124,25 @@ export function problemOfFile(
 /** The error for a config file that throws while it runs, or that cannot be run. */
 export function thrownError(cause: unknown, file: string, cwd: string): ConfigError {
   const [firstLine = ''] = messageOf(cause).split('\n')
-  const message = firstLine.replace(/^(ParseError|SyntaxError): /, '')
+  const said = firstLine.replace(/^(ParseError|SyntaxError): /, '')
   const syntax = isParseError(cause)
+  const place = placeOf(cause)
+  const sources = new Set([file, place?.file ?? file])
+  const secrets = [...sources].flatMap((source) => secretsIn(linesOf(source).join('\n')))
   return problemOfFile(file, cwd, {
-    message: syntax ? message : `threw: ${message}`,
+    message: redact(syntax ? said : `threw: ${said}`, [secrets, environmentSecrets()]),
     code: syntax ? 'config_syntax' : 'config_threw',
-    place: placeOf(cause),
+    place,
     cause,
   })
+}
+
+/** A config takes its keys from there; an address or a path of this machine is none. */
+function environmentSecrets(): Record<string, string | undefined> {
+  const named = Object.entries(process.env).filter(
+    ([name, value]) => /KEY|TOKEN|SECRET|PASSW|CREDENTIAL/.test(name) && !value?.startsWith('/'),
+  )
+  return Object.fromEntries(named)
 }
 
 /** The error for a file that cannot be opened. */

@@ -21,9 +21,12 @@ export function showValue(key: string, value: unknown): string {
   return typeof value === 'object' && value !== null ? 'an object' : String(value)
 }
 
-/** An address without its user, password and query: keys travel in them. */
+/** An address without its user, password and query, and without what looks like a key in its path. */
 export function hideInAddress(address: string): string {
-  return address.replace(/^([a-z][\w+.-]*:\/\/)?.*@/i, `$1${hidden}@`).replace(/\?.*$/, `?${hidden}`)
+  return address
+    .replace(/^([a-z][\w+.-]*:\/\/)?.*@/i, `$1${hidden}@`)
+    .replace(/\?.*$/, `?${hidden}`)
+    .replace(/(?<=[^/:]\/+)[^/?]+/g, (segment) => (looksSecret(segment) ? hidden : segment))
 }
 
 /** A line of a config file for an error: everything as long as an access key is starred out. */
@@ -34,28 +37,15 @@ export function blankOut(line: string): string {
     .replace(/[\w.~+/=-]{16,}(?![\w.~+/=-]*[:(])/g, stars)
 }
 
+/** The quoted words of a config file that look like keys: an error that it throws may hold one. */
+export function secretsIn(text: string): { key: string }[] {
+  const words = text.match(/(?<=['"`])[\w.~+/=-]{8,}(?=['"`])/g) ?? []
+  const keys = words.filter(
+    (word) => knownPrefix.test(word) || /^(?=.*\d)(?=.*[A-Za-z])[\w.~-]{16,}$/.test(word),
+  )
+  return keys.map((key) => ({ key }))
+}
+
 function shorten(text: string): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
-}
-
-// An upstream's error may quote a credential: no text leaves the process with one in it.
-const SECRETS =
-  /\b(eyJ[\w-]+(?:\.[\w-]+)*|sk-[\w-]{8,}|rt[_.-][\w.-]{8,}|at-[\w-]{8,}|ya29\.[\w-]+|1\/\/[\w-]+|AIza[\w-]{10,})|(?<=\b(?:bearer|key=) ?)[\w.~+/-]{12,}/gi
-
-/** A text with everything that looks like a credential replaced. */
-export function redact(text: string): string {
-  return text.replace(SECRETS, '[redacted]')
-}
-
-/** A text without any value of a credential: an error thrown by a user's own provider may quote one. */
-export function withoutValuesOf(credential: unknown, text: string): string {
-  const values = textsIn(credential).filter((value) => value.length >= 6)
-  return values
-    .sort((a, b) => b.length - a.length)
-    .reduce((clean, value) => clean.replaceAll(value, '[redacted]'), text)
-}
-
-function textsIn(value: unknown): string[] {
-  if (typeof value === 'string') return [value]
-  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsIn) : []
 }

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { isRecord, messageOf, withoutValuesOf } from '../config/index.js'
+import { isRecord, messageOf, redact } from '../config/index.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/pool/pool.js'
 import { Pins } from '../src/accounts/pins.js'
@@ -62,7 +62,7 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
   try {
     given = await exchange.provider.authorize({ credential, facts, model: exchange.model, request: exchange })
   } catch (error) {
-    return withoutValuesOf(credential, `authorize failed: ${messageOf(error)}`)
+    return redact(`authorize failed: ${messageOf(error)}`)
   }
   const entries = Object.entries(checkedHeaders(given, exchange.route.providerName))
   if (entries.length > 0 && entries.every(([, value]) => value === undefined))

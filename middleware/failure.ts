@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { redact } from '../config/index.js'
 import type { Answer, ClientRequest, Failure, Provider } from '../config/provider.js'
 
 /** The gateway answers in place of an upstream. Thrown, or handed to `next`, by any middleware of the chain. */
@@ -9,7 +10,7 @@ export class GatewayFailure extends Error implements Failure {
     message: string,
     readonly retryAfterMs?: number | undefined,
   ) {
-    super(message)
+    super(redact(message))
     this.name = 'GatewayFailure'
   }
 }

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import express from 'express'
 import type { Middleware, ResolvedConfig } from '../config/config.js'
+import { forget, remember } from '../config/index.js'
 import { ReplayBudget } from '../middleware/body.js'
 import { chain } from '../middleware/chain.js'
 import { Explanations } from '../middleware/explanation.js'
@@ -65,6 +66,7 @@ export class Gateway {
   /** @internal */
   constructor(parts: GatewayParts) {
     this.#parts = parts
+    remember(this, { adminToken: parts.adminToken })
     const { settings, stores, events } = parts
     const snapshot = () => settings.current
     const access = () => settings.config.access
@@ -205,7 +207,7 @@ export class Gateway {
   }
 
   async #close(): Promise<void> {
-    const { closing, files, background, pool, stores, network } = this.#parts
+    const { closing, settings, files, background, pool, stores, network } = this.#parts
     // From here on no request may begin to refresh or to send. Refreshes in flight end.
     network.closed = true
     closing.abort()
@@ -215,6 +217,9 @@ export class Gateway {
     await pool.tokens.settled()
     await stores.close()
     await network.close()
+    pool.accounts.close()
+    forget(settings)
+    forget(this)
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type Flags,
   loadConfig,
   proxyOf,
+  remember,
   resolveConfig,
 } from '../config/index.js'
 import type { Strategy } from '../config/account.js'
@@ -35,6 +36,7 @@ export class CurrentSettings {
     config: ResolvedConfig,
   ) {
     this.#current = this.#settingsOf(config)
+    this.#rememberKeys()
   }
 
   /** @throws {ConfigError} with every problem at once */
@@ -54,12 +56,19 @@ export class CurrentSettings {
     return settingsOf(config, this.#builtins, (message) => this.onProviderError(message))
   }
 
+  #rememberKeys(): void {
+    const { access, providers } = this.config
+    const clients = Object.values(providers).map((entry) => ('oauthClientSecret' in entry ? entry : {}))
+    remember(this, [access === 'host-app' ? {} : { keys: access.keys }, clients])
+  }
+
   /** Reads the configuration again. A bad one is a `problem`, and the running one stays. */
   async reload(): Promise<void> {
     try {
       // Neither can be changed while it is in use.
       const { listen, database } = this.config
       this.#current = this.#settingsOf({ ...(await readConfig(this.source)), listen, database })
+      this.#rememberKeys()
       this.problem = undefined
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error

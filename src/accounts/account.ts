@@ -6,7 +6,7 @@ import type {
   ProviderAccount,
   Quota,
 } from '../../config/provider.js'
-import { redact } from '../../config/secrets.js'
+import { redact, rememberNewer } from '../../config/redact.js'
 import type { Candidate } from '../../config/account.js'
 import { type Cooldown, Cooldowns, type CooldownVerdict, scopeOf } from './cooldowns.js'
 import { type ObservedWindow, type SavedQuota, Windows } from './windows.js'
@@ -82,6 +82,7 @@ export class Account {
   /** Gives the account a new credential of the same login. With a digest, it is what the file holds. */
   refreshCredential(credential: Credential, inspection: Inspection, digest?: string): void {
     this.#ofLogin.add(credential)
+    rememberNewer(this, credential)
     this.credential = credential
     this.inspection = inspection
     this.loginNeeded = undefined

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Credential, Inspection } from '../../config/provider.js'
+import { forget, remember } from '../../config/redact.js'
 import type { AccountStore, SpentLogins } from './account-store.js'
 import { Account } from './account.js'
 import { type Claimant, claimantsOf, claimOf, type Providers } from '../credentials/claim.js'
@@ -56,6 +57,11 @@ export class Accounts {
     return scan
   }
 
+  /** The values of its credentials are no longer redacted. */
+  close(): void {
+    for (const account of this.all()) forget(account)
+  }
+
   async #scan(poolDir: string, providers: Providers): Promise<void> {
     const names = await fileNames(poolDir)
     const found = new Map<string, Account>()
@@ -85,6 +91,8 @@ export class Accounts {
       found.set(result.account.key, result.account)
       if (result.warning) warnings.push({ file: name, reason: result.warning })
     }
+    for (const account of found.values()) remember(account, account.credential)
+    for (const [key, account] of this.#accounts) if (found.get(key) !== account) forget(account)
     this.#accounts = found
     this.skipped = skipped
     this.warnings = warnings

@@ -6,7 +6,7 @@ import express, {
   type Router,
 } from 'express'
 import type { ResolvedConfig } from '../../config/config.js'
-import { redact } from '../../config/index.js'
+import { redactAll } from '../../config/index.js'
 import type { Explanations } from '../../middleware/explanation.js'
 import { GatewayFailure, sendJson } from '../../middleware/failure.js'
 import { answerFailure, type FailureOptions } from '../../middleware/final-answer.js'
@@ -36,7 +36,7 @@ export function adminRouter(parts: AdminParts): Router {
     response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
   })
   router.get('/admin/accounts', read, (_request, response) =>
-    sendJson(response, {
+    answer(response, {
       status: 200,
       body: {
         accounts: gateway.accounts(),
@@ -47,12 +47,12 @@ export function adminRouter(parts: AdminParts): Router {
   )
   router.get('/admin/requests/:id', read, (request, response, next) => {
     const body = parts.explanations.get(String(request.params.id))
-    if (body) sendJson(response, { status: 200, body })
+    if (body) answer(response, { status: 200, body })
     else next(new GatewayFailure(404, 'unknown_request', 'no request of this id is remembered'))
   })
   router.post('/admin/reload', read, async (_request, response) => {
     const report = await gateway.reload()
-    sendJson(response, { status: report.configProblem === undefined ? 200 : 400, body: report })
+    answer(response, { status: report.configProblem === undefined ? 200 : 400, body: report })
   })
   router.use('/admin/accounts', changesRouter(token, gateway))
   router.all(['/healthz', '/metrics', '/admin/accounts', '/admin/reload'], wrongMethod)
@@ -61,6 +61,11 @@ export function adminRouter(parts: AdminParts): Router {
   )
   router.use(badPercentSign, answerFailure(parts))
   return router
+}
+
+/** The words of upstreams and of a user's own code are in these answers. */
+function answer(response: Response, { status, body }: { status: number; body: object }): void {
+  sendJson(response, { status, body: redactAll(body) })
 }
 
 const NONCE = /^[\w-]{16,64}$/
@@ -72,7 +77,7 @@ function answerHealth({ access, token, health }: AdminParts): RequestHandler {
       response.setHeader('x-codex-pool-proof', proofOf(token, nonce, request.socket.localPort))
     const report = health.report()
     const body = maySeeNames(request, access(), token) ? report : countsOf(report)
-    sendJson(response, { status: 200, body })
+    answer(response, { status: 200, body })
   }
 }
 
@@ -113,18 +118,18 @@ function changesRouter(token: string, gateway: Administered): Router {
   const router = express.Router()
   const change = mayChange(token)
   router.post('/retry', change, (_request, response) =>
-    sendJson(response, { status: 200, body: { accounts: gateway.retry() } }),
+    answer(response, { status: 200, body: { accounts: gateway.retry() } }),
   )
   for (const [name, make] of Object.entries(changes))
     router.post(`/:id/${name}`, change, async (request, response, next) => {
       const id = String(request.params.id)
       const body = await make(id)
-      if (body) sendJson(response, { status: 200, body })
+      if (body) answer(response, { status: 200, body })
       else next(new GatewayFailure(404, 'unknown_account', `there is no account "${id}"`))
     })
   return router
 }
 
 function refuseRedeeming(error: Error): never {
-  throw new GatewayFailure(409, 'not_redeemed', `no reset credit was redeemed: ${redact(error.message)}`)
+  throw new GatewayFailure(409, 'not_redeemed', `no reset credit was redeemed: ${error.message}`)
 }

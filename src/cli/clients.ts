@@ -1,7 +1,7 @@
 import type { ResolvedConfig } from '../../config/config.js'
 import { localAddress } from '../../config/index.js'
 import { readConfig } from '../settings.js'
-import { print } from './output.js'
+import { printAsIs } from './output.js'
 import { type CommonOptions, sourceOf } from './pool-folder.js'
 
 type Access = ResolvedConfig['access']
@@ -11,8 +11,8 @@ export async function showClients(options: CommonOptions): Promise<void> {
   const { listen, access } = await readConfig(sourceOf(options))
   const url = localAddress(listen)
   const keys = access === 'host-app' || !access.keys ? [] : Object.entries(access.keys)
-  if (keys.length === 0) print(linesFor(url))
-  for (const [name, key] of keys) print(`\n# ${name}${linesFor(`${url}/k/${encodeURIComponent(key)}`)}`)
+  if (keys.length === 0) printAsIs(linesFor(url))
+  for (const [name, key] of keys) printAsIs(`\n# ${name}${linesFor(`${url}/k/${encodeURIComponent(key)}`)}`)
 }
 
 /** The lines to paste, without any key: they are shown at every start, and a terminal is read by others. */

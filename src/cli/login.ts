@@ -6,7 +6,7 @@ import { redeem } from '../login/authorization.js'
 import { Network } from '../network.js'
 import { accountOf, joinPool } from './add.js'
 import { readPoolFolder, type PoolFolder } from './pool-folder.js'
-import { print, refusal } from './output.js'
+import { printAsIs, refusal } from './output.js'
 import type { CommonOptions } from './pool-folder.js'
 
 export interface LoginOptions {
@@ -23,7 +23,7 @@ export async function login(options: CommonOptions, provider: string, own: Login
   const pool = await readPoolFolder(options)
   const definition = loginOf(provider, pool)
   const network = new Network()
-  const person = atTerminal(print)
+  const person = atTerminal(printAsIs)
   try {
     const call = (): CallContext => ({
       fetch: network.fetch(pool.config.providers[provider]?.proxy),

@@ -1,4 +1,4 @@
-import { ConfigError } from '../../config/index.js'
+import { ConfigError, redact } from '../../config/index.js'
 import { harmless, Outlet } from '../telemetry/terminal.js'
 
 const stdout = new Outlet(process.stdout)
@@ -11,6 +11,11 @@ process.on('exit', () => {
 
 /** A command's output. The gateway writes to the log while it works. */
 export function print(text: string): void {
+  printAsIs(redact(text))
+}
+
+/** For a text that is to show an access key or an address to log in at. */
+export function printAsIs(text: string): void {
   stdout.write(`${harmless(text)}\n`)
 }
 
@@ -30,6 +35,6 @@ export function exitWith(error: Error & { code?: string }): never {
 }
 
 function stop(status: number, message: string): never {
-  stderr.write(`codex-pool: ${harmless(message)}\n`)
+  stderr.write(`codex-pool: ${harmless(redact(message))}\n`)
   process.exit(status)
 }

@@ -1,5 +1,5 @@
 import picomatch from 'picomatch'
-import { credentialsPattern, messageOf, withoutValuesOf } from '../../config/index.js'
+import { credentialsPattern, messageOf, redact } from '../../config/index.js'
 import type { Credential, Inspection, Provider } from '../../config/provider.js'
 
 export type Providers = ReadonlyMap<string, Provider>
@@ -30,7 +30,7 @@ export function inspected(provider: Provider, credential: Credential): Inspectio
   try {
     return provider.inspect?.(credential) ?? {}
   } catch (error) {
-    return withoutValuesOf(credential, `its provider cannot read it: inspect failed: ${messageOf(error)}`)
+    return redact(`its provider cannot read it: inspect failed: ${messageOf(error)}`, credential)
   }
 }
 

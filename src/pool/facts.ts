@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { messageOf, withoutValuesOf } from '../../config/index.js'
+import { messageOf, redact } from '../../config/index.js'
 import { type CallContext, CredentialRejected, type Provider, type Verdict } from '../../config/provider.js'
 import type { Account } from '../accounts/account.js'
 import type { TokenResult } from '../refresh/tokens.js'
@@ -93,7 +93,7 @@ export class Facts {
       this.options.found(account)
       return undefined
     } catch (error) {
-      const reason = withoutValuesOf(account.credential, messageOf(error))
+      const reason = redact(messageOf(error))
       if (error instanceof CredentialRejected)
         await this.options.applyVerdict(account, { kind: 'needs-login', reason }, account.credential)
       else this.#failed.set(account, { reason, until: this.options.now() + PAUSE_MS })

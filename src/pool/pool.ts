@@ -1,5 +1,5 @@
 import type { ResolvedConfig } from '../../config/config.js'
-import { proxyOf } from '../../config/index.js'
+import { proxyOf, redact } from '../../config/index.js'
 import type { CallContext, PoolAccount, Provider, Quota, Verdict } from '../../config/provider.js'
 import type { AccountStore } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
@@ -164,7 +164,8 @@ export class Pool {
     return cooldown
   }
 
-  #applyRefresh(account: Account, outcome: RefreshOutcome): void {
+  #applyRefresh(account: Account, told: RefreshOutcome): void {
+    const outcome = 'reason' in told ? { ...told, reason: redact(told.reason) } : told
     if (outcome.kind === 'needs-login') account.loginNeeded = { reason: outcome.reason, since: this.now() }
     this.options.store.saveAccount(account)
     this.options.events.emit('refreshOutcome', { account: account.key, outcome })

@@ -1,4 +1,4 @@
-import { withoutValuesOf } from '../../config/index.js'
+import { redact } from '../../config/index.js'
 import type { ResolvedConfig } from '../../config/config.js'
 import type { CallContext, Provider } from '../../config/provider.js'
 import type { SpentLogins } from '../accounts/account-store.js'
@@ -179,7 +179,7 @@ export class Tokens {
     // If the answer was lost, the refresh token may be spent: the old access token is used to its end first.
     const notBefore = called && lostAfterSending(error) ? (account.inspection.expiresAt ?? 0) : 0
     this.#backoff.failed(account, { called, notBefore })
-    const reason = withoutValuesOf(account.credential, error.message)
+    const reason = redact(error.message)
     this.options.apply(account, { kind: 'failed', reason })
     return { kind: 'unavailable', reason: `token refresh failed: ${reason}` }
   }

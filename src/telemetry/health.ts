@@ -85,6 +85,6 @@ export class Health {
     const silent =
       silence === undefined ? [] : [`the log is silent, its lines cannot be written (${silence})`]
     const own = [configProblem() ?? [], silent, stores.failing()].flat()
-    return [...empty, ...own, ...unwritten, ...logins, ...refused, ...files].map(redact)
+    return [...empty, ...own, ...unwritten, ...logins, ...refused, ...files].map((problem) => redact(problem))
   }
 }

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import type { Provider, UserConfig } from '../../src/index.js'
+import { folder } from '../kit/config-folder.js'
+import { startCommand } from '../kit/command.js'
+import { startPool, type TestPool } from '../kit/pool.js'
+
+/** Of no form that is known for keys. */
+const KEY = 'Wunderbar+geheim/7731-schluessel'
+
+const quoting = (): Error =>
+  new Error(
+    `no use for ${KEY} of ${JSON.stringify({ KEY })}: ENOTFOUND http://${KEY.toLowerCase()}/?k=${encodeURIComponent(KEY)} "${KEY.slice(0, 10)}"... is not valid`,
+  )
+
+/** All that the gateway writes to its log from now on. */
+function captureLog(t: TestContext): { text: string } {
+  const log = { text: '' }
+  t.mock.method(process.stderr, 'write', (chunk: unknown) => ((log.text += String(chunk)), true))
+  return log
+}
+
+const mine = {
+  type: 'custom' as const,
+  credentials: 'mine_*.json',
+  authorize: ({ credential }: { credential: { key?: unknown } }) => ({
+    authorization: `Bearer ${credential.key}`,
+  }),
+}
+
+async function poolWith(t: TestContext, hooks: Partial<Provider>): Promise<TestPool> {
+  const config: UserConfig = {
+    log: { level: 'debug' },
+    providers: { mine: { ...mine, upstream: 'http://127.0.0.1:1', ...hooks } },
+    routes: [{ path: '/mine', provider: 'mine' }],
+  }
+  return startPool(t, {
+    config,
+    codexApiKeys: [{ id: 'openai' }],
+    prepare: async ({ sim, poolDir }) => {
+      Object.assign(config.providers!['mine']!, { upstream: sim.environment['UPSTREAM_OPENAI_BASE'] })
+      await writeFile(join(poolDir, 'mine_a.json'), JSON.stringify({ key: KEY }), { mode: 0o600 })
+    },
+  })
+}
+
+/** All places where words leave. */
+async function wordsOf(pool: TestPool, log: { text: string }): Promise<Record<string, string>> {
+  const events: unknown[] = []
+  for (const name of ['attempt', 'refresh', 'cooldown', 'request'] as const)
+    pool.gateway.events.on(name, (...told: unknown[]) => events.push(...told))
+  pool.gateway.retry()
+  const { headers, text } = await pool.request.post('/mine/responses').send({ model: 'm', input: [] })
+  const id = headers['x-codex-pool-request-id']!
+  const places: Record<string, string> = { answer: text + JSON.stringify(headers) }
+  places['reload'] = JSON.stringify(await pool.gateway.reload())
+  for (const path of ['/healthz', '/admin/accounts', `/admin/requests/${id}`])
+    places[path.replace(id, 'ID')] = (await pool.request.get(path)).text
+  return { ...places, log: log.text, events: JSON.stringify(events) }
+}
+
+const fail = () => {
+  throw quoting()
+}
+const ended = () => ({ expiresAt: 1, refreshable: true, login: 'a' })
+
+const hooks: Record<string, [Partial<Provider>, told: RegExp]> = {
+  authorize: [{ authorize: fail }, /authorize failed/],
+  path: [{ path: fail }, /no use for/],
+  'path that gives a bad address': [{ path: () => `http://${KEY}:1/x` }, /./],
+  serves: [{ serves: fail }, /no use for/],
+  rewriteBody: [{ rewriteBody: fail }, /no use for/],
+  inspect: [{ inspect: fail }, /inspect failed/],
+  refresh: [{ inspect: ended, refresh: async () => fail() }, /refresh/],
+  discover: [{ discover: async () => fail() }, /no use for/],
+  classify: [{ classify: fail }, /no use for/],
+  quota: [{ quota: fail }, /quota failed/],
+  model: [{ model: fail }, /no use for/],
+}
+
+for (const [name, [functions, told]] of Object.entries(hooks))
+  test(`an error of ${name} that quotes a credential leaves the gateway without it, everywhere`, async (t) => {
+    const log = captureLog(t)
+    const pool = await poolWith(t, functions)
+    const places = await wordsOf(pool, log)
+    assert.match(Object.values(places).join(), told, 'the error is told')
+    for (const [place, text] of Object.entries(places))
+      assert.ok(
+        !text.toLowerCase().includes(KEY.slice(0, 10).toLowerCase()),
+        `it stands in ${place}: ${text}`,
+      )
+  })
+
+test('a credential is redacted as long as its file is in the pool, and the one before it with it', async (t) => {
+  const pool = await poolWith(t, {})
+  const { log } = pool.gateway
+  const lines = captureLog(t)
+  const said = (text: string): string => {
+    lines.text = ''
+    log.warn(text)
+    return lines.text
+  }
+  assert.match(said(`it is ${KEY}`), /it is \[redacted\]/)
+  await writeFile(pool.file('mine_a'), JSON.stringify({ key: 'another-quiet-word' }))
+  await pool.gateway.reload()
+  assert.match(said(`${KEY} or another-quiet-word`), /\[redacted\] or \[redacted\]/)
+  await rename(pool.file('mine_a'), pool.file('mine_b'))
+  await pool.gateway.reload()
+  assert.match(said('another-quiet-word'), /\[redacted\]/)
+  await rm(pool.file('mine_b'))
+  await pool.gateway.reload()
+  assert.match(said('another-quiet-word'), /another-quiet-word/)
+})
+
+const KEY_OF_CONFIG = 'wunderbar-7731-schluessel'
+const throwing: Record<string, string> = {
+  'a word of its own': `const keys = { a: '${KEY_OF_CONFIG}' }\nthrow new Error('no use for ' + keys.a)`,
+  'a word of its environment': `throw new Error('no use for ' + process.env.POOL_KEY)`,
+  'a bad upstream': `export default { providers: { mine: { type: 'bearer', upstream: 'ftp://example.com/${KEY_OF_CONFIG}/x' } } }`,
+}
+for (const [what, text] of Object.entries(throwing))
+  test(`check tells what is wrong with a config file that quotes ${what}, without it`, async (t) => {
+    const cwd = folder(t, { 'codex-pool.config.ts': text })
+    const { status, output } = await startCommand(t, ['check'], { cwd, env: { POOL_KEY: KEY_OF_CONFIG } })
+      .ended
+    assert.equal(status, 2, output)
+    assert.match(output, /no use for|upstream/)
+    assert.ok(!output.includes(KEY_OF_CONFIG), output)
+  })
