@@ -17,14 +17,14 @@ export interface LoadOptions {
   readonly cwd: string
   readonly env: Environment
   readonly flags?: Flags | undefined
-  /** What a config file gets for `import … from 'codex-pool'`. */
+  /** The modules that a config file may import from `codex-pool`. */
   readonly ownModules: OwnModules
 }
 
 /** Modules by the name under which a config file may import them. */
 export type OwnModules = Record<string, Record<string, unknown>>
 
-/** Finds or takes a configuration file; with none, the built-in defaults run. Throws a {@link ConfigError}. */
+/** Loads the named configuration file, or the one found in `cwd`; without one, the defaults. Throws a {@link ConfigError}. */
 export async function loadConfig({
   file,
   cwd,
@@ -40,7 +40,7 @@ export async function loadConfig({
   return resolveConfig(await called(config, filepath, cwd), { file: filepath, cwd, env, flags })
 }
 
-/** A config may be a function, to be run at every load. */
+/** Calls a config that is a function. */
 async function called(config: unknown, file: string, cwd: string): Promise<unknown> {
   if (typeof config !== 'function') return config
   try {
@@ -113,7 +113,7 @@ function explorer(cwd: string, ownModules: OwnModules): PublicExplorer {
     try {
       return (await evaluate(await realpath(file), ownModules)) ?? undefined
     } catch (error) {
-      // Wrapped here: the search takes an ENOENT that the config threw for "no such config" and goes on.
+      // Wrapped here: the search would take an ENOENT thrown by the config for "no such file" and go on.
       throw thrownError(error, file, cwd)
     }
   }
@@ -140,13 +140,13 @@ const withoutMark = (text: string): string => text.replace(/^\uFEFF/, '')
 async function evaluate(file: string, ownModules: OwnModules): Promise<unknown> {
   const jiti = createJiti(import.meta.url, {
     virtualModules: ownModules,
-    // With either cache a reload sees the old file or the old helper beside it.
+    // With a cache, a reload would see the old file, or an old file that it imports.
     moduleCache: false,
     // The disk cache would write the access keys of the file to the temporary folder.
     fsCache: false,
     // Node's own type stripping knows no enums and does not find `codex-pool`.
     tryNative: false,
-    // It fails on `export default null`.
+    // This option fails on `export default null`.
     interopDefault: false,
   })
   if (!/\.[cm]?js$/.test(file)) return defaultExport(await jiti.import<Record<string, unknown>>(file))
@@ -164,7 +164,7 @@ function defaultExport(module: Record<string, unknown>): unknown {
 /** YAML 1.2, and merge keys (`<<`) as in 1.1, which many files use. */
 const yamlSchema = CORE_SCHEMA.withTags(mergeTag)
 
-/** The parser's own message quotes the lines around the error, where access keys may stand: only its reason is told. */
+/** Of the parser's message only the reason is shown: the rest quotes lines of the file, which may hold access keys. */
 function readYaml(file: string, text: string, cwd: string): unknown {
   try {
     // js-yaml refuses a file that holds nothing but comments.
@@ -182,7 +182,7 @@ function readJson(file: string, text: string, cwd: string): unknown {
   } catch (cause) {
     // Many tools read this file, and a broken one holds no configuration for us unless our key is in it.
     if (basename(file) === 'package.json' && !/"codex-pool"\s*:\s*\{/.test(text)) return {}
-    // Up to where it quotes the file.
+    // Cut before the part that quotes the file.
     const said = messageOf(cause).replace(/( in JSON at |, (\.\.\.)?"| is not valid).*$/s, '')
     const place = placeIn(messageOf(cause), file, text) ?? yamlPlaceIn(file, text)
     throw problemOfFile(file, cwd, { message: `is not JSON: ${said}`, code: 'config_syntax', place })

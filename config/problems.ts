@@ -6,7 +6,7 @@ import { messageOf } from './foreign.js'
 import { redact } from './redact.js'
 import { blankOut, hidden, looksSecret, secretsIn } from './secrets.js'
 
-/** Stable, for programs and for the manual. */
+/** Stable codes, for programs and for the manual. */
 export type ProblemCode =
   | 'config_not_found'
   | 'config_unreadable'
@@ -47,14 +47,14 @@ export interface Problem {
   readonly key: string
   /** The value as it may be shown: short, and `"***"` for a possible secret. */
   readonly value?: string | undefined
-  /** What is wrong and what is allowed; reads on from the value. */
+  /** The fault and the allowed values, as a sentence that begins with the value. */
   readonly message: string
   readonly code: ProblemCode
   /** The lines around a syntax error, string literals blanked out. */
   readonly frame?: string | undefined
 }
 
-/** A problem of one value, before it is known where the value stands. */
+/** A problem of one value, without the value's place in the configuration. */
 export type ValueProblem = Pick<Problem, 'message' | 'code'>
 
 /** Thrown when a configuration cannot be used. Carries every problem of it at once; its message is for people. */
@@ -83,7 +83,7 @@ export function keyOf(path: readonly (string | number)[]): string {
 
 function segment(name: string | number): string {
   if (typeof name === 'number' || /^\d+$/.test(name)) return `[${name}]`
-  // An access key written on the wrong side of the colon.
+  // Access keys are hidden here, too: a user may write one as the name.
   if (looksSecret(name)) return `.${hidden}`
   return /^[\w-]+$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`
 }
@@ -199,7 +199,7 @@ function linesOf(file: string): string[] {
   try {
     return readFileSync(file, 'utf8').split(/\r?\n/)
   } catch {
-    // The file was moved since. The error then tells the place alone.
+    // A file that was moved since: the error then shows the place without the lines.
     return []
   }
 }

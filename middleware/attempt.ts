@@ -12,35 +12,35 @@ import type { Refusal, Tries } from './search.js'
 
 /** The outcome of asking one account. */
 export type Attempted =
-  /** The client may have this. `credential` is the one that the upstream accepted. */
+  /** An answer for the client. `credential` is the one that the upstream accepted. */
   | { readonly kind: 'answered'; readonly answer: HeldAnswer; readonly credential: object }
-  /** The account has no usable token, or lacks a fact: nothing was sent. */
+  /** Nothing was sent: the account has no usable token, or lacks a fact. */
   | { readonly kind: 'unfit' }
-  /** Its token was refused and has been refreshed. */
+  /** The account's token was refused and has been refreshed. */
   | { readonly kind: 'refreshed' }
-  /** It cannot read a part of the request that another account wrote; that part has been removed. */
+  /** The account cannot read a part of the request that another account encrypted. That part has been removed. */
   | { readonly kind: 'repaired' }
-  /** It refused: a limit, a login, a model. */
+  /** The account refused, because of a limit, its login or the model. */
   | { readonly kind: 'turned-away' }
   /** The connection broke on a kept-alive socket that the upstream had most likely closed already. */
   | { readonly kind: 'stale' }
-  /** No connection. `slow`: the client has waited for that. */
+  /** There was no connection. `slow`: the attempt took long, so it costs a try. */
   | { readonly kind: 'never-sent'; readonly slow: boolean }
-  /** The upstream may have received it, and is in trouble. */
+  /** The upstream may have received the request, and is in trouble. */
   | { readonly kind: 'sent' }
 
 export type AttemptOne = (
   exchange: Exchange,
   account: Account,
   tries: Tries,
-  /** Ends the attempt. @default the exchange's: the client leaves */
+  /** Ends the attempt. @default the exchange's signal, which aborts when the client leaves */
   signal?: AbortSignal,
 ) => Promise<Attempted>
 
-/** A refused connection takes less; a connect timeout more. */
+/** A refused connection takes less, a connect timeout more; ms. */
 const SLOW_MS = 1_000
 
-/** Asks one account: makes the request its own, sends it, judges the answer, and applies the verdict. */
+/** Asks one account: adds its credential, sends the request, judges the answer, and applies the verdict. */
 export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, events: Events): AttemptOne {
   return async function attempt(exchange, account, tries, signal = exchange.signal) {
     const startedAt = Date.now()
@@ -70,7 +70,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
       const attempted = await applied(verdict, answer, { pool, exchange, account, tries, credential })
       return end(attempted, verdict.kind === 'pass' ? 'pass' : `${verdict.kind}: ${verdict.reason}`, status)
     } catch (error) {
-      // A function of the user's own has thrown: this answer will not be read.
+      // A function of the user's own has thrown. An answer that is not read must be closed.
       forwarded.answer.discard()
       throw error
     }
@@ -94,11 +94,11 @@ interface Asked {
   readonly exchange: Exchange
   readonly account: Account
   readonly tries: Tries
-  /** The one that the upstream has judged. */
+  /** The credential that the upstream has judged. */
   readonly credential: object
 }
 
-/** Applies a verdict to the account and the request. An answer that the client will not get is dropped. */
+/** Applies a verdict to the account and the request. Drops an answer that the client does not get. */
 async function applied(verdict: Verdict, answer: HeldAnswer, asked: Asked): Promise<Attempted> {
   const { pool, account, tries, exchange, credential } = asked
   if (verdict.kind === 'pass') return { kind: 'answered', answer, credential }

@@ -28,10 +28,10 @@ export function formOf(begun: Buffer): Form | undefined {
 
 export type EventReader = (chunk: Buffer) => void
 
-/** Bytes of one event. A longer one is not read. */
+/** Bytes of one event. A longer event is skipped. */
 const LONGEST = 8 * 1024 * 1024
 
-/** Calls back with the JSON of each event of a stream, which may come in any pieces. Other data is skipped. */
+/** Calls back with the JSON of each event of a stream that arrives in any pieces. Other data is skipped. */
 export function eventReader(form: 'events' | 'array', onEvent: (event: unknown) => void): EventReader {
   const read = (text: string): void => {
     const event = parseJson(text)
@@ -52,10 +52,10 @@ const [QUOTE, BACKSLASH] = [0x22, 0x5c]
 const OPENS: ReadonlySet<number> = new Set([0x5b, 0x7b])
 const CLOSES: ReadonlySet<number> = new Set([0x5d, 0x7d])
 
-/** Calls back with the bytes of each object or array in a JSON array, which may come in any pieces. */
+/** Calls back with the bytes of each object or array in a JSON array that arrives in any pieces. */
 export function elementReader(onElement: (element: Buffer) => void): EventReader {
   let depth = 0
-  let inText = false
+  let inString = false
   let escaped = false
   let parts: Buffer[] = []
   let size = 0
@@ -64,9 +64,9 @@ export function elementReader(onElement: (element: Buffer) => void): EventReader
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at]!
       if (escaped) escaped = false
-      else if (inText && byte === BACKSLASH) escaped = true
-      else if (byte === QUOTE) inText = !inText
-      else if (inText) continue
+      else if (inString && byte === BACKSLASH) escaped = true
+      else if (byte === QUOTE) inString = !inString
+      else if (inString) continue
       else if (OPENS.has(byte) && ++depth === 2) from = at
       else if (CLOSES.has(byte) && --depth === 1) {
         onElement(Buffer.concat([...parts, chunk.subarray(from, at + 1)]))

@@ -6,12 +6,12 @@ import type { TLSSocket } from 'node:tls'
 import { createProxyMiddleware, type Plugin, type RequestHandler } from 'http-proxy-middleware'
 import { reasonOf } from '../config/index.js'
 
-/** A request's body as the attempts see it. */
+/** A request's body, as attempts send it. */
 export type Body =
   | { readonly kind: 'none' }
-  /** Whole in memory: can be sent again. */
+  /** All in memory; can be sent again. */
   | { readonly kind: 'buffered'; readonly bytes: Buffer }
-  /** Too large to keep: `begun` has been read, `rest` still arrives. Can be sent once. */
+  /** Too large to keep: `begun` has been read, `rest` still arrives. Can be sent only once. */
   | { readonly kind: 'streaming'; readonly begun: Buffer[]; readonly rest: Readable }
 
 /** An upstream's answer of which nothing has reached the client yet. */
@@ -60,14 +60,14 @@ export function whyAborted(signal: AbortSignal): 'given_up' | 'client_left' {
   return (signal.reason as Error).name === 'TimeoutError' ? 'given_up' : 'client_left'
 }
 
-/** One attempt in flight: its stand-ins, its timer and the promise of its outcome. */
+/** One attempt in flight: the stand-ins for request and response, a timer, and the outcome. */
 class Attempt {
   readonly request: AttemptRequest
   readonly response = new AttemptResponse()
   connected = false
   #resolve: (forwarded: Forwarded) => void = () => {}
   #timer: NodeJS.Timeout | undefined
-  #settled = false
+  #finished = false
 
   readonly result: Promise<Forwarded>
 
@@ -93,7 +93,7 @@ class Attempt {
   #onConnected(): void {
     this.connected = true
     clearTimeout(this.#timer)
-    // Counted from the end of the request: a slow upload is not a slow upstream.
+    // The time counts from the end of the request, or a slow upload would look like a slow upstream.
     const waitForHeaders = () => this.#limit(this.timeouts.headersTimeoutMs, 'headers_timeout')
     if (this.request.upstream!.writableFinished) waitForHeaders()
     else this.request.upstream!.once('finish', waitForHeaders)
@@ -101,7 +101,7 @@ class Attempt {
 
   #limit(ms: number, reason: string): void {
     clearTimeout(this.#timer)
-    if (this.#settled) return
+    if (this.#finished) return
     this.#timer = setTimeout(() => {
       this.fail({ code: reason })
       this.response.destroy()
@@ -120,12 +120,12 @@ class Attempt {
 
   #finish(forwarded: Forwarded): void {
     clearTimeout(this.#timer)
-    this.#settled = true
+    this.#finished = true
     this.#resolve(forwarded)
   }
 }
 
-/** A TLS socket in a tunnel is connected long before it is secure. `secureConnecting` is missing in Node's types. */
+/** A TLS socket in a tunnel is connected before its TLS handshake ends. `secureConnecting` is missing in Node's types. */
 function connecting(socket: Socket, secure: boolean): boolean {
   return secure
     ? (socket as TLSSocket & { secureConnecting?: boolean }).secureConnecting !== false

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 
-/** They belong to one connection (RFC 9110 §7.6.1). */
+/** Headers of one connection, which a proxy must not pass on (RFC 9110 §7.6.1). */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
@@ -13,7 +13,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'expect',
 ])
 
-/** What any API may need of a client to answer right: the content, the answer wanted, conditions, and a name for logs. */
+/** Headers that any API may need: about the content, the wanted answer and conditions, and a name for logs. */
 const HARMLESS: readonly string[] = [
   'accept',
   'accept-charset',
@@ -44,7 +44,7 @@ const HARMLESS: readonly string[] = [
   'x-request-id',
 ]
 
-/** No pattern lets such a header through: it is a credential, or says where the client is. Only its whole name does. */
+/** Names of headers that may hold a credential or tell where the client is. A pattern does not match them. */
 const TELLTALE =
   /(^|-)(api-?key|key|auth|authorization|authenticated|assertion|attestation|cookies?2?|credentials?|jwt|password|secret|token|tokens|user-project|user-id|account-id|organization|project|forwarded|ip|from|via|origin|referer|host|country|residency|region)($|-)/
 
@@ -52,9 +52,9 @@ const TELLTALE =
 export type HeaderFilter = (name: string) => boolean
 
 /**
- * A header goes upstream only if it is on a list: names of credentials are without number, and one that a list of
- * forbidden names does not know would reach an upstream in another account's name.
- * @param passHeaders names beside the harmless ones; one that ends in `*` stands for all that begin so
+ * Decides by a list of allowed names. A list of forbidden names would be incomplete, and a credential under a name that
+ * it lacks would reach the upstream.
+ * @param passHeaders more names; one that ends in `*` allows all names with that beginning
  */
 export function headerFilter(passHeaders: readonly string[] = []): HeaderFilter {
   const lower = passHeaders.map((name) => name.toLowerCase())
@@ -76,8 +76,8 @@ export function forwardable(headers: IncomingHttpHeaders, passes: HeaderFilter):
 }
 
 /**
- * An upstream's headers as the client gets them, in their order and spelling (`rawHeaders` form). Cookies belong to the
- * account, not to the client; which web pages may read an answer, the gateway says.
+ * The upstream's headers for the client, in their order and spelling (`rawHeaders` form). Cookies are taken out, since
+ * they belong to the account, and so is `access-control-*`: the gateway decides which web pages may read an answer.
  */
 export function deliverable(
   raw: readonly string[],
@@ -104,8 +104,8 @@ const has = (raw: readonly string[], wanted: string): boolean =>
 
 /**
  * Sets an upstream's headers (`rawHeaders` form) on the response, beside those that it has already: the gateway's, and the
- * host app's, whose cookies and policies stay its own. The upstream knows the type of its answer better. Several lines of
- * one name are set as a list: handed to `writeHead`, some versions of Node keep only the last of them.
+ * host app's cookies and policies, which win. `content-type` is the upstream's, and `vary` names both. Several lines of one name are set as
+ * a list: from lines given to `writeHead`, some versions of Node keep only the last.
  */
 export function setHeaders(response: ServerResponse, upstreams: readonly string[]): void {
   const own = new Set(response.getHeaderNames().filter((name) => name !== 'content-type' && name !== 'vary'))

@@ -1,7 +1,7 @@
 import express, { type Express, type Request, type RequestHandler, type Response } from 'express'
 import { exchangeOf } from './exchange.js'
 
-/** Runs the Express middleware that the config names under `use`, as it was when the request came in. */
+/** Runs the Express middleware under `use` of the config that was in force when the request came in. */
 export function hostMiddleware(): RequestHandler {
   const app = express()
   return function hostMiddleware(request, response, next) {
@@ -20,7 +20,7 @@ export function hostMiddleware(): RequestHandler {
   }
 }
 
-/** A gateway on its own port has no Express app in front, which would have added `response.json` and the like. */
+/** Adds `response.json` and the like, which an Express app in front would have added. */
 function expressed(request: Request, response: Response, app: Express): void {
   if ('app' in request) return
   Object.setPrototypeOf(request, app.request)

@@ -13,23 +13,23 @@ export class KeepAlive {
   constructor(
     private readonly response: ServerResponse,
     private readonly settings: NonNullable<Provider['keepAlive']>,
-    /** Since when the client has heard nothing; ms since 1970. */
+    /** When the client began to wait for a byte; ms since 1970. */
     private readonly since: number,
   ) {
     response.once('close', () => this.stop())
   }
 
-  /** A stream of events is held back. */
+  /** Called when a stream of events is held back. */
   start(): void {
     this.#timer ??= setTimeout(this.#send, Math.max(0, this.since + this.settings.afterMs - Date.now()))
   }
 
-  /** The hold is over. Once the head has been sent, events follow until there is an answer. */
+  /** Called when the hold ends. If the head has been sent, events go on until there is an answer. */
   pause(): void {
     if (!this.begun) this.stop()
   }
 
-  /** The client gets its answer now. */
+  /** Called when the client gets its answer. */
   stop(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined

@@ -3,29 +3,29 @@ import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
 import { type Exchange, matchRoute } from './exchange.js'
 
-/** The pins that say which account has the things that a request or an answer names. */
+/** The keys of the pins that tell which account has these resources. */
 function keysOf({ route }: Exchange, names: readonly string[]): string[] {
   return names.map((name) => Pins.key('resource', route.providerName, name))
 }
 
-/** Keys of the things that a request names; the body may be read. */
+/** Keys of the resources that a request names. May read the body. */
 export function resourceKeys(exchange: Exchange): string[] {
   return keysOf(exchange, exchange.provider.resources?.(exchange) ?? [])
 }
 
-/** Those of `fitting` that have the things the request names; all if that is not known. */
+/** The accounts of `fitting` that have the request's resources; all of them if none is known to have them. */
 export function holders(exchange: Exchange, fitting: Account[], issued: Pins): Account[] {
   const known = new Set(exchange.resourceKeys.map((key) => issued.get(key)))
   const holding = fitting.filter(({ key }) => known.has(key))
   return holding.length > 0 ? holding : fitting
 }
 
-/** An account that serves a request has what the request names. */
+/** Remembers that an account has the resources of a request that it served. */
 export function rememberServed(exchange: Exchange, account: Account, issued: Pins): void {
   for (const key of exchange.resourceKeys) issued.set(key, account.key)
 }
 
-/** An account has what its answer names. */
+/** Remembers that an account has the resources that its answer names. */
 export function rememberMade(
   exchange: Exchange,
   account: Account,
@@ -36,7 +36,7 @@ export function rememberMade(
   for (const key of keysOf(exchange, names)) issued.set(key, account.key)
 }
 
-/** The response headers that hold an address for the client's next request, led through the gateway. */
+/** Response headers with an address for the client's next request, rewritten to the gateway's address. */
 export function ownAddresses(
   exchange: Exchange,
   request: IncomingMessage,
@@ -61,7 +61,7 @@ function pathHere({ provider, snapshot, route }: Exchange, address: string): str
   return back?.providerName === route.providerName ? path + search : undefined
 }
 
-/** The gateway's address as this client wrote it: with the mount path and the access key, if they are in the path. */
+/** The gateway's address as this client uses it: with the mount path, and the access key if it is in the path. */
 function baseOf(exchange: Exchange, request: IncomingMessage & { originalUrl?: string }): string {
   const { host = 'localhost' } = request.headers
   const encrypted = 'encrypted' in request.socket || request.headers['x-forwarded-proto'] === 'https'

@@ -35,7 +35,7 @@ export function identify(exchange: Exchange): void {
   }
 }
 
-/** A body that had to be read and cannot be. If it must be rewritten, it would go out with names of another account. */
+/** The failure for a body that cannot be read. A body that cannot be rewritten would name another account's project. */
 function misread({ unreadable, provider, headers }: Exchange): GatewayFailure | undefined {
   const rewritten = provider.rewriteBody !== undefined
   if (unreadable === 'not_json' && (rewritten || /[/+]json\b/i.test(headers['content-type'] ?? '')))
@@ -50,7 +50,7 @@ function modelOf(json: unknown): string | undefined {
   return typeof model === 'string' ? model : undefined
 }
 
-/** The pins of a conversation's names. */
+/** The keys of a conversation's pins. */
 export function keysOf({ route, client }: Exchange, names: readonly string[]): string[] {
   return names.map((name) => Pins.key('conversation', route.providerName, client, name))
 }
@@ -73,8 +73,8 @@ export function homeOf(
 }
 
 /**
- * The caller's own accounts: more than one if several files hold logins of one person. A workspace alone names an account
- * only where one account of the pool has it and nothing says that it is a colleague's.
+ * The caller's own accounts: several if several files hold logins of one person. A workspace alone identifies an account
+ * only if one account of the pool is in it, and that account is not known to be a colleague's.
  */
 export function ownAccounts(
   conversation: Conversation | undefined,

@@ -6,8 +6,8 @@ import { GatewayFailure } from './failure.js'
 type Rules = Exclude<ResolvedConfig['access'], 'host-app'>
 
 /**
- * Checks what a web page cannot choose freely: Host, Origin and the browser's own Sec-Fetch headers. A page in the
- * user's browser can reach loopback; without these rules it could spend the pool.
+ * Refuses requests of foreign web pages, by headers that a page cannot choose: Host, Origin and Sec-Fetch. A page in the
+ * user's browser can reach loopback, and could spend the pool's quota.
  */
 export function foreignPage(request: IncomingMessage, access: Rules): GatewayFailure | undefined {
   return foreignHost(request, access) ?? foreignOrigin(request, access)
@@ -17,7 +17,7 @@ export function foreignPage(request: IncomingMessage, access: Rules): GatewayFai
 function foreignHost(request: IncomingMessage, access: Rules): GatewayFailure | undefined {
   toOriginForm(request)
   const { host } = request.headers
-  // Only HTTP/1.0 may leave it out, and no browser speaks that.
+  // Only HTTP/1.0 may leave Host out, and no browser speaks HTTP/1.0.
   if (host === undefined) return undefined
   if (countOf(request, 'host') > 1)
     return new GatewayFailure(400, 'malformed_request', 'a request may have one Host header only')
@@ -29,8 +29,8 @@ function foreignHost(request: IncomingMessage, access: Rules): GatewayFailure | 
 }
 
 /**
- * Brings an absolute request target (`GET http://localhost/v1 …`) into the usual form. Its host counts, and the Host
- * header does not (RFC 9112 §3.2.2): otherwise the rule about hosts would look at the wrong one.
+ * Brings an absolute request target (`GET http://localhost/v1 …`) into the usual form. Its host replaces the Host header
+ * (RFC 9112 §3.2.2): otherwise the rule about hosts would check the wrong one.
  */
 export function toOriginForm(request: IncomingMessage): void {
   const target = /^https?:\/\/([^/?#]*)(.*)$/is.exec(request.url ?? '')
@@ -50,11 +50,11 @@ function hostName(host: string): string | undefined {
   return (parts?.['v6'] ?? parts?.['name'])?.toLowerCase().replace(/\.$/, '')
 }
 
-/** A page of another site: by the Origin that its script sends, or by what the browser says where it sends none. */
+/** Refuses a page of another site, by its Origin, or by Sec-Fetch-Site where the browser sends no Origin. */
 function foreignOrigin(request: IncomingMessage, access: Rules): GatewayFailure | undefined {
   if (originAllowed(request, access) || isSameOrigin(request)) return undefined
   const { origin } = request.headers
-  // An image, a script or a frame sends no Origin; this header is the browser's, and no page can change it.
+  // Images, scripts and frames send no Origin. The browser sets this header, and no page can change it.
   const site = request.headers['sec-fetch-site']
   if (origin === undefined && (site === undefined || site === 'same-origin' || site === 'none'))
     return undefined
@@ -73,8 +73,8 @@ function isSameOrigin({ headers: { origin, host }, socket }: IncomingMessage): b
 }
 
 /**
- * Lets an allowed page read the answer (Fetch standard §3.2), and answers the question that its browser asks first.
- * @returns whether the request is answered with that
+ * Lets an allowed page read the answer (Fetch standard §3.2), and answers its browser's preflight request.
+ * @returns whether the request was a preflight, which is now answered
  */
 export function admitPage(request: IncomingMessage, response: ServerResponse, access: Rules): boolean {
   const { origin } = request.headers
@@ -87,7 +87,7 @@ export function admitPage(request: IncomingMessage, response: ServerResponse, ac
   const asked = request.headers['access-control-request-headers'] ?? ''
   response.setHeader('access-control-allow-methods', 'GET, HEAD, POST, PUT, PATCH, DELETE')
   if (/^[\w-]+(, ?[\w-]+)*$/.test(asked)) response.setHeader('access-control-allow-headers', asked)
-  // A page of the internet asks for this before it reaches loopback.
+  // The browser asks for this before a public page may reach loopback.
   if (request.headers['access-control-request-private-network'] === 'true')
     response.setHeader('access-control-allow-private-network', 'true')
   response.setHeader('access-control-max-age', '600')

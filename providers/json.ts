@@ -3,8 +3,8 @@ import { isRecord, timeFrom } from '../config/index.js'
 export { parseJson } from '../config/index.js'
 
 /**
- * An object of JSON from outside: a credential file, a request, an upstream's answer. Each reader below gives
- * `undefined` for a value of another kind.
+ * A JSON object from outside: a credential file, a request, an upstream's answer. The readers below return `undefined`
+ * for a value of another type; `list` and `objects` return an empty list.
  */
 export type Fields = Readonly<Record<string, unknown>>
 
@@ -35,7 +35,7 @@ export function number(value: unknown): number | undefined {
   return Number.isFinite(found) ? found : undefined
 }
 
-/** More tokens than any answer has. Sums of larger counts lose digits, and metrics refuse what is no number. */
+/** Larger than any real count. Sums of larger numbers lose digits, and metrics refuse infinity. */
 const MOST = 1e12
 
 /** A count, such as of tokens: a whole number from 0 up. */

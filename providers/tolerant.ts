@@ -1,8 +1,8 @@
 import { isRecord, messageOf, numberFrom, quotaFrom, timeFrom } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 
-/** Called while an answer passes: an error in one of these must not fail the request. */
-const ASIDE: ReadonlySet<string> = new Set([
+/** Functions that are called while an answer passes: their errors are reported and must not fail the request. */
+const PASSIVE: ReadonlySet<string> = new Set([
   'usage',
   'aliases',
   'resourcesMade',
@@ -10,22 +10,22 @@ const ASIDE: ReadonlySet<string> = new Set([
   'classifyEvent',
   'poolHeaders',
 ])
-/** The only ones that may be async. */
+/** The only functions that may be async. */
 const ASYNC: ReadonlySet<string> = new Set(['authorize', 'discover', 'refresh', 'pollQuota', 'redeem'])
 
 /**
- * A provider whose mistakes cost one request at most, never the process: its functions are called in the midst of
- * streams, where an error that they throw would not be caught. `report` is told of errors that no request shows.
- * Results are read with every number and time in bounds, since they may come straight from an upstream or a file.
+ * Wraps a provider so that its errors cost one request at most: its functions are called in the midst of streams, where
+ * an uncaught error would end the process. `report` gets the errors that no request shows. Numbers and times in the
+ * results are kept in bounds, since they may come straight from an upstream or a file.
  */
 export function tolerant(name: string, provider: Provider, report: (message: string) => void): Provider {
-  return guarded(provider, name, ASIDE, report)
+  return guarded(provider, name, PASSIVE, report)
 }
 
 function guarded<T extends object>(
   target: T,
   name: string,
-  aside: ReadonlySet<string> | 'all',
+  passive: ReadonlySet<string> | 'all',
   report: (message: string) => void,
 ): T {
   const wrapped = new Map<PropertyKey, unknown>()
@@ -42,12 +42,12 @@ function guarded<T extends object>(
         return result instanceof Promise ? result.then(read) : read(result)
       }
     const call = (...args: unknown[]): unknown => read(insist(what, value.apply(target, args)))
-    if (aside !== 'all' && !aside.has(key)) return call
-    // Without a verdict on an event the answer would be held back for ever.
-    const instead = key === 'classifyEvent' ? 'output' : undefined
-    return reporting(call, instead, (error) => report(`provider ${what} failed: ${messageOf(error)}`))
+    if (passive !== 'all' && !passive.has(key)) return call
+    // `undefined` for an event would hold the answer back for ever.
+    const fallback = key === 'classifyEvent' ? 'output' : undefined
+    return reporting(call, fallback, (error) => report(`provider ${what} failed: ${messageOf(error)}`))
   }
-  // Not around the target itself, which may be frozen: a proxy must give what a frozen object holds.
+  // A proxy around a frozen object must return the object's own functions, so the proxy stands around an empty one.
   return new Proxy({} as T, {
     get(_, key) {
       const value: unknown = Reflect.get(target, key)
@@ -58,10 +58,10 @@ function guarded<T extends object>(
   })
 }
 
-/** Gives `instead` where `call` throws. */
+/** Reports an error of `call` and returns `fallback` in its place. */
 function reporting(
   call: (...args: unknown[]) => unknown,
-  instead: unknown,
+  fallback: unknown,
   report: (error: unknown) => void,
 ): typeof call {
   return (...args) => {
@@ -69,7 +69,7 @@ function reporting(
       return call(...args) ?? undefined
     } catch (error) {
       report(error)
-      return instead
+      return fallback
     }
   }
 }
@@ -80,7 +80,7 @@ function insist(what: string, result: unknown): unknown {
   throw new Error(`${what} must not be async`)
 }
 
-/** How the results of a provider's functions are read; the others pass as they are. */
+/** Bring the results of these functions into bounds; results of all others pass unchanged. */
 const readers: Readonly<Record<string, (result: unknown) => unknown>> = {
   inspect: expiring,
   refresh: expiring,

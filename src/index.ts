@@ -1,4 +1,4 @@
-// A project without `types: ["node"]` in its tsconfig, the default, would not find Node's types, which ours use.
+// Our types use Node's. Without this line a project finds them only if its tsconfig has `types: ["node"]`.
 /// <reference types="node" preserve="true" />
 export { defineConfig } from '../config/config.js'
 export { ConfigError } from '../config/index.js'

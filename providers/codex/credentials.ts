@@ -12,7 +12,7 @@ export interface Login {
   readonly idToken: string | undefined
   readonly accountId: string | undefined
   readonly person: Person
-  /** Of an opaque access token, where the file tells it; ms since 1970. */
+  /** When the access token ends: by its own claim, else by the file; ms since 1970. */
   readonly expiresAt: number | undefined
   /** The OAuth client that the login was issued to, where the file or a token tells it. */
   readonly clientId: string | undefined
@@ -20,7 +20,7 @@ export interface Login {
   readonly place: Place
 }
 
-/** What the tokens say of the person. */
+/** The person that the tokens name. */
 export interface Person {
   readonly userId: string | undefined
   readonly email: string | undefined
@@ -33,7 +33,7 @@ interface ApiKey {
   readonly key: string
 }
 
-/** A personal access token (`codex login --with-access-token`). It is for one workspace, which only a call tells. */
+/** A personal access token (`codex login --with-access-token`). Its workspace is found out by a call. */
 interface AccessToken {
   readonly kind: 'access-token'
   readonly token: string
@@ -65,7 +65,7 @@ const PLACES: readonly Place[] = [
   { field: undefined, ...SHORT },
 ]
 
-/** What Codex would use of a file. If it holds tokens and a key, `auth_mode` decides; without it, the tokens win. */
+/** Reads the credential that Codex would use. Of tokens and a key `auth_mode` chooses; without it, the tokens win. */
 export function readAuth(credential: Credential): Login | ApiKey | AccessToken | undefined {
   const file = fields(credential) ?? {}
   const key = text(file.OPENAI_API_KEY)
@@ -89,7 +89,7 @@ function loginIn(file: Fields): Login | undefined {
     const idToken = text(holder[place.id])
     const { accountId = accountIn(file), ...person } = personOf(accessToken, idToken)
     const named = accountIn(holder) ?? accountId
-    // Only `tokens` is Codex's own name; other services keep their logins in the other places, too.
+    // The names other than `tokens` are used by other services as well.
     if (place.field !== 'tokens' && !isChatGpt({ holder, accessToken, refreshToken, named })) continue
     return {
       kind: 'chatgpt',
@@ -119,7 +119,7 @@ interface Candidate {
   readonly named: string | undefined
 }
 
-/** Whether tokens in another program's form are ChatGPT's: sent to OpenAI, another service's would leak. */
+/** Whether tokens in another program's form are ChatGPT's. Tokens of another service must not be sent to OpenAI. */
 function isChatGpt({ holder, accessToken, refreshToken = '', named }: Candidate): boolean {
   const type = (text(holder.type) ?? text(holder.provider) ?? '').toLowerCase()
   if (!/^(codex|openai|chatgpt|oauth|bearer|)$/.test(type) || isGoogle(accessToken, refreshToken, holder))
@@ -133,7 +133,7 @@ function isGoogle(accessToken: string, refreshToken: string, holder: Fields): bo
   return accessToken.startsWith('ya29.') || refreshToken.startsWith('1//') || holder.expiry_date !== undefined
 }
 
-/** When an access token ends that does not tell it itself: ms or seconds since 1970, or an ISO date. */
+/** The end of an opaque access token as the file has it: ms or seconds since 1970, or an ISO date. */
 function endOf(holder: Fields): number | undefined {
   const told = holder.expires ?? holder.expires_at ?? holder.expired
   const at = number(told) ?? Date.parse(text(told) ?? '')
@@ -141,7 +141,7 @@ function endOf(holder: Fields): number | undefined {
   return at >= 1e11 ? at : at * 1000
 }
 
-/** Both tokens carry claims; an opaque access token has none. */
+/** Reads the person from the claims of all tokens; an opaque token has none. */
 export function personOf(...tokens: unknown[]): Person & { readonly accountId: string | undefined } {
   const all = tokens.map((token) => jwtClaims(token) ?? {})
   const auth = all.map((claims) => fields(claims[AUTH]) ?? {})
@@ -156,13 +156,13 @@ export function personOf(...tokens: unknown[]): Person & { readonly accountId: s
   }
 }
 
-/** Two people of one workspace share its account id; the person is the user in it. */
+/** People of one workspace share its account id, so the identity is account id and user. */
 export function identityOf(accountId: string | undefined, { userId, email }: Person): string | undefined {
   const user = userId ?? email?.toLowerCase()
   return accountId === undefined || user === undefined ? undefined : `${accountId}/${user}`
 }
 
-/** Another client's refresh is refused: a login belongs to the OAuth client that it was issued to. */
+/** The OAuth client that the login was issued to. A refresh with another client's id is refused. */
 function clientOf(file: Fields, holder: Fields, ...tokens: unknown[]): string | undefined {
   const provenance = fields(holder.oauth_provenance) ?? fields(file.oauth_provenance)
   const claimed = tokens.flatMap((token) => {
@@ -241,7 +241,7 @@ type Form = readonly [recognise: (credential: Credential) => unknown, reason: st
 
 const AGAIN = 'Run `codex-pool login codex`, or `codex login` and copy the new auth.json here'
 
-/** Files that people put into pool folders by mistake, and the way out. */
+/** Recognises files that are often put into pool folders by mistake, and tells the way out. */
 const FORMS: readonly Form[] = [
   [Array.isArray, `is a list, not a login. ${AGAIN}`],
   [(it) => it.agent_identity, `holds an agent identity, which works for one machine only. ${AGAIN}`],
@@ -281,7 +281,7 @@ const FORMS: readonly Form[] = [
   [(it) => Object.keys(it).length === 0, `is empty. ${AGAIN}`],
 ]
 
-/** Why a file is no account for Codex. Never repeats a value of the file. */
+/** Why a file is no account for Codex. Repeats no value of the file. */
 function whyUnusable(credential: Credential): string {
   if (typeof credential !== 'object' || credential === null) return `is not a JSON object. ${AGAIN}`
   const form = FORMS.find(([recognise]) => Boolean(recognise(credential)))

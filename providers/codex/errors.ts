@@ -4,19 +4,19 @@ import { type Fields, fields, list, number, parseJson, text } from '../json.js'
 
 /** An upstream's refusal, read alike from an answer, an event of a stream and a message of a WebSocket. */
 export interface UpstreamError {
-  /** Of the answer, or told inside the error. */
+  /** The answer's status, or else the one inside the error. */
   readonly status: number | undefined
-  /** Of the answer, and those that a message carries inside; lower-case names. */
+  /** The answer's headers, and those inside a message; lower-case names. */
   readonly headers: IncomingHttpHeaders
   /** An HTML page came instead of JSON. */
   readonly page: boolean
   /** Every `code`, `reason` and `type` in it, in one spelling: `usage_limit_reached`. */
   readonly words: readonly string[]
-  /** The first of them, for people and records. */
+  /** The first of `words`, for people and records. */
   readonly code: string | undefined
   /** All of its texts for people; the innermost first. */
   readonly message: string
-  /** The first sentence of them; `undefined` if it says no more than the code. */
+  /** The first text that is a sentence; `undefined` if there is none. */
   readonly sentence: string | undefined
   readonly plan: string | undefined
   /** ms since 1970 */
@@ -67,15 +67,15 @@ export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError
   }
 }
 
-/** What an upstream's error is wrapped in. */
+/** Fields in which an upstream nests its error. */
 const WRAPPERS =
   'error last_error detail details errors status_details incomplete_details response body data message'.split(
     ' ',
   )
 
-/** The objects that an error is made of, the innermost first: that one knows most. */
+/** The nested objects of an error, the innermost first, since it says most. */
 function layersOf(payload: unknown, depth = 0): Fields[] {
-  // No real error nests deeper, and this is foreign data.
+  // Bounds the work on foreign data; no real error nests deeper.
   if (depth > 5) return []
   const one = fields(payload) ?? fields(parseJson(payload))
   if (!one)
@@ -96,7 +96,7 @@ function isSentence(given: string): boolean {
   return !/^\s*[{[<]/.test(given) && /\w\s+\w/.test(given)
 }
 
-/** The types of the events that carry an error; they name no reason. */
+/** Event types that carry an error. They are no reason. */
 const EVENTS = /^(error|response\.(failed|error|created|in_progress|queued|completed|done|incomplete))$/
 
 /** A code is shown to people and stored, so only a short word counts: an upstream may repeat the request there. */
@@ -159,7 +159,7 @@ function timeOf(value: unknown, now: number): number | undefined {
     const given = text(value) ?? ''
     return dateIn(given) ?? distanceOf(given, now)
   }
-  // Seconds since 1970 would be before 2001: this is a distance under the wrong name.
+  // As seconds since 1970 this would be before 2001, so it is a number of seconds from now.
   if (told > 0 && told < 1e9) return now + told * 1000
   // In seconds, 1e11 is the year 5138; in milliseconds, the year 1973.
   const time = told >= 1e11 ? told : told * 1000

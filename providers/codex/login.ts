@@ -61,15 +61,15 @@ export function refresh({ refreshBase }: Issuer): NonNullable<Provider['refresh'
 }
 
 /**
- * Each token of the answer is optional, and none may be lost: the old refresh token is spent. Another program's form
- * becomes Codex's own, so that the client's own copy of the login, which has that form, can be changed with it.
+ * Merges the tokens of the answer, each of which is optional, into the credential. None may be lost: the old refresh
+ * token is spent. A login in another program's form is rewritten in Codex's form, which the client copy has.
  */
 function withTokens(credential: Credential, login: Login, answer: Fields): Credential {
   const names = ['id_token', 'access_token', 'refresh_token'] as const
   const given = names.flatMap((name) =>
     text(answer[name]) === undefined ? [] : [[name, answer[name]] as const],
   )
-  // A TypeError, as for an answer that was lost: the refresh token may be spent.
+  // A TypeError is read as a lost answer, after which the refresh token counts as possibly spent.
   if (given.length === 0) throw new TypeError('the token endpoint answered without a token')
   const { place, idToken, accessToken, refreshToken, accountId } = login
   const isOwn = place.field === 'tokens' && place.access === 'access_token'
@@ -81,7 +81,7 @@ function withTokens(credential: Credential, login: Login, answer: Fields): Crede
   return { ...rest, tokens, last_refresh: new Date().toISOString() }
 }
 
-/** A spent token under its old name would be read as a second login. A write keeps fields that are merely left out. */
+/** Sets the old token fields to null: a field that is only left out stays in the file, and is read as a second login. */
 function withoutTokens(credential: Credential, { field, access, refresh, id }: Login['place']): Credential {
   const without = (holder: Fields) =>
     Object.fromEntries(
@@ -106,11 +106,11 @@ function reasonFor({ last_refresh }: Credential, accessToken: string): string {
   return expiresAt === undefined && age > OLD_MS ? 'scheduled' : 'unauthorized_recovery'
 }
 
-/** Asks for the account of a personal access token, which unlike a login does not name it. Codex asks the same way. */
+/** Asks for the account of a personal access token, which the token does not name. Codex asks in the same way. */
 export function discover({ refreshBase }: Issuer): NonNullable<Provider['discover']> {
   return async function discover({ credential }, { fetch, signal }) {
     const kind = readAuth(credential)?.kind ?? 'unknown'
-    // With no fact at all, every request would ask again.
+    // `kind` is stored as a fact: without any fact, every request would ask again.
     if (kind !== 'access-token') return { kind }
     const { authorization = '' } = authHeaders(credential)
     const headers = { authorization, accept: 'application/json', 'user-agent': 'codex-pool' }
@@ -138,7 +138,7 @@ export function login(issuer: Issuer): LoginFlow {
     clientId: CLIENT_ID,
     scope: 'openid profile email offline_access api.connectors.read api.connectors.invoke',
     parameters: {
-      // The ID token names the account's workspaces only if asked to.
+      // Without this parameter the ID token does not name the account's workspaces.
       id_token_add_organizations: 'true',
       codex_cli_simplified_flow: 'true',
       originator: 'codex_cli_rs',

@@ -15,7 +15,7 @@ export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdic
   return verdictOn(upstreamError(answer.json() ?? { message: answer.body }, carrier), request)
 }
 
-/** Events that show nothing to anybody, whatever becomes of the answer. */
+/** Events before the output, in which the user sees nothing. */
 const PRELUDE =
   /^response\.(created|in_progress|queued|(metadata|rate_limits?|heartbeat|keep[_-]?alive|ping)(\..+)?|codex\..+)$/
 const OUTPUT = /^(response|image_(generation|edit))\./
@@ -71,11 +71,11 @@ const OVERLOADED =
   /^((server|engine|model|service|upstream)_(is_)?(overloaded|busy|at_capacity|capacity_exceeded|error|timeout)|overloaded(_error)?|slow_down|internal(_server)?_error|service_unavailable|temporarily_unavailable|bad_gateway|gateway_timeout|timeout|api_error)$/
 const NO_SUCH_MODEL =
   /^(model_(not_(found|available|supported|allowed|enabled)|unavailable|unsupported|access_denied|deprecated)|(unsupported|unknown|no_such)_model)$/
-/** A file, a response and the like that another account has. */
+/** A file, a response or the like that another account has. */
 const NO_SUCH_THING =
   /^(file|response|previous_response|item|conversation|container|vector_store|upload|batch|cached_content)_(not_found|expired|access_denied)$/
 
-/** The same in texts for people, which count where no code says anything. */
+/** The same refusals in texts for people, which count only where no code tells the reason. */
 const SAYS_USED_UP =
   /usage limit|current quota|quota (is |has been |was )?(exceeded|exhausted|used up)|out of credits|insufficient (quota|credits|funds)|not included in your plan|(daily|weekly|monthly) limit/i
 const SAYS_TOO_FAST = /rate limit|too many (concurrent )?requests/i
@@ -88,13 +88,13 @@ const SAYS_NO_MODEL =
 const SAYS_NO_THING =
   /\b(file|response|item|conversation|container|vector store|upload|cached content)s?\b.{0,160}\b(not found|not exist|not have access|no access|not accessible|belongs? to|expired|no longer)|\bno (file|response|item|container) found|\b(no|not have|denied|lacks?) access to (the |this |that )?(file|response|item|conversation|container|vector store|upload|cached content)\b/is
 
-/** What a kind of refusal is known by: its codes, and its texts while no code tells. */
+/** Whether an error is of the kind that these codes name. Its texts count only if no code tells the reason. */
 function says(error: UpstreamError, codes: RegExp, texts?: RegExp): boolean {
   if (error.words.some((word) => codes.test(word))) return true
   return texts !== undefined && !error.words.some(isTelling) && texts.test(error.message)
 }
 
-/** Whether a code tells more than that something is wrong. */
+/** Whether a code names a reason, and not just that something is wrong. */
 function isTelling(word: string): boolean {
   return !/^(invalid_request(_error)?|bad_request|error|api_error|unknown(_error)?|not_found|upstream_error)$/.test(
     word,
@@ -108,7 +108,7 @@ function verdictOn(error: UpstreamError, request: ClientRequest | undefined): Ve
   const repair = request && readable(error, request)
   if (repair) return repair
   if (says(error, LOGIN_OVER)) return { kind: 'needs-login', reason }
-  // A challenge of the network in front counts addresses, not accounts: another account would get it, too.
+  // The network in front challenges an address, not an account: another account would get the same page.
   if (error.page && (status === 403 || status === 429))
     return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: error.waitMs }
   return limitVerdict(error, reason, request) ?? accessVerdict(error, reason, request) ?? { kind: 'pass' }
@@ -137,13 +137,13 @@ function limitVerdict(error: UpstreamError, reason: string, request?: ClientRequ
   return undefined
 }
 
-/** What the account may use, and for whom. */
+/** Refusals of the token, of a model, or of a resource of another account. */
 function accessVerdict(error: UpstreamError, reason: string, request?: ClientRequest): Verdict | undefined {
   const { status = 0 } = error
   const asked = request && model(request)
   if (status === 401 || says(error, UNAUTHORIZED, status === 0 ? SAYS_UNAUTHORIZED : undefined))
     return { kind: 'unauthorized', reason }
-  // The client sends everything once more on this code, so it is told.
+  // On this code the client sends the whole conversation again, so the code must reach it.
   if (error.code === 'previous_response_not_found' && status !== 404) return undefined
   // A code such as `permission_denied` does not say what is denied.
   const namesThing = (status === 403 || status === 404) && SAYS_NO_THING.test(error.message)
@@ -152,7 +152,7 @@ function accessVerdict(error: UpstreamError, reason: string, request?: ClientReq
   if (says(error, NO_SUCH_MODEL, SAYS_NO_MODEL) && asked !== undefined)
     return { kind: 'refused', reason: 'model_not_available', model: asked }
   if (status === 403 || says(error, FORBIDDEN)) return { kind: 'refused', reason, model: asked }
-  // Whether a path of the model API is there depends on the account, not on the request.
+  // A path of the model API may be missing for one account only.
   return status === 404 && generates(request) ? { kind: 'refused', reason } : undefined
 }
 
@@ -168,7 +168,7 @@ function exhausted(error: UpstreamError, reason: string, request?: ClientRequest
   }
 }
 
-/** The model that alone is limited. Some limits have an id of their own, some texts name the model. */
+/** The model that the limit is for; `undefined` if it is for all. Some limits have an id, some texts name the model. */
 function limitedModel(
   { limit, headers, message }: UpstreamError,
   request?: ClientRequest,

@@ -15,9 +15,9 @@ const METADATA = { ideType: 'IDE_UNSPECIFIED', platform: 'PLATFORM_UNSPECIFIED',
 const POLL_MS = 5_000
 
 /**
- * Finds an account's project as the Gemini CLI does: `loadCodeAssist`, and `onboardUser` for an account that has none
- * yet. A file may name the project of a licence in `project_id`; a login of gcloud's has `quota_project_id`. Throws {@link CredentialRejected} with the way out for
- * an account that Code Assist does not serve.
+ * Finds an account's project as the Gemini CLI does: `loadCodeAssist`, and `onboardUser` for an account without a
+ * project. A file may name a licence's project in `project_id`; a login of gcloud's has `quota_project_id`.
+ * @throws {CredentialRejected} with the way out, for an account that Code Assist does not serve
  */
 export function discover(
   { upstream }: ResolvedGeminiSettings,
@@ -30,7 +30,7 @@ export function discover(
     const tier = fields(loaded.currentTier)
     const project = tier
       ? projectIn(loaded.cloudaicompanionProject)
-      : projectIn(await setUp(call, onboarding(loaded, own), () => pause(pollMs, undefined, context)))
+      : projectIn(await onboard(call, onboarding(loaded, own), () => pause(pollMs, undefined, context)))
     const found = text(credential.project_id) ?? project ?? own
     if (found === undefined)
       throw objects(loaded.ineligibleTiers).length > 0
@@ -54,7 +54,7 @@ async function load(call: CodeAssist, own: string | undefined): Promise<Fields> 
   }
 }
 
-/** The request that sets up an account that has never used Code Assist. Throws if Google does not serve the account. */
+/** The body of `onboardUser` for an account that has never used Code Assist. Throws if Google does not serve the account. */
 function onboarding(loaded: Fields, own: string | undefined): object {
   const refused = objects(loaded.ineligibleTiers)
   const unproved = refused.find(({ reasonCode }) => reasonCode === 'VALIDATION_REQUIRED')
@@ -62,14 +62,14 @@ function onboarding(loaded: Fields, own: string | undefined): object {
   const tier = objects(loaded.allowedTiers).find(({ isDefault }) => isDefault === true)
   if (!tier && refused.length > 0) throw ineligible(ineligibleReasons(loaded))
   if (own === undefined && (!tier || tier.userDefinedCloudaicompanionProject === true)) throw projectNeeded()
-  // The free tier brings a project of its own, and refuses one that is named.
+  // The free tier has a project of its own, and refuses a request that names one.
   const project = tier?.id === 'free-tier' ? undefined : own
   const metadata = { ...METADATA, duetProject: project }
   return { tierId: text(tier?.id) ?? 'legacy-tier', cloudaicompanionProject: project, metadata }
 }
 
 /** Sets the account up, and polls until Google has finished. */
-async function setUp(call: CodeAssist, body: object, pause: () => Promise<unknown>): Promise<unknown> {
+async function onboard(call: CodeAssist, body: object, pause: () => Promise<unknown>): Promise<unknown> {
   let operation = await call(':onboardUser', body)
   while (operation.done !== true && text(operation.name) !== undefined) {
     await pause()
@@ -124,7 +124,7 @@ const WAY_OUT =
   'What works: an API key (a file gemini_NAME.json with {"api_key": "…"} and Gemini CLI in API-key mode), or an ' +
   'account with a Gemini Code Assist Standard or Enterprise licence'
 
-/** Google does not serve this account: since June 2026 so with most personal ones. */
+/** The refusal for an account that Google does not serve; since June 2026 most personal ones. */
 export function ineligible(reasons: readonly string[]): CredentialRejected {
   const said = reasons.length === 0 ? '' : ` ("${reasons.join(', ').slice(0, 300)}")`
   const message = `Google does not serve Gemini Code Assist to this account${said}. ${WAY_OUT}`
@@ -136,7 +136,7 @@ function ineligibleReasons(loaded: Fields): string[] {
   return objects(loaded.ineligibleTiers).flatMap(({ reasonMessage }) => text(reasonMessage) ?? [])
 }
 
-/** The person has to verify the account in a browser first. */
+/** The refusal for an account that its user must first verify in a browser. */
 export function validationNeeded(link: string | undefined): CredentialRejected {
   const usable = link !== undefined && /^https:\/\/[\x21-\x7e]{1,500}$/.test(link)
   const where = usable ? `open ${link}` : 'start Gemini CLI with this account and follow its dialog'
@@ -144,7 +144,7 @@ export function validationNeeded(link: string | undefined): CredentialRejected {
   return new CredentialRejected('validation_required', message)
 }
 
-/** A company's licence belongs to a project, which Google does not tell. */
+/** The refusal for an account with a company's licence: it belongs to a project that Google does not name. */
 function projectNeeded(): CredentialRejected {
   const message =
     'this account needs a Google Cloud project: add "project_id": "…" to its file, with the value that Gemini CLI ' +

@@ -7,7 +7,7 @@ export function methodOf({ path }: ClientRequest): string | undefined {
   return /^\/v1internal:(\w+)$/.exec(normalPath(path))?.[1]
 }
 
-/** POSTs that change nothing, or that may be billed twice but create nothing twice. */
+/** POSTs that may be sent twice: they change nothing, or are billed twice at worst. */
 const REPLAYABLE = new Set([
   'generateContent',
   'streamGenerateContent',
@@ -28,7 +28,7 @@ export function usesQuota(request: ClientRequest): boolean {
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/i
 
-/** Generations and the reports about them belong to a session, other calls to a person. */
+/** Generations and the reports about them belong to a session; other calls belong to the client. */
 export function conversation(request: ClientRequest): Conversation | undefined {
   switch (methodOf(request)) {
     case 'generateContent':
@@ -78,7 +78,7 @@ export function model(request: ClientRequest): string | undefined {
   return named?.replace(/^models\//, '')
 }
 
-/** The project that the client is told; each request is rewritten to the chosen account's own. */
+/** The project name that the client gets. In each request the chosen account's own project replaces it. */
 export const POOL_PROJECT = 'codex-pool'
 
 /**
@@ -99,7 +99,7 @@ export function rewriteBody(body: unknown, account: ProviderAccount): unknown {
   }
 }
 
-/** A `project_id` in the file wins over the project that was found, from the moment it stands there. */
+/** A `project_id` in the file wins over the project that `discover` found, as soon as the file has it. */
 export function projectOf({ credential, facts }: ProviderAccount): string | undefined {
   return text(credential.project_id) ?? facts.project
 }

@@ -3,14 +3,14 @@ import type { ClientRequest } from '../../config/provider.js'
 import { header, normalPath, queryOf } from '../http.js'
 import { type Fields, fields, list, objects, text } from '../json.js'
 
-/** Response headers with the address that a resumable upload goes on at. */
+/** Response headers with the address for the next part of a resumable upload. */
 export const uploadHeaders = ['x-goog-upload-url', 'x-goog-upload-control-url', 'location'] as const
 
-/** What the project of one key (or account) holds, and no other can read. `models/` are everybody's but for this. */
+/** Names of resources that only the project of one key or account can read. Other names under `models/` are public. */
 const NAME =
   /(?:^|\/)((?:files|cachedContents|tunedModels|batches|corpora|fileSearchStores|operations|interactions)\/[\w.-]{1,128}|models\/[\w.-]{1,128}\/operations\/[\w.-]{1,128})/
 
-/** More names than any request has; each costs a look-up. */
+/** Upper bound, since each name costs a look-up; no real request has as many. */
 const MOST_NAMES = 64
 
 /** The resource that a name, a path or an address names: `files/abc` of `https://…/v1beta/files/abc:download`. */
@@ -68,7 +68,7 @@ function uploadIn(query: string): string[] {
   return id === undefined ? [] : [`uploads/${id}`]
 }
 
-/** Names of the resources that an answer says its account has: the one just made, or all in a list. */
+/** Names of the resources in an answer, which its account therefore has: the one just made, or all of a list. */
 export function resourcesMade(payload: unknown, headers: IncomingHttpHeaders = {}): readonly string[] {
   const body = fields(payload) ?? {}
   const lists = [body.files, body.cachedContents, body.tunedModels, body.batches, body.operations]

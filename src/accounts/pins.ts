@@ -7,12 +7,12 @@ export interface PinStore {
   remove(key: string): void
 }
 
-/** How often a pin in use is written again: its time matters to within the hour, not to the request; ms. */
+/** A pin in use is written again after this time: its age needs to be right to within an hour, not a request; ms. */
 const TOUCH_MS = 10 * 60_000
 
 /**
- * Which account a conversation, or an opaque value that an account issued, belongs to. Bounded, because the client
- * chooses the keys; kept as hashes, because the keys may be secrets.
+ * The account of each conversation, and of each opaque value that an account issued. Bounded, because clients choose
+ * the keys. Keys are hashes, because they may be secrets.
  */
 export class Pins {
   #pins: LRUCache<string, { account: string; at: number }>

@@ -10,8 +10,8 @@ import { refusal } from './output.js'
 const TIMEOUT_MS = 5_000
 
 /**
- * Calls an admin endpoint of the gateway that runs with this configuration. `undefined` if none answers.
- * @throws when the gateway refuses; the message is its own
+ * Calls an admin endpoint of the gateway that runs with this configuration. `undefined` if no gateway answers.
+ * @throws when the gateway refuses, with the gateway's message
  */
 export async function adminCall<T>(
   { listen, database }: ResolvedConfig,
@@ -38,21 +38,21 @@ export async function adminCall<T>(
   )
 }
 
-/** Texts of upstreams and file names, as a line of a command's output may show them. */
+/** Makes every text of a report harmless to a terminal: texts of upstreams and file names may hold control characters. */
 export function onOneLine<T>(report: T): T {
   return JSON.parse(JSON.stringify(report), (_name, value: unknown) =>
     typeof value === 'string' ? harmlessLine(value) : value,
   ) as T
 }
 
-/** What to say when `adminCall` gives `undefined`. */
+/** The message for a command when `adminCall` gives `undefined`. */
 export function noGatewayAt({ listen }: ResolvedConfig): string {
   return `No gateway answers on ${listen.host}:${listen.port}`
 }
 
 /**
- * Whether a gateway answers, and whether it is the one that the token belongs to: it signs a nonce with it. Any other
- * program that listens there must not be shown the token.
+ * Finds out whether a gateway answers, and whether it knows the token: it signs a nonce with it. Another program may
+ * listen on the port, and must not see the token.
  */
 async function findGateway(
   url: string,
@@ -81,7 +81,7 @@ interface Refusal {
   readonly configProblem?: string
 }
 
-/** Has the running gateway read the pool again, and says what came of it. The files are in place either way. */
+/** Makes the running gateway read the pool again. Returns the result in words; a failure does not undo the files. */
 export async function tellGateway(config: ResolvedConfig): Promise<string> {
   try {
     const told = await adminCall<ReloadReport>(config, 'POST', '/admin/reload')

@@ -4,12 +4,12 @@ import { harmless, Outlet } from '../telemetry/terminal.js'
 const stdout = new Outlet(process.stdout)
 const stderr = new Outlet(process.stderr)
 
-// A script must not take half an output for a whole one; `| head` has what it wants.
+// Without status 1 a script would take half an output for a whole one. EPIPE comes from `| head`, which has read enough.
 process.on('exit', () => {
   if (stdout.failing !== undefined && stdout.failing !== 'EPIPE') process.exitCode ??= 1
 })
 
-/** A command's output. The gateway writes to the log while it works. */
+/** Writes a command's output to stdout. A running gateway writes to the log instead. */
 export function print(text: string): void {
   printAsIs(redact(text))
 }
@@ -24,13 +24,13 @@ export function refusal(code: string, message: string): Error {
   return Object.assign(new Error(message), { code })
 }
 
-/** Prints what stopped a command and ends with the status that says which kind it was. */
+/** Prints the error that stopped a command, and exits with the status for that kind of error. */
 export function exitWith(error: Error & { code?: string }): never {
   if (error instanceof ConfigError) return stop(2, error.message)
   if (error.code === 'database_locked') return stop(3, error.message)
   if (error.code === 'EADDRINUSE')
     return stop(1, `${error.message}\nAnother program listens there; choose another address with --listen.`)
-  // A code of ours or of the system means that the message says enough.
+  // With a code, ours or the system's, the message says enough. Without one the stack is needed.
   return stop(1, error.code === undefined ? (error.stack ?? error.message) : error.message)
 }
 

@@ -4,7 +4,7 @@ import type { CallContext, CodeGrant, Credential, LoginFlow } from '../../config
 import { fields, parseJson } from '../../providers/json.js'
 import { errorCode } from '../../providers/tokens.js'
 
-/** What a callback says. `foreign`: it does not belong to this login. */
+/** The meaning of a callback. `foreign`: it belongs to another login, or to none. */
 export type Callback =
   | ({ readonly kind: 'granted' } & CodeGrant)
   | { readonly kind: 'refused'; readonly reason: string }
@@ -51,7 +51,7 @@ function judge(
   }
 }
 
-/** Sends an authorization code to the token endpoint; what `fetch` throws is thrown. */
+/** Sends an authorization code to the token endpoint. @throws the errors of `fetch` */
 function redeemCode(
   { issuer, tokenUrl, clientId, clientSecret }: LoginFlow,
   { code, verifier, redirectUri }: CodeGrant,

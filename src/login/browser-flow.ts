@@ -5,14 +5,14 @@ import type { CodeGrant, LoginFlow } from '../../config/provider.js'
 import { type Authorization, authorize, type Callback, LoginFailed } from './authorization.js'
 import type { Person } from './person.js'
 
-/** A login that is not finished by then is given up; ms. */
+/** Time for the user to finish the login; ms. */
 const PATIENCE_MS = 15 * 60_000
 
 type OwnCallback = Exclude<Callback, { kind: 'foreign' }>
 
 /**
- * A login in a browser, which the issuer then sends back to this machine. Where that is not possible, the user pastes the
- * address of the last page.
+ * Logs in with a browser. The issuer sends the browser back to a port of this machine; where that does not work, the
+ * user pastes the address of the last page.
  * @throws {LoginFailed}
  */
 export async function browserFlow(
@@ -42,7 +42,7 @@ export async function browserFlow(
   }
 }
 
-/** `undefined`: another program has the port. */
+/** Listens on a port of this machine; `undefined` if another program has it. */
 async function listen(port: number): Promise<Server | undefined> {
   const server = createServer().listen(port, '127.0.0.1')
   try {
@@ -54,7 +54,7 @@ async function listen(port: number): Promise<Server | undefined> {
   }
 }
 
-/** The first that comes. One that fails does not end the wait for the other. */
+/** The first callback that arrives. A source that fails does not end the wait for the other one. */
 function firstOf(callbacks: Promise<OwnCallback>[], patienceMs: number): Promise<OwnCallback> {
   return new Promise((resolve, reject) => {
     const late = new LoginFailed('login_expired', 'the browser did not come back in time; start again')
@@ -90,7 +90,7 @@ function sentCallback(server: Server, path: string, judge: Authorization['judge'
       const url = new URL(`http://127.0.0.1${request.url}`)
       if (request.method !== 'GET' || url.pathname !== path) return showPage(response, 'unknown')
       const callback = judge(url.searchParams)
-      // Only when the page is out: the end of the login closes the connection.
+      // Waits until the page is sent: the end of the login closes the connection.
       if (callback.kind !== 'foreign') response.once('close', () => resolve(callback))
       showPage(response, callback.kind)
     })

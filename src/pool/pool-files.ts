@@ -21,7 +21,7 @@ export class PoolFiles {
 
   async open(): Promise<void> {
     await this.#sweep()
-    // Again later: what a kill has left a moment ago looks like a write that still runs.
+    // Repeated, since a file that a killed process has just left looks like a write that still runs.
     this.#sweeping = setInterval(() => void this.#sweep().catch(this.options.onError), OLD_MS).unref()
     await this.scan()
     // The start does not wait for this: another gateway may hold a lock for a while.
@@ -31,7 +31,7 @@ export class PoolFiles {
   async scan(): Promise<void> {
     const { accounts, settings } = this.options.pool
     const { config, providers } = settings()
-    // Watched first, so that a change during the scan is not missed.
+    // The watch begins first: a change during the scan would be missed.
     if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, clientFiles: this.#clientFiles() })
     await accounts.scan(config.poolDir, providers)
     this.options.onScanned?.()

@@ -8,7 +8,7 @@ import { inspected } from '../credentials/claim.js'
 import { readCredential, writeCredential } from '../credentials/credential-file.js'
 import { codeOf } from '../credentials/durable-file.js'
 
-/** A file of the client's own that holds a login of an account: the same one, or one that was refreshed since. */
+/** A file of the client's own with an account's login: the same one, or one that was refreshed since. */
 export interface ClientCopy {
   readonly file: string
   readonly credential: Credential
@@ -51,8 +51,8 @@ async function clientCopyAt(
 const targetOf = (file: string): Promise<string> => realpath(file).catch(() => file)
 
 /**
- * Whether the client has refreshed the login since: then the account's own token is spent, and presenting it would
- * revoke both. With `anyOther`, another login need not be newer: the account's own is refused.
+ * Whether the client has refreshed the login since. The account's own token is then spent, and presenting it would
+ * revoke both. `anyOther` accepts any other login, since the account's own is refused.
  */
 export function isNewer(
   { inspection: { expiresAt = 0, login } }: ClientCopy,
@@ -64,7 +64,7 @@ export function isNewer(
   return anyOther || expiresAt > (account.inspection.expiresAt ?? Infinity)
 }
 
-/** Whether the client still holds a spent token of this login: if it presents that, both are logged out. */
+/** Whether the client copy still holds a spent token of this login. If the client presents it, both are logged out. */
 export function isLeftBehind(
   { inspection: { login } }: ClientCopy,
   { inspection: { login: ours } }: Account,
@@ -74,8 +74,8 @@ export function isLeftBehind(
 }
 
 /**
- * Writes a refreshed login to the client's copies, which keep everything else that is in them. A copy that was given
- * another login meanwhile stays as it is.
+ * Writes a refreshed login to the client copies and changes nothing else in them. A copy that has got another login
+ * meanwhile stays unchanged.
  * @returns which copy cannot be written, and why
  */
 export async function refreshClientCopies(
@@ -122,7 +122,7 @@ export function loginOf(credential: Credential, { loginFields }: Provider): Cred
   return Object.fromEntries(Object.entries(credential).filter(([name]) => loginFields.includes(name)))
 }
 
-/** `target` with what differs between `before` and `after`. */
+/** `target` with the changes from `before` to `after`. */
 export function changed(target: Credential, before: Credential, after: Credential): Credential {
   const result = { ...target }
   for (const [key, value] of Object.entries(after)) {
@@ -133,7 +133,7 @@ export function changed(target: Credential, before: Credential, after: Credentia
   return result
 }
 
-/** `target` with everything that `other` has. */
+/** `target` with the fields of `other` set over its own. */
 export function overlaid(target: Credential, other: Credential): Credential {
   return changed(target, {}, other)
 }

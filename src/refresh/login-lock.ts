@@ -6,9 +6,9 @@ import type { LoginContext } from './login.js'
 import { NotAttempted } from './refresh.js'
 
 export interface LoginLockOptions extends Pick<LoginContext, 'provider'> {
-  /** Whether to go without a lock where the disk takes none. */
+  /** The token has ended, so the work is done even if the disk takes no lock. */
   readonly dead: boolean
-  /** The lock was taken away while `work` ran. */
+  /** Called if the lock is lost while `work` runs. */
   readonly onLost: () => void
 }
 
@@ -23,8 +23,8 @@ export class LoginLocks {
   #kept = new Map<Account, HeldLocks>()
 
   /**
-   * Runs `work` under an account's locks. As long as its new pair is in memory only, they stay held: another process
-   * would read the old pair and present its spent token.
+   * Runs `work` under an account's locks. They stay held while the new pair is only in memory: another process would
+   * read the old pair and present its spent token.
    */
   async under<T>(
     account: Account,
@@ -44,12 +44,12 @@ export class LoginLocks {
     const kept = this.#kept.get(account)
     this.#kept.delete(account)
     if (!kept || (await kept.holds())) return kept
-    // It was taken away while the machine slept.
+    // Lost while the machine slept.
     await kept.release()
     return undefined
   }
 
-  /** Releases the locks of all accounts but these, which are the ones in the pool. */
+  /** Releases the locks of accounts that are not among `accounts`, the ones in the pool. */
   async retain(accounts: readonly Account[]): Promise<void> {
     for (const [account, locks] of this.#kept) {
       if (accounts.includes(account)) continue
@@ -81,7 +81,7 @@ async function lockLogin(account: Account, { provider, dead, onLost }: LoginLock
   try {
     await take(account.file, (code) => dead && DISK_REFUSES.has(code))
     const shared = (await clientCopiesOf(account, provider)).filter((copy) => copy.shared)
-    // Where this process cannot put a lock, no other can. Whether the copy can be written is found out later.
+    // In a folder where this process can write no lock, no other can either. `refresh` checks whether the copy is writable.
     for (const { file } of shared) await take(file, () => true)
   } catch (error) {
     await release()
@@ -96,5 +96,5 @@ async function lockLogin(account: Account, { provider, dead, onLost }: LoginLock
   }
 }
 
-/** A disk that takes no lock file must not cost a login whose token has ended. */
+/** Errors after which a refresh goes on without a lock if the token has ended: the login would be lost for certain. */
 const DISK_REFUSES = new Set(['ENOSPC', 'EROFS', 'EACCES', 'EPERM', 'EDQUOT'])

@@ -10,17 +10,17 @@ import { canWrite, FOLDER_REFUSES } from '../credentials/durable-file.js'
 import { cannotBeWritten, clientCopiesOf, type ClientCopy, refreshClientCopies } from './client-copy.js'
 import { adopt, type LoginContext, writeLogin } from './login.js'
 
-/** What a refresh, or bringing an account and its files together, has come to. */
+/** The outcome of a refresh, or of reconciling an account with its files. */
 export type RefreshOutcome =
   | { readonly kind: 'refreshed'; readonly lifetimeMs?: number | undefined }
   /** Refreshed, but one of the files of this login could not be written. */
   | { readonly kind: 'unsaved'; readonly reason: string; readonly lifetimeMs?: number | undefined }
   /** Another program had refreshed it, or put another login into a file. */
   | { readonly kind: 'adopted' }
-  /** A login that was in memory only, or only in one of its files, is in all of them. */
+  /** A login that was only in memory, or only in one of its files, is now in all of them. */
   | { readonly kind: 'written' }
   | { readonly kind: 'needs-login'; readonly reason: string }
-  /** The old token stays; tried again later. */
+  /** The old token stays, and the refresh is tried again later. */
   | { readonly kind: 'failed'; readonly reason: string }
 
 export interface RefreshContext extends LoginContext {
@@ -32,7 +32,7 @@ export interface RefreshContext extends LoginContext {
   readonly now: () => number
 }
 
-/** No call was made, so no refresh token is spent. */
+/** Thrown before the token endpoint is called, so no refresh token is spent. */
 export class NotAttempted extends Error {
   override name = 'NotAttempted'
 }
@@ -52,9 +52,9 @@ export async function refresh(account: Account, context: RefreshContext): Promis
   }
   const copies = (await clientCopiesOf(account, provider)).filter(({ shared }) => shared)
   await requireDisk(account, copies, context.dead)
-  // A machine that slept after taking the lock may have lost it, and the token may be spent since.
+  // A machine that slept after it took the lock may have lost it, and another process may have spent the token.
   if (!(await context.holds())) throw new NotAttempted('another process took the lock over')
-  // Another login may be put into the file while the call runs; the one presented and spent is this one.
+  // The login that this call spends. The file may get another one while the call runs.
   const before: Login = { credential: account.credential, inspection: account.inspection }
   let answer
   try {

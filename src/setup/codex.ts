@@ -18,12 +18,12 @@ export const codexFile: Pick<MarkedFile, 'format' | 'own'> = {
   own: [['openai_base_url'], ['chatgpt_base_url'], ['model_provider'], TABLE],
 }
 
-/** What the file must say, in view of what it says. `base` is the pool's address, with the key in its path. */
+/** The settings to write, given the file's present values. `base` is the pool's address, with the key in its path. */
 export function codexSettings(form: CodexForm, base: string, values: unknown): Setting[] {
   const backend: Setting = { path: ['chatgpt_base_url'], value: `${base}/backend-api` }
   if (form === 'builtin')
     return [
-      // Not /backend-api/codex, with which Codex goes to chatgpt.com itself.
+      // With a base that ends in /backend-api/codex, Codex calls chatgpt.com directly.
       { path: ['openai_base_url'], value: `${base}/v1` },
       backend,
       { path: ['model_provider'], value: at(values, ['model_provider']) === 'openai' ? 'openai' : undefined },
@@ -37,7 +37,7 @@ export function codexSettings(form: CodexForm, base: string, values: unknown): S
   return [{ path: ['model_provider'], value: 'codex-pool' }, backend, { path: TABLE, value: table }]
 }
 
-/** What would keep Codex from going through the pool at `url`, in plain words and without a secret. */
+/** Warnings about settings that would keep Codex from using the pool at `url`. Without secrets. */
 export async function codexNotes(
   { file, notes, values }: MarkedChange,
   form: CodexForm,
@@ -72,7 +72,7 @@ export async function codexNotes(
   ]
 }
 
-/** Names the profiles beside the file that lead past the pool. */
+/** Warnings about profile files that send Codex elsewhere. */
 async function profileNotes(folder: string): Promise<string[]> {
   const files = await readdir(folder).catch(() => [])
   const notes = files.sort().map(async (file) => {

@@ -2,7 +2,7 @@ import { parse as parseDotenv } from 'dotenv'
 import { type AST, getStaticTOMLValue, ParseError, parseTOML } from 'toml-eslint-parser'
 import type { Format, Statement } from './marked-lines.js'
 
-/** TOML. A library that writes it would write the whole file anew, with other line ends, blanks and comments. */
+/** TOML, changed line by line: a library that writes TOML loses the file's comments, blanks and line ends. */
 export const toml: Format = {
   read(text) {
     try {
@@ -31,11 +31,11 @@ function statementsOf(node: AST.TOMLKeyValue | AST.TOMLTable): Statement[] {
   return [{ path: table, isTable: true, ...span(node.key.range) }, ...entries]
 }
 
-/** A name, `=` or `: `, and a value: quoted, over several lines if need be, or up to the comment. As dotenv reads it. */
+/** A name, `=` or `: `, and a value: quoted (over several lines, too), or up to the comment. The same as in dotenv. */
 const ASSIGNMENT =
   /^[^\S\r\n]*(?:export\s+)?(?<name>[\w.-]+)(?:\s*=[^\S\r\n]*|:[^\S\r\n]+)(?:'(?:\\'|[^'])*'|"(?:\\"|[^"])*"|`(?:\\`|[^`])*`|[^#\r\n]*)(?=[^\S\r\n]*(?:#.*)?$)/gm
 
-/** `.env` as the dotenv package reads it, which Gemini CLI uses. That package does not tell where a setting stands. */
+/** `.env` as Gemini CLI reads it, with the dotenv package. The positions come from a pattern: dotenv tells none. */
 export const dotenv: Format = {
   read: (text) => ({
     values: parseDotenv(text),

@@ -11,7 +11,7 @@ export interface Rollup extends Totals {
   readonly model: string | undefined
 }
 
-/** In whole hours: the current one, and the 23 or 719 before it. */
+/** Sums of whole hours: the current hour, and the 23 or 719 before it. */
 export interface AccountTotals {
   readonly last24h: Totals
   readonly last30d: Totals
@@ -20,7 +20,7 @@ export interface AccountTotals {
 const HOUR = 3_600_000
 const KIND = 'rollup'
 
-/** A client may name any model. Beyond so many roll-ups in one hour, further models are summed up as `(other)`. */
+/** A client may name any model. Above this number of roll-ups in one hour, further models are counted as `(other)`. */
 const MAX_PER_HOUR = 1000
 const OTHER = '(other)'
 
@@ -50,13 +50,13 @@ export class Rollups {
   #rollupFor(record: RequestRecord): { key: string; rollup: Rollup } {
     const { account, provider } = record
     const hour = Math.floor(record.at / HOUR) * HOUR
-    const under = (model: string | undefined) => {
+    const rollupOf = (model: string | undefined) => {
       const key = JSON.stringify([hour, provider, account, model])
       return { key, rollup: this.#byKey.get(key) ?? { hour, provider, account, model, ...NOTHING } }
     }
-    const own = under(record.model)
+    const own = rollupOf(record.model)
     const full = !this.#byKey.has(own.key) && (this.#perHour.get(hour) ?? 0) >= MAX_PER_HOUR
-    return full ? under(OTHER) : own
+    return full ? rollupOf(OTHER) : own
   }
 
   #keep(key: string, rollup: Rollup): void {
@@ -100,7 +100,7 @@ export class Rollups {
   }
 }
 
-/** Sums. Tokens as the upstream counted them; a request without a count adds none. */
+/** Sums over requests. Tokens are counted by the upstream; a request without a count adds none. */
 export interface Totals {
   readonly requests: number
   /** Requests that ended with a status of 400 or more, or with none. */

@@ -3,7 +3,7 @@ import type { SimRequest } from '../request.js'
 import { type Answer, json } from '../upstream.js'
 import type { CodexWindows } from './quota.js'
 
-/** A credit that empties an account's windows once. */
+/** A credit that sets an account's windows back to 0 % once. */
 export interface ResetCreditOptions {
   /** @default a new one */
   id?: string
