@@ -6,6 +6,7 @@ import { discover, login, refresh } from './codex/login.js'
 import { poolHeaders } from './codex/pool-quota.js'
 import { pollQuota, quotaFromHeaders, quotaFromMessage, redeem, spending } from './codex/quota.js'
 import { conversation, model, replayable, serves, upstreamPath, usesQuota } from './codex/requests.js'
+import { resourcesIn, resourcesMade } from './codex/resources.js'
 import { codexSocket } from './codex/socket.js'
 import { classify, classifyEvent } from './codex/verdict.js'
 import { openAiFailure, openAiHeaders, openAiUsage, openAiUsageMarker } from './openai.js'
@@ -30,6 +31,8 @@ export function codex(settings: ResolvedCodexSettings): Provider {
     serves,
     replayable,
     usesQuota,
+    resources: resourcesIn,
+    resourcesMade,
     // An opaque value that Codex sends back in the same turn; another account's upstream does not know it.
     boundHeaders: ['x-codex-turn-state'],
     classify,

@@ -67,7 +67,7 @@ function backendAnswer(
   if (reads && rest === '/wham/accounts/check') return accountsCheck(request)
   if (reads && rest === '/wham/usage') return usageAnswer(request, accounts, now)
   // The policy of a workspace: Codex does not start without it, and another workspace's does not concern the caller.
-  if (reads && rest === '/wham/config/bundle') return { status: 200, body: {} }
+  if (reads && /^\/wham\/config(\/|$)/.test(rest)) return { status: 200, body: {} }
   if (isTools(rest) && !hasOwner(request, accounts)) return noTools(request)
   const passes = families.some((family) => rest === `/${family}` || rest.startsWith(`/${family}/`))
   return passes ? undefined : foreignFamily(rest)

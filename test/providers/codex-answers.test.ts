@@ -68,6 +68,14 @@ describe('under /backend-api', () => {
   }
 })
 
+for (const url of [
+  '/backend-api/wham/config/bundle',
+  '/backend-api/wham/config/requirements',
+  '/api/codex/config/bundle',
+])
+  test(`the policy of a workspace is empty, whichever account could tell one: ${url}`, () =>
+    assert.deepEqual(ask({ url }), { status: 200, body: {} }))
+
 test('model requests are nobody’s to answer but an account’s', () => {
   assert.equal(ask({ method: 'POST', url: '/v1/responses' }), undefined)
   assert.equal(ask({ url: '/v1/models' }), undefined)
