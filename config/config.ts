@@ -48,6 +48,11 @@ export interface AccessConfig {
   /** Origins of web pages that may call the gateway: `https://example.com`. @default [] */
   origins?: string[]
   /**
+   * Addresses of reverse proxies in front. A request with `X-Forwarded-For` from one of them comes from the address that it
+   * names; all other requests with `X-Forwarded-For`, `Forwarded` or `Via` count as not from this machine. @default []
+   */
+  proxies?: string[]
+  /**
    * Who may come in, by name: `{ laptop: '…' }`, each key at least 16 letters, digits or `-._~` (it travels in a
    * path). `false` states that the network in front of a listener beyond loopback is trusted.
    * @default undefined (loopback only, no key asked)
@@ -129,6 +134,7 @@ export interface ResolvedConfig {
     | {
         readonly hosts: string[]
         readonly origins: string[]
+        readonly proxies: string[]
         readonly keys: Record<string, string> | false | undefined
       }
     | 'host-app'

@@ -114,8 +114,8 @@ function resolveRetry(
 
 function resolveAccess(access: UserConfig['access'] = {}): ResolvedConfig['access'] {
   if (access === 'host-app') return access
-  const { hosts = [], origins = [], keys } = access
-  return { hosts: hosts.map((host) => host.toLowerCase()), origins, keys }
+  const { hosts = [], origins = [], proxies = [], keys } = access
+  return { hosts: hosts.map((host) => host.toLowerCase()), origins, proxies, keys }
 }
 
 /** The built-in providers and the user's own by name, without those that were taken away. */

@@ -22,6 +22,7 @@ export const rules = {
   host: text('bad_host', 'must be a host name alone: no scheme, port or path', (value) =>
     /^[\w.-]+$/.test(value),
   ),
+  address: text('bad_host', 'must be an IP address: no name, scheme or port', (value) => isIP(value) !== 0),
   origin: text(
     'bad_origin',
     'must be an origin: https://example.com or app://name, without a path',

@@ -34,6 +34,7 @@ const keys = { type: 'object', additionalProperties: rule('accessKey'), minPrope
 const access = object<AccessConfig>({
   hosts: list(rule('host')),
   origins: list(rule('origin')),
+  proxies: list(rule('address')),
   keys: valueOr(false, keys, 'false or names with their keys'),
 })
 
@@ -49,7 +50,7 @@ export const configSchema = object<UserConfig>({
   retry: named(retryPolicy),
   routes: list(route),
   builtinRoutes: boolean,
-  access: valueOr('host-app', access, "'host-app' or { hosts, origins, keys }"),
+  access: valueOr('host-app', access, "'host-app' or { hosts, origins, proxies, keys }"),
   use: list(callable),
   maxReplayBytes: integer(0),
   maxReplayTotalBytes: integer(0),

@@ -69,7 +69,7 @@ function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | u
   const presented = takeKey(request)
   if (access.keys === false) return undefined
   if (access.keys === undefined) {
-    if (isLocal(request)) return undefined
+    if (isLocal(request, access.proxies)) return undefined
     return new GatewayFailure(
       403,
       'key_required',
@@ -87,10 +87,20 @@ function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | u
   return undefined
 }
 
-/** Whether a request comes from this machine: a reverse proxy here passes on requests from anywhere. */
-export function isLocal({ socket, headers }: IncomingMessage): boolean {
-  const isPassedOn = headers.forwarded ?? headers['x-forwarded-for'] ?? headers.via
-  return isPassedOn === undefined && isLoopback(socket.remoteAddress)
+/**
+ * Whether a request comes from this machine. A reverse proxy here passes on requests from anywhere: the address that it
+ * names counts if `access.proxies` lists it, and a request through any other proxy is not from here.
+ */
+export function isLocal({ socket, headers }: IncomingMessage, proxies: readonly string[]): boolean {
+  const passedOn = headers['x-forwarded-for']
+  const isPassedOn = (passedOn ?? headers.forwarded ?? headers.via) !== undefined
+  if (!isPassedOn) return isLoopback(socket.remoteAddress)
+  if (passedOn === undefined || headers.forwarded !== undefined) return false
+  const isProxy = (address: string) => proxies.includes(address.replace(/^::ffff:/, ''))
+  // The last address comes from the nearest proxy; what stands before one that is no proxy, a client may have made up.
+  const hops = [...String(passedOn).split(','), socket.remoteAddress ?? ''].map((hop) => hop.trim())
+  if (!isProxy(hops.at(-1)!)) return false
+  return isLoopback(hops.findLast((hop) => !isProxy(hop)) ?? hops[0])
 }
 
 export function holdsKey({ headers }: IncomingMessage, keys: Readonly<Record<string, string>>): boolean {

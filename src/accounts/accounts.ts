@@ -5,7 +5,7 @@ import { forget, remember } from '../../config/redact.js'
 import type { AccountStore, SpentLogins } from './account-store.js'
 import { Account } from './account.js'
 import { type Claimant, claimantsOf, claimOf, type Providers } from '../credentials/claim.js'
-import { type CredentialRead, readCredential } from '../credentials/credential-file.js'
+import { type CredentialRead, isOpenToOthers, readCredential } from '../credentials/credential-file.js'
 
 export interface FoundCredential {
   readonly credential: Credential
@@ -67,7 +67,9 @@ export class Accounts {
     const found = new Map<string, Account>()
     const logins = new Map<string, Account>()
     const skipped: SkippedFile[] = []
-    const warnings: SkippedFile[] = []
+    const warnings: SkippedFile[] = (await isOpenToOthers(poolDir))
+      ? [{ file: poolDir, reason: 'others may put files there or replace them: chmod go-w' }]
+      : []
     for (const name of names) {
       const claimants = claimantsOf(name, providers)
       if (claimants.length === 0) {

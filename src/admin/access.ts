@@ -26,7 +26,7 @@ export function mayRead(access: () => Access, token: string): RequestHandler {
   const needToken = mayChange(token)
   return function mayRead(request, response, next) {
     const rules = access()
-    if (rules === 'host-app' || (!rules.keys && isLocal(request))) return next()
+    if (rules === 'host-app' || (!rules.keys && isLocal(request, rules.proxies))) return next()
     needToken(request, response, next)
   }
 }

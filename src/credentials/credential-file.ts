@@ -39,6 +39,14 @@ export async function readCredential(file: string): Promise<CredentialRead> {
   return { credential: credential as Credential, digest: digestOf(text), openToOthers: (mode & 0o077) !== 0 }
 }
 
+/** Whether another user of this machine may write to a folder: such a user could have requests sent in their name. */
+export async function isOpenToOthers(folder: string): Promise<boolean> {
+  const { mode, uid, gid } = await stat(folder).catch(() => ({ mode: 0, uid: 0, gid: 0 }))
+  // Where each user has a group alone, it has the user's number, and folders are made writable to it. Windows has no modes.
+  const others = uid === gid ? 0o002 : 0o022
+  return process.platform !== 'win32' && (mode & others) !== 0
+}
+
 /**
  * Editors on Windows write a byte-order mark, and PowerShell's `>` writes UTF-16; JSON.parse refuses both.
  * @returns `undefined` for bytes that are no text

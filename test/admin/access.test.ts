@@ -46,6 +46,36 @@ for (const header of ['x-forwarded-for', 'forwarded', 'via'])
     await pool.request.get('/v1/models').expect(200)
   })
 
+const passedOn: [headers: Record<string, string>, status: number][] = [
+  [{ 'x-forwarded-for': '127.0.0.1' }, 200],
+  [{ 'x-forwarded-for': '::1', via: '1.1 proxy' }, 200],
+  [{ 'x-forwarded-for': '127.0.0.1, 10.0.0.2' }, 200],
+  [{ 'x-forwarded-for': '203.0.113.7' }, 403],
+  [{ 'x-forwarded-for': '127.0.0.1, 203.0.113.7' }, 403],
+  [{ 'x-forwarded-for': '127.0.0.1, 203.0.113.7, 10.0.0.2' }, 403],
+  [{ 'x-forwarded-for': '' }, 403],
+  [{ 'x-forwarded-for': 'unknown' }, 403],
+  [{ forwarded: 'for=127.0.0.1' }, 403],
+  [{ 'x-forwarded-for': '127.0.0.1', forwarded: 'for=203.0.113.7' }, 403],
+  [{ via: '1.1 proxy' }, 403],
+]
+test('a request from a proxy in access.proxies comes from the last address that is no proxy', async (t) => {
+  const proxies = ['127.0.0.1', '10.0.0.2']
+  const pool = await startPool(t, { codex: one, config: { access: { proxies } } })
+  for (const [headers, status] of passedOn)
+    for (const path of ['/v1/models', '/admin/accounts'])
+      assert.equal(
+        (await pool.request.get(path).set(headers)).status,
+        status,
+        JSON.stringify({ path, headers }),
+      )
+})
+
+test('a proxy that access.proxies does not list has no say', async (t) => {
+  const pool = await startPool(t, { codex: one, config: { access: { proxies: ['10.0.0.2'] } } })
+  await pool.request.get('/v1/models').set('x-forwarded-for', '127.0.0.1').expect(403)
+})
+
 test('a network that is trusted without keys reads no /admin, and reloads nothing', async (t) => {
   const headers = { 'x-forwarded-for': '203.0.113.7' }
   const pool = await startPool(t, { codex: one, config: { access: { keys: false } } })

@@ -198,3 +198,17 @@ test('each provider takes the files that its pattern fits best', async (t) => {
     ],
   )
 })
+
+for (const [mode, isOpen] of [
+  [0o755, false],
+  [0o757, true],
+  [0o1777, true],
+] as const)
+  test(`a pool folder of mode ${mode.toString(8)} is ${isOpen ? '' : 'not '}reported as open to others`, async (t) => {
+    const pool = await startPool(t, { codex: [{ id: 'alice' }] })
+    await chmod(join(pool.dir, 'pool'), mode)
+    await pool.gateway.reload()
+    const { body } = await pool.request.get('/healthz').expect(200)
+    assert.equal(/others may put files there/.test(body.problems.join()), isOpen)
+    await pool.servedBy('s1')
+  })

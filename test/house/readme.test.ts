@@ -127,7 +127,9 @@ test("the README's test with supertest passes", async () => {
 })
 
 test('the README gives the lines for the clients that the gateway prints', () => {
-  const printed = plain(clientLines('http://127.0.0.1:8989', { hosts: [], origins: [], keys: undefined }))
+  const printed = plain(
+    clientLines('http://127.0.0.1:8989', { hosts: [], origins: [], proxies: [], keys: undefined }),
+  )
   assert.ok(printed.includes(plain(readmeFile('~/.codex/config.toml, as a provider'))))
   for (const line of printed.split('\n').filter((line) => line.startsWith('export ')))
     assert.ok(readmeText.includes(`\n${line}\n`), line)
