@@ -147,7 +147,7 @@ export class SocketWatch {
     const turn = this.#turn
     turn?.firstByte()
     // Once output has begun most messages are deltas: only their type is read.
-    if ((!turn || turn.output) && !protocol.reads.has(typeOf(data))) return data
+    if ((!turn || turn.output) && !protocol.reads.has(typeOf(data)) && !data.includes(ERROR)) return data
     const message = parseJson(data.toString('utf8'))
     if (message === undefined) return data
     this.#note(protocol, message)
@@ -314,6 +314,9 @@ function parsedOf(data: Buffer): unknown {
   if (tooDeep(text)) throw new GatewayFailure(400, 'bad_json', 'the message is nested too deeply')
   return parseJson(text)
 }
+
+/** The field of a failure, whose type may stand behind it. In a text that quotes one, the quotes are escaped. */
+const ERROR = '"error"'
 
 /** The type stands first in a message; a search beyond its beginning would read the whole of a large one. */
 function typeOf(data: Buffer): string {

@@ -43,6 +43,15 @@ const codesOf = (frames: readonly unknown[]) => frames.flatMap((frame) => field(
 const moving: Record<string, { fault: FrameFault; state: string }> = {
   'a usage limit before output': { fault: until(300), state: 'exhausted' },
   'a usage limit after output': { fault: { ...until(300), after: 7 }, state: 'exhausted' },
+  'a usage limit after output, with its type behind it': {
+    fault: {
+      events: (events) => [
+        ...events.slice(0, 7),
+        { error: { type: 'usage_limit_reached', message: 'No.' }, status: 429, type: 'error' },
+      ],
+    },
+    state: 'exhausted',
+  },
   'a rate limit': { fault: faults.rateLimited(), state: 'cooling' },
   'a failure that names a usage limit': { fault: faults.failed('usage_limit_reached'), state: 'exhausted' },
   'a workspace that does not pay': {
