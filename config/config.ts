@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Strategy } from './account.js'
 import type { BuiltinProvider, ProviderEntry } from './provider-entry.js'
+import type { ListenAddress } from './rules.js'
 import { hidden, hideInAddress } from './secrets.js'
 
 /**
@@ -65,7 +66,7 @@ export interface AccessConfig {
  * `strategies` and `retry`. `NoInfer` because a route would otherwise declare the very name it misspells.
  */
 export interface UserConfig<P extends string = string, S extends string = string, R extends string = string> {
-  /** `host:port`; port 0 picks a free one. @default `127.0.0.1:8989` (PROXY_LISTEN_ADDR) */
+  /** `host:port`, or `unix:PATH` for a Unix socket of mode 0600; port 0 picks a free one. @default `127.0.0.1:8989` (PROXY_LISTEN_ADDR) */
   listen?: string
   /** Folder of the credential files. @default `./pool` (POOL_DIR) */
   poolDir?: string
@@ -121,7 +122,7 @@ export interface UserConfig<P extends string = string, S extends string = string
 export interface ResolvedConfig {
   /** The file it came from; `undefined` for an object or none. */
   readonly file: string | undefined
-  readonly listen: { readonly host: string; readonly port: number }
+  readonly listen: ListenAddress
   /** Absolute. */
   readonly poolDir: string
   /** Absolute. */

@@ -72,7 +72,7 @@ function fillIn(user: UserConfig, layers: Layers, file: string | undefined): Res
   return {
     ...plain,
     file,
-    listen: parseListen(String(settingOf('listen', layers).value)) as ListenAddress,
+    listen: resolveListen(settingOf('listen', layers)),
     poolDir: absolute(settingOf('poolDir', layers)) as string,
     database: absolute(settingOf('database', layers)),
     providers,
@@ -91,6 +91,11 @@ function fillIn(user: UserConfig, layers: Layers, file: string | undefined): Res
     pins: { ...defaults.pins, ...defined(user.pins) },
     log: { ...defaults.log, ...defined(user.log), ...defined({ level: overlay.logLevel }) },
   }
+}
+
+function resolveListen({ value, base }: Setting): ListenAddress {
+  const address = parseListen(String(value))!
+  return address.socket === undefined ? address : { ...address, socket: resolve(base, address.socket) }
 }
 
 function plainFields(user: UserConfig): Pick<ResolvedConfig, keyof typeof plainDefaults> {

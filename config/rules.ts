@@ -13,7 +13,7 @@ export const rules = {
   callable: expects('a function', (value) => typeof value === 'function'),
   listen: text(
     'bad_listen',
-    'must be host:port, such as 127.0.0.1:8989 or [::1]:8989; port 0 to 65535',
+    'must be host:port, such as 127.0.0.1:8989 or [::1]:8989; port 0 to 65535; or a Unix socket, unix:/path',
     (value) => Boolean(parseListen(value)),
   ),
   upstream: checkText(checkUpstream),
@@ -119,10 +119,14 @@ export interface ListenAddress {
   /** Without brackets. */
   readonly host: string
   readonly port: number
+  /** Path of a Unix socket, in place of host and port. */
+  readonly socket?: string
 }
 
-/** Reads `host:port` (IPv6 as `[::1]:8989`); `undefined` if it is not one. */
+/** Reads `host:port` (IPv6 as `[::1]:8989`), `unix:PATH` or a path that ends in `.sock`; `undefined` if it is none of them. */
 export function parseListen(text: string): ListenAddress | undefined {
+  const socket = /^unix:(?<path>.+)$|^(?<bare>.*\/.+\.sock)$/.exec(text)?.groups
+  if (socket) return { host: 'localhost', port: 0, socket: socket['path'] ?? socket['bare']! }
   const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[\w.-]+)):(?<port>\d{1,5})$/.exec(text)
   if (!match?.groups) return undefined
   const { v6, host = '', port } = match.groups
@@ -131,7 +135,8 @@ export function parseListen(text: string): ListenAddress | undefined {
 }
 
 /** The address at which a program on this machine reaches a listener: `0.0.0.0` and `::` cannot be called. */
-export function localAddress({ host, port }: ListenAddress): string {
+export function localAddress({ host, port, socket }: ListenAddress): string {
+  if (socket !== undefined) return 'http://localhost'
   const name = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }[host] ?? (host.includes(':') ? `[${host}]` : host)
   return `http://${name}:${port}`
 }

@@ -87,6 +87,9 @@ function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | u
   return undefined
 }
 
+/** Connections through a Unix socket that only the user of this process can open. */
+export const ofOwnUser = new WeakSet<object>()
+
 /**
  * Whether a request comes from this machine. A reverse proxy here passes on requests from anywhere: the address that it
  * names counts if `access.proxies` lists it, and a request through any other proxy is not from here.
@@ -94,7 +97,7 @@ function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | u
 export function isLocal({ socket, headers }: IncomingMessage, proxies: readonly string[]): boolean {
   const passedOn = headers['x-forwarded-for']
   const isPassedOn = (passedOn ?? headers.forwarded ?? headers.via) !== undefined
-  if (!isPassedOn) return isLoopback(socket.remoteAddress)
+  if (!isPassedOn) return isLoopback(socket.remoteAddress) || ofOwnUser.has(socket)
   if (passedOn === undefined || headers.forwarded !== undefined) return false
   const isProxy = (address: string) => proxies.includes(address.replace(/^::ffff:/, ''))
   // The last address comes from the nearest proxy; what stands before one that is no proxy, a client may have made up.

@@ -67,6 +67,13 @@ export class Network {
   }
 }
 
+/** `fetch` from a server that listens on a Unix socket. */
+export function fetchThrough(socketPath: string): typeof globalThis.fetch {
+  const dispatcher = new Agent({ connect: { socketPath } })
+  const through = (input: string, init?: Parameters<typeof fetch>[1]) => fetch(input, { ...init, dispatcher })
+  return through as typeof globalThis.fetch
+}
+
 /** The error of a call, of the same kind, with its reason in the message: `fetch` says "fetch failed" for all of them. */
 function explained(error: unknown, url: URL): unknown {
   if (!(error instanceof Error)) return error

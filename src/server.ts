@@ -1,9 +1,13 @@
+import { once } from 'node:events'
+import { chmod, lstat, unlink } from 'node:fs/promises'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, createConnection, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { isMainThread } from 'node:worker_threads'
 import express from 'express'
 import type { ResolvedConfig } from '../config/config.js'
 import { noRoute } from '../middleware/exchange.js'
+import { ofOwnUser } from '../middleware/guard.js'
 import { failureAnswer, GatewayFailure } from '../middleware/failure.js'
 import { answerFailure } from '../middleware/final-answer.js'
 import { toOriginForm } from '../middleware/web-pages.js'
@@ -12,7 +16,7 @@ import { noForeignPages } from './admin/access.js'
 import { closed, type Gateway } from './gateway.js'
 
 export interface RunningServer {
-  /** `http://HOST:PORT`, with the port that was found. */
+  /** `http://HOST:PORT`, with the port that was found; `unix:PATH` for a socket. */
   readonly url: string
   /** Accepts nothing new, lets running answers end for at most `graceMs`, then cuts them. */
   stop(graceMs: number): Promise<void>
@@ -97,7 +101,11 @@ function routerOf(gateway: Gateway): express.Router {
 }
 
 /** Returns the address, with the port that was found. */
-async function listen(server: http.Server, { host, port }: ResolvedConfig['listen']): Promise<string> {
+async function listen(
+  server: http.Server,
+  { host, port, socket }: ResolvedConfig['listen'],
+): Promise<string> {
+  if (socket !== undefined) return listenOnSocket(server, socket)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, () => resolve())
@@ -105,6 +113,37 @@ async function listen(server: http.Server, { host, port }: ResolvedConfig['liste
   const address = server.address() as AddressInfo
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address
   return `http://${name}:${address.port}`
+}
+
+/** Every user of this machine reaches its loopback; a socket of mode 0600 is for one user. */
+async function listenOnSocket(server: http.Server, path: string): Promise<string> {
+  if (await isLeftOver(path)) await unlink(path)
+  server.on('connection', (socket: Socket) => ofOwnUser.add(socket))
+  // Changed afterwards, the mode would come too late for a connection in between. Only the main thread may set this one.
+  const before = isMainThread ? process.umask(0o177) : undefined
+  const listening = once(server, 'listening')
+  try {
+    server.listen({ path, readableAll: false, writableAll: false })
+  } finally {
+    if (before !== undefined) process.umask(before)
+  }
+  await listening
+  await chmod(path, 0o600)
+  return `unix:${path}`
+}
+
+/** Whether a path is a socket at which nothing listens any more: a killed process leaves it behind. */
+async function isLeftOver(path: string): Promise<boolean> {
+  const isSocket = await lstat(path).then(
+    (info) => info.isSocket(),
+    () => false,
+  )
+  if (!isSocket) return false
+  const probe = createConnection(path)
+  return new Promise((resolve) => {
+    probe.once('connect', () => resolve(false))
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
+  }).finally(() => probe.destroy()) as Promise<boolean>
 }
 
 /**

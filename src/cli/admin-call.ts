@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ResolvedConfig } from '../../config/config.js'
 import { localAddress, reasonOf } from '../../config/index.js'
+import { fetchThrough } from '../network.js'
 import { proofOf, readAdminToken } from '../admin/access.js'
 import type { ReloadReport } from '../admin/reports.js'
 import type { HealthReport } from '../telemetry/health.js'
@@ -20,10 +21,12 @@ export async function adminCall<T>(
 ): Promise<T | undefined> {
   const token = await readAdminToken(database)
   const url = localAddress(listen)
-  const gateway = await findGateway(url, listen.port, token)
+  const call = listen.socket === undefined ? fetch : fetchThrough(listen.socket)
+  const port = listen.socket === undefined ? listen.port : undefined
+  const gateway = await findGateway(url, port, call, token)
   if (gateway === undefined) return undefined
   const headers: Record<string, string> = gateway.isProven ? { authorization: `Bearer ${token}` } : {}
-  const response = await fetch(url + path, {
+  const response = await call(url + path, {
     method,
     headers,
     signal: AbortSignal.timeout(TIMEOUT_MS),
@@ -47,8 +50,10 @@ export function onOneLine<T>(report: T): T {
 
 /** The message for a command when `adminCall` gives `undefined`. */
 export function noGatewayAt({ listen }: ResolvedConfig): string {
-  return `No gateway answers on ${listen.host}:${listen.port}`
+  return `No gateway answers on ${placeOf(listen)}`
 }
+
+const placeOf = ({ host, port, socket }: ResolvedConfig['listen']): string => socket ?? `${host}:${port}`
 
 /**
  * Finds out whether a gateway answers, and whether it knows the token: it signs a nonce with it. Another program may
@@ -56,12 +61,13 @@ export function noGatewayAt({ listen }: ResolvedConfig): string {
  */
 async function findGateway(
   url: string,
-  port: number,
+  port: number | undefined,
+  call: typeof fetch,
   token = '',
 ): Promise<{ isProven: boolean } | undefined> {
   const nonce = randomBytes(24).toString('base64url')
   try {
-    const response = await fetch(`${url}/healthz`, {
+    const response = await call(`${url}/healthz`, {
       headers: { 'x-codex-pool-nonce': nonce },
       redirect: 'error',
       signal: AbortSignal.timeout(TIMEOUT_MS),
@@ -87,7 +93,7 @@ export async function tellGateway(config: ResolvedConfig): Promise<string> {
     const told = await adminCall<ReloadReport>(config, 'POST', '/admin/reload')
     if (!told) return `${noGatewayAt(config)}; the next one to start reads the pool anew.`
     if (told.poolDir === config.poolDir) return 'The running gateway knows.'
-    return `The gateway on ${config.listen.host}:${config.listen.port} serves another pool: ${told.poolDir}. Name it with --pool-dir, or run this in its folder.`
+    return `The gateway on ${placeOf(config.listen)} serves another pool: ${told.poolDir}. Name it with --pool-dir, or run this in its folder.`
   } catch (error) {
     return `The running gateway could not be told (${(error as Error).message}): restart it.`
   }

@@ -1,7 +1,7 @@
 import type { ResolvedConfig } from '../../config/config.js'
 import { localAddress } from '../../config/index.js'
 import { readConfig } from '../settings.js'
-import { printAsIs } from './output.js'
+import { printAsIs, refusal } from './output.js'
 import { type CommonOptions, sourceOf } from './pool-folder.js'
 
 type Access = ResolvedConfig['access']
@@ -9,6 +9,11 @@ type Access = ResolvedConfig['access']
 /** `codex-pool clients`: the lines to paste, with each access key in them. */
 export async function showClients(options: CommonOptions): Promise<void> {
   const { listen, access } = await readConfig(sourceOf(options))
+  if (listen.socket !== undefined)
+    throw refusal(
+      'unreachable',
+      'the pool listens on a Unix socket, which the clients cannot reach: put a proxy with a port before it',
+    )
   const url = localAddress(listen)
   const keys = access === 'host-app' || !access.keys ? [] : Object.entries(access.keys)
   if (keys.length === 0) printAsIs(linesFor(url))

@@ -22,7 +22,7 @@ const program = new Command('codex-pool')
     '-c, --config <file>',
     'configuration file (default: codex-pool.config.* in this folder, else built-in)',
   )
-  .option('-l, --listen <host:port>', 'address to listen on (default: 127.0.0.1:8989)')
+  .option('-l, --listen <address>', 'host:port or unix:/path to listen on (default: 127.0.0.1:8989)')
   .option('-p, --pool-dir <folder>', 'folder of the credential files (default: ./pool)')
   .option('--demo', 'run on a built-in stand-in for the upstreams, with made-up accounts')
   .showHelpAfterError('(codex-pool --help shows what there is)')

@@ -20,7 +20,7 @@ export async function serve(options: CommonOptions): Promise<void> {
   if (problem !== undefined) gateway.log.warn(`${poolDir} cannot be made (${problem})`)
   const server = await listen(gateway)
   if (gateway.accounts().length === 0) print(firstSteps(gateway.config.poolDir))
-  print(clientLines(server.url, gateway.config.access))
+  if (gateway.config.listen.socket === undefined) print(clientLines(server.url, gateway.config.access))
 }
 
 /** Starts the server, says where (one line that programs can read), and stops it on a signal. */

@@ -10,6 +10,10 @@ export type PoolAddress = { readonly url: string; readonly key?: string }
 export type AddressOptions = { url?: string; key?: string }
 
 export function poolAddress({ listen, access }: ResolvedConfig, options: AddressOptions): PoolAddress {
+  if (options.url === undefined && listen.socket !== undefined)
+    throw setupRefused(
+      'the pool listens on a Unix socket, which the clients cannot reach: say with --url what stands before it',
+    )
   if (options.url === undefined && listen.port === 0)
     throw setupRefused('the pool listens on a free port (port 0): say which with --url http://HOST:PORT')
   const url = options.url === undefined ? localAddress(listen) : checked(options.url)
