@@ -188,6 +188,7 @@ const customShape = object<CustomSettings>(
     credentials: rule('filePattern'),
     inspect: callable,
     path: callable,
+    hosts: list(rule('text')),
     conversation: callable,
     model: callable,
     serves: callable,

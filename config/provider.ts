@@ -89,10 +89,12 @@ export interface RequestPart {
     readonly facts?: Readonly<Record<string, string>>
   }): AuthorizationHeaders | Promise<AuthorizationHeaders>
   /**
-   * The upstream's path and query for a request, appended to `upstream`; or a whole address that replaces it.
-   * @default the client's, without the route's prefix
+   * The upstream's path and query for a request, appended to `upstream`; or a whole address that replaces it: of the
+   * origin of `upstream`, or of one of `hosts`. @default the client's, without the route's prefix
    */
   path?(request: ClientRequest, account: ProviderAccount): string
+  /** Further hosts that a whole address of `path` may name: `api.example` or `api.example:8443`. @default none */
+  readonly hosts?: readonly string[]
   /** Which conversation a request belongs to. @default every request is on its own */
   conversation?(request: ClientRequest): string | Conversation | undefined
   /** Which model a request is for. @default the `model` of a JSON body */

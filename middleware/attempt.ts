@@ -1,4 +1,4 @@
-import { parseJson, redact } from '../config/index.js'
+import { kept, parseJson, redact } from '../config/index.js'
 import type { Verdict } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/pool/pool.js'
@@ -45,7 +45,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
   return async function attempt(exchange, account, tries, signal = exchange.signal) {
     const startedAt = Date.now()
     const end = (attempted: Attempted, told: string, status?: number): Attempted => {
-      const outcome = redact(told)
+      const outcome = kept(redact(told), LONGEST_REASON)
       const durationMs = Date.now() - startedAt
       const sent = attempted.kind !== 'unfit' && attempted.kind !== 'never-sent'
       exchange.attempts.push({ account: account.key, status, outcome, startedAt, durationMs, sent })

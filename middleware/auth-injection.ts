@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { isRecord, messageOf, redact } from '../config/index.js'
+import { isLoopback, isRecord, messageOf, redact } from '../config/index.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/pool/pool.js'
 import { Pins } from '../src/accounts/pins.js'
@@ -107,9 +107,22 @@ export function boundKey(exchange: Exchange, header: string, value: string): str
 function targetOf(exchange: Exchange, account: Account): URL {
   const { provider, url, prefix } = exchange
   const path = provider.path?.(exchange, account.forProvider()) ?? url.slice(prefix.replace(/\/$/, '').length)
-  if (/^https?:\/\//.test(path)) return new URL(path)
+  if (/^https?:\/\//i.test(path)) return checkedAddress(path, exchange)
   const base = provider.upstream.replace(/\/$/, '')
   return new URL(path.startsWith('/') || path.startsWith('?') ? base + path : `${base}/${path}`)
+}
+
+/** A whole address may be made of a part of the client's path: the credential must not go where the client says. */
+function checkedAddress(address: string, { provider, route }: Exchange): URL {
+  const url = URL.canParse(address) ? new URL(address) : undefined
+  const isKnown = url && (url.origin === new URL(provider.upstream).origin || isNamed(url, provider.hosts))
+  if (isKnown && !url.username && !url.password) return url
+  const message = `provider "${route.providerName}": path gave an address that is neither of its upstream nor, with https, of its hosts`
+  throw new GatewayFailure(500, 'provider_failed', message)
+}
+
+function isNamed({ protocol, hostname, host }: URL, hosts: readonly string[] = []): boolean {
+  return hosts.includes(host) && (protocol === 'https:' || isLoopback(hostname))
 }
 
 /** The body as this account gets it: the very bytes that came, unless the provider rewrites it. */

@@ -1,3 +1,4 @@
+import { kept } from '../config/index.js'
 import type { AttemptRecord, Exchange, PickRecord } from './exchange.js'
 
 /** Which accounts a request was sent to, and why. Times are ISO 8601. No secret, no text of a prompt. */
@@ -19,6 +20,8 @@ export interface Explanation {
   readonly durationMs?: number | undefined
 }
 
+/** Characters. The paths of the APIs that are spoken here have about 100. */
+const LONGEST_PATH = 500
 /** Finished requests that are kept. */
 const REMEMBERED = 2_000
 
@@ -53,7 +56,7 @@ function explain(exchange: Exchange): Explanation {
     state: 'running',
     at: new Date(exchange.startedAt).toISOString(),
     method,
-    path,
+    path: kept(path, LONGEST_PATH),
     route: route.path,
     provider: route.providerName,
     model,

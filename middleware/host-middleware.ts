@@ -6,6 +6,7 @@ export function hostMiddleware(): RequestHandler {
   const app = express()
   return function hostMiddleware(request, response, next) {
     const { use } = exchangeOf(request).snapshot
+    /** Never rejects: an error goes to `next`. */
     async function run(index: number): Promise<void> {
       const handler = use[index]
       if (!handler) return next()

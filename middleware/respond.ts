@@ -120,7 +120,7 @@ function deliver(
   const mayPass = (failure: unknown): boolean => {
     const verdict = failure === undefined ? undefined : provider.classifyEvent?.(failure, exchange)
     if (typeof verdict !== 'object') return true
-    void pool.applyVerdict(account, verdict, credential)
+    pool.applyVerdict(account, verdict, credential).catch(onUnexpected)
     return !isPrivate(verdict, failure)
   }
   const pass = (chunk: Buffer): void => {

@@ -221,11 +221,10 @@ export class Search {
       // The upstream serves this account, so the trouble was of the accounts that met it.
       for (const troubled of this.tries.troubled)
         if (troubled !== account)
-          void pool.applyVerdict(
-            troubled,
-            { kind: 'cooling', reason: 'upstream_errors' },
-            troubled.credential,
-          )
+          pool
+            .applyVerdict(troubled, { kind: 'cooling', reason: 'upstream_errors' }, troubled.credential)
+            // A listener of the host app has thrown: the request goes on.
+            .catch(() => {})
     }
     const { refusal, empty } = this.tries
     refusal?.answer.discard()

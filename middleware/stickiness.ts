@@ -1,4 +1,5 @@
 import type { RequestHandler } from 'express'
+import { kept } from '../config/index.js'
 import type { Conversation } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
@@ -23,7 +24,8 @@ const LONGEST_MODEL = 200
 export function identify(exchange: Exchange): void {
   const { provider, route } = exchange
   const model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
-  exchange.model = model !== undefined && model.length <= LONGEST_MODEL ? model : undefined
+  exchange.model =
+    model !== undefined && model.length <= LONGEST_MODEL ? kept(model, LONGEST_MODEL) : undefined
   exchange.resourceKeys = resourceKeys(exchange)
   const told = provider.conversation?.(exchange)
   exchange.conversation = typeof told === 'string' ? { id: told } : told

@@ -26,6 +26,9 @@ export function codex(settings: ResolvedCodexSettings): Provider {
     clientFiles: settings.codexHome === false ? [] : [join(settings.codexHome, 'auth.json')],
     loginFields: ['auth_mode', 'OPENAI_API_KEY', 'tokens', 'last_refresh'],
     path: upstreamPath(settings),
+    hosts: [settings.whamBase, settings.openaiBase].flatMap((base) =>
+      URL.canParse(base) ? new URL(base).host : [],
+    ),
     conversation,
     model,
     serves,

@@ -1,4 +1,4 @@
-import { isRecord, messageOf, numberFrom, quotaFrom, timeFrom } from '../config/index.js'
+import { isRecord, kept, messageOf, numberFrom, quotaFrom, timeFrom } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 
 /** Functions that are called while an answer passes: their errors are reported and must not fail the request. */
@@ -102,11 +102,16 @@ function expiring(result: unknown): unknown {
 const MOST_TOKENS = 1e9
 const tokensFrom = (count: unknown): number | undefined => numberFrom(count, 0, MOST_TOKENS)
 
+/** Characters. It may hold an upstream's text, and accounts keep it. */
+const LONGEST_REASON = 1_000
+
 const YEAR_MS = 366 * 86_400_000
 
 function verdictFrom(result: unknown): unknown {
   if (!isRecord(result)) return result
-  const { resetsAt, retryAfterMs } = result
+  const { resetsAt, retryAfterMs, reason } = result
+  if (typeof reason === 'string' && reason.length > LONGEST_REASON)
+    return verdictFrom({ ...result, reason: kept(reason, LONGEST_REASON) })
   if (resetsAt === undefined && retryAfterMs === undefined) return result
   return { ...result, resetsAt: timeFrom(resetsAt), retryAfterMs: numberFrom(retryAfterMs, 0, YEAR_MS) }
 }

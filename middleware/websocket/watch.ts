@@ -6,7 +6,7 @@ import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
 import type { Exchange } from '../exchange.js'
 import { failureAnswer, GatewayFailure } from '../failure.js'
-import { refusedByAll } from '../final-answer.js'
+import { type FailureOptions, refusedByAll } from '../final-answer.js'
 import { isOfLogin } from '../judge.js'
 import { Tries } from '../search.js'
 import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
@@ -74,7 +74,7 @@ class Turn {
   }
 }
 
-export interface WatchParts extends Connection, MetricsOptions {
+export interface WatchParts extends Connection, MetricsOptions, FailureOptions {
   /** Sends the upstream a message that the client has not sent. */
   readonly ask: (message: string) => void
   /** Sends the client a message. */
@@ -278,7 +278,7 @@ export class SocketWatch {
   #apply(verdict: Verdict): void {
     const { account, credential, pool } = this.#parts
     if (verdict.kind !== 'pass' && verdict.kind !== 'repair')
-      void pool.applyVerdict(account, this.#named(verdict), credential)
+      pool.applyVerdict(account, this.#named(verdict), credential).catch(this.#parts.onUnexpected)
   }
 
   /** The handshake's headers name the model of its time; the client may have changed it since. */

@@ -59,10 +59,11 @@ export class Watcher {
     const watcher = this.#watcher
     if (!watcher) return
     this.#watcher = undefined
-    void watcher.close()
+    watcher.close().catch(() => {})
     this.onUnwatched(error.code ?? error.message)
   }
 
+  /** Never rejects: a file that cannot be looked at counts as missing. */
   async #compare(targets: WatchTargets): Promise<void> {
     const marks = await marksOf(targets)
     if (marks === this.#marks) return

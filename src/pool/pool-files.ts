@@ -25,7 +25,7 @@ export class PoolFiles {
     this.#sweeping = setInterval(() => void this.#sweep().catch(this.options.onError), OLD_MS).unref()
     await this.scan()
     // The start does not wait for this: another gateway may hold a lock for a while.
-    void this.#reconcileAll()
+    this.#reconcileAll().catch(this.options.onError)
   }
 
   async scan(): Promise<void> {

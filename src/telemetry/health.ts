@@ -1,4 +1,4 @@
-import { redact } from '../../config/index.js'
+import { kept, redact } from '../../config/index.js'
 import type { AccountState } from '../../config/provider.js'
 import type { Stores } from '../usage/ledger.js'
 import type { Log } from './log.js'
@@ -18,6 +18,8 @@ export interface HealthReport {
 }
 
 const REMEMBERED_ERRORS = 20
+/** Characters. */
+const LONGEST_ERROR = 1_000
 
 export interface HealthOptions {
   readonly accounts: Accounts
@@ -36,7 +38,7 @@ export class Health {
   constructor(private readonly options: HealthOptions) {}
 
   error(message: string): void {
-    this.#errors.push({ at: new Date().toISOString(), message: redact(message) })
+    this.#errors.push({ at: new Date().toISOString(), message: kept(redact(message), LONGEST_ERROR) })
     this.#errors.splice(0, this.#errors.length - REMEMBERED_ERRORS)
   }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readdir, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { kept } from '../../config/index.js'
 import type { Usage } from '../../config/provider.js'
 import { DatabaseError, type Datastore, openDatastore, type Row, WriteBehind } from '../state/datastore.js'
 
@@ -30,7 +31,11 @@ const MAX_MODEL = 100
 /** The record with a model name of bounded length, and with usage that is numbers only. */
 export function bounded(record: RequestRecord): RequestRecord {
   const { model, usage } = record
-  return { ...record, model: model?.slice(0, MAX_MODEL), usage: usage && tokens(usage) }
+  return {
+    ...record,
+    model: model === undefined ? undefined : kept(model, MAX_MODEL),
+    usage: usage && tokens(usage),
+  }
 }
 
 /**

@@ -208,3 +208,13 @@ test('codex-pool explain says it in words', async (t) => {
   assert.notEqual(nobody.status, 0)
   assert.match(nobody.output, /No gateway answers on /)
 })
+
+test('an explanation keeps the beginning of a long path, and no long name of a model', async (t) => {
+  const pool = await startPool(t, { codex: four })
+  const { headers } = await pool.request.get(`/v1/${'a'.repeat(50_000)}?${'b'.repeat(5_000)}`)
+  const { path } = await explained(pool, headers['x-codex-pool-request-id'] ?? '')
+  assert.equal(path.length, 500)
+  const named = await pool.ask('s1', { model: 'm'.repeat(50_000) })
+  const told = await explained(pool, named.headers['x-codex-pool-request-id'] ?? '')
+  assert.ok(JSON.stringify(told).length < 5_000)
+})

@@ -195,9 +195,11 @@ test('what was never sent is offered to every account, and none is blamed for a 
 })
 
 test('an account whose address cannot be reached is passed over', async (t) => {
+  const hosts = ['127.0.0.1:1']
   const tenant: ProviderEntry = {
     type: 'custom',
     upstream: 'https://tenants.example',
+    hosts,
     authorize: ({ credential }) => ({ authorization: `Bearer ${credential.key}` }),
     path: ({ url }, { credential }) => credential.address + url,
   }
@@ -206,6 +208,7 @@ test('an account whose address cannot be reached is passed over', async (t) => {
     codexApiKeys: [{ id: 'key' }],
     config,
     prepare: ({ sim, poolDir }) => {
+      hosts.push(new URL(sim.url).host)
       const addresses = { tenant_a: 'http://127.0.0.1:1', tenant_b: `${sim.url}/openai/v1` }
       for (const [name, address] of Object.entries(addresses))
         writeFileSync(join(poolDir, `${name}.json`), JSON.stringify({ key: 'sk-sim-key', address }), {
