@@ -154,7 +154,7 @@ export class SocketWatch {
     const verdict = this.#judge(message)
     if (verdict?.kind === 'repair' && this.#askAgain(verdict.body)) return undefined
     if (verdict && verdict.kind !== 'pass' && this.#mayMove()) {
-      void this.#move(protocol, verdict, data, message)
+      this.#move(protocol, verdict, data, message).catch(this.#parts.onUnexpected)
       return undefined
     }
     if (verdict) this.#apply(verdict)
@@ -350,7 +350,9 @@ function replacementMessage(
     if (others.some((other) => !other.refuses(model, now))) {
       // The next handshake must not come to this account.
       if (kind === 'unavailable')
-        void pool.applyVerdict(account, { kind: 'cooling', reason: verdict.reason }, credential)
+        pool
+          .applyVerdict(account, { kind: 'cooling', reason: verdict.reason }, credential)
+          .catch(this.#parts.onUnexpected)
       return reconnect
     }
     if (kind === 'unavailable') return undefined
