@@ -334,7 +334,7 @@ type Replacement = { readonly message: unknown; readonly reconnects: boolean } |
 function replacementMessage(
   protocol: SocketProtocol,
   verdict: Verdict,
-  { exchange, account, credential, pool }: Connection,
+  { exchange, account, credential, pool, onUnexpected }: Connection & FailureOptions,
   turn: Turn | undefined,
   data: Buffer,
 ): Replacement {
@@ -352,7 +352,7 @@ function replacementMessage(
       if (kind === 'unavailable')
         pool
           .applyVerdict(account, { kind: 'cooling', reason: verdict.reason }, credential)
-          .catch(this.#parts.onUnexpected)
+          .catch(onUnexpected)
       return reconnect
     }
     if (kind === 'unavailable') return undefined
