@@ -4,7 +4,7 @@
  */
 export type Credential = Record<string, any>
 
-/** What a provider finds in a credential file. */
+/** The account that a provider finds in a credential file. */
 export interface Inspection {
   /**
    * The person's id upstream, by which the caller's own account is recognised. It differs between two people who share a
@@ -23,7 +23,7 @@ export interface Inspection {
   /** Whether `refresh` can get it a new token. @default false */
   refreshable?: boolean
   /**
-   * A fingerprint (hash) of what `refresh` would present. Two files with the same fingerprint are one login, and a
+   * A fingerprint (hash) of the refresh token. Two files with the same fingerprint are one login, and a
    * single-use refresh token that has been presented once is never presented again.
    */
   login?: string | undefined
@@ -34,7 +34,7 @@ export interface Inspection {
   standby?: 'when-exhausted' | 'when-alone' | undefined
 }
 
-/** What a provider needs to call its upstream on its own account. */
+/** The means for a provider's own calls to its upstream. */
 export interface CallContext {
   /** `fetch` through the provider's proxy, if it has one. */
   readonly fetch: typeof globalThis.fetch
@@ -54,7 +54,7 @@ export interface LoginFlow {
   readonly scope: string
   /** More query parameters of `authorizeUrl`. @default none */
   readonly parameters?: Readonly<Record<string, string>>
-  /** Where on 127.0.0.1 the issuer sends the browser. Port 0 takes a free one, for issuers that allow any. */
+  /** Port and path on 127.0.0.1 to which the issuer sends the browser. Port 0 takes a free one, where any is allowed. */
   readonly callback: { readonly port: number; readonly path: string }
   /** Whether a refresh token works only once, so that two holders of one login lock each other out. @default false */
   readonly singleUse?: boolean
@@ -67,7 +67,7 @@ export interface LoginFlow {
 /** Fields of a token endpoint's answer. They are the issuer's, so they are not typed here. */
 export type TokenAnswer = Readonly<Record<string, unknown>>
 
-/** An authorization code, and what a token endpoint asks for beside it. */
+/** An authorization code, with the other values that a token endpoint needs. */
 export interface CodeGrant {
   readonly code: string
   /** PKCE's `code_verifier` (RFC 7636). */
@@ -105,7 +105,7 @@ export interface ProviderAccount {
   readonly id: string
   readonly credential: Credential
   readonly inspection: Inspection
-  /** What `discover` found out. */
+  /** Facts that `discover` found. */
   readonly facts: Readonly<Record<string, string>>
 }
 
@@ -179,7 +179,7 @@ export interface Candidate {
   readonly plan: string | undefined
   /** Requests in flight on it now. */
   readonly inFlight: number
-  /** The fullest of its windows that count for this model, 0 to 100; `undefined` if none is known, never 0 for that. */
+  /** Used percent of its fullest window for this model, 0 to 100; `undefined` (not 0) if none is known. */
   readonly usedPercent: number | undefined
   readonly windows: readonly QuotaWindow[]
   /** ms since 1970. */

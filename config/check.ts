@@ -214,7 +214,7 @@ function openToAll(layers: Layers): Problem[] {
   return [{ file, key, value: showValue(key, value), message, code: 'access_required' }]
 }
 
-/** Two people with one key cannot be told apart, and one of them cannot be shut out alone. */
+/** Refuses equal access keys: one person's key could not be withdrawn without the other's. */
 function sameKey({ user, file }: Layers): Problem[] {
   const keys = Object.entries(recordAt(recordAt(user, 'access'), 'keys'))
   return keys.flatMap(([name, value], index) => {

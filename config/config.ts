@@ -5,14 +5,15 @@ import type { ListenAddress } from './rules.js'
 import { hidden, hideInAddress } from './secrets.js'
 
 /**
- * Express or Connect middleware. Typed by Node alone: with Express's own types everybody who imports a config type would
- * need `@types/express`, in our version. Written as a method, so that what asks for Express's `Request` fits.
+ * Express or Connect middleware. The types are Node's: with Express's own, every importer of a config type would need
+ * `@types/express`, in our version. Written as a method, so that a handler that takes Express's `Request` fits.
  */
 export type Middleware = {
   handle(request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void
 }['handle']
 
-export type BuiltinStrategy = 'round-robin' | 'least-used' | 'sticky'
+export const builtinStrategies = ['least-used', 'round-robin', 'sticky'] as const
+export type BuiltinStrategy = (typeof builtinStrategies)[number]
 
 /** A name, or "keep a conversation on its account and place new ones with NAME". */
 export type StrategyChoice<S extends string = string> = S | { sticky: Exclude<S, 'sticky'> }
@@ -54,7 +55,7 @@ export interface AccessConfig {
    */
   proxies?: string[]
   /**
-   * Who may come in, by name: `{ laptop: '…' }`, each key at least 16 letters, digits or `-._~` (it travels in a
+   * Access keys, by name: `{ laptop: '…' }`, each key at least 16 letters, digits or `-._~` (it travels in a
    * path). `false` states that the network in front of a listener beyond loopback is trusted.
    * @default undefined (loopback only, no key asked)
    */
@@ -62,8 +63,8 @@ export interface AccessConfig {
 }
 
 /**
- * What a user writes. Paths are relative to the file. `P`, `S` and `R` are the names declared under `providers`,
- * `strategies` and `retry`. `NoInfer` because a route would otherwise declare the very name it misspells.
+ * The configuration that a user writes. Paths are relative to the file. `P`, `S` and `R` are the names declared under
+ * `providers`, `strategies` and `retry`. `NoInfer` because a route would otherwise declare the very name it misspells.
  */
 export interface UserConfig<P extends string = string, S extends string = string, R extends string = string> {
   /** `host:port`, or `unix:PATH` for a Unix socket of mode 0600; port 0 picks a free one. @default `127.0.0.1:8989` (PROXY_LISTEN_ADDR) */
@@ -118,7 +119,7 @@ export interface UserConfig<P extends string = string, S extends string = string
   }
 }
 
-/** A {@link UserConfig} with every default filled in: nobody after this asks what is missing. */
+/** A {@link UserConfig} with every default filled in, so that no other file has a default. */
 export interface ResolvedConfig {
   /** The file it came from; `undefined` for an object or none. */
   readonly file: string | undefined
@@ -153,7 +154,7 @@ export interface ResolvedConfig {
 export interface ResolvedRoute {
   readonly path: string
   readonly provider: string
-  /** Name of the strategy that places requests. */
+  /** Name of the strategy that picks the account of a request. */
   readonly strategy: string
   /** Whether a conversation stays on its account. */
   readonly sticky: boolean
@@ -172,8 +173,6 @@ export function defineConfig<P extends string = never, S extends string = never,
 }
 
 const MiB = 1024 * 1024
-
-export const builtinStrategies = ['least-used', 'round-robin', 'sticky'] as const
 
 export const retryPolicy: Required<RetryPolicy> = {
   attempts: 3,

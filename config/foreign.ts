@@ -21,15 +21,15 @@ export function defined<T extends object>(fields: T | undefined): Partial<T> {
 const LATEST = Date.UTC(2100, 0)
 
 /**
- * A time that somebody else wrote (a credential file, a JWT, a header, a saved state) in ms since 1970; `undefined` if
- * it is not a number from 0 to the year 2100. To be called wherever such a number is read: `new Date(t).toISOString()`
- * throws beyond the year 275,760, and a `setTimeout` for a far time fires at once. Seconds are multiplied by 1000 first.
+ * A time from outside (a credential file, a JWT, a header, a saved state) in ms since 1970; `undefined` unless it is a
+ * number from 0 to the year 2100. Every such number must be read with this: `new Date(t).toISOString()` throws beyond the
+ * year 275,760, and a `setTimeout` for a far time fires at once. Seconds are multiplied by 1000 first.
  */
 export function timeFrom(value: unknown): number | undefined {
   return typeof value === 'number' && value >= 0 && value <= LATEST ? value : undefined
 }
 
-/** A number that somebody else wrote, moved to the nearer bound; `undefined` if it is no finite number. */
+/** A number from outside, moved to the nearer bound; `undefined` if it is no finite number. */
 export function numberFrom(value: unknown, least: number, most: number): number | undefined {
   return Number.isFinite(value) ? Math.min(most, Math.max(least, value as number)) : undefined
 }
@@ -39,9 +39,9 @@ const DEEPEST = 200
 const [QUOTE, BACKSLASH] = [0x22, 0x5c]
 
 /**
- * JSON that somebody else wrote: a body, a frame, an answer, a file. `undefined` for what is no JSON, and for what is
- * nested too deeply: `JSON.parse` takes any depth, but `JSON.stringify` and whatever walks through the value would
- * overflow the stack.
+ * JSON from outside: a body, a frame, an answer, a file. `undefined` for a text that is no JSON or is nested too deeply:
+ * `JSON.parse` takes any depth, but `JSON.stringify` and every function that walks through the value would overflow the
+ * stack.
  */
 export function parseJson(text: unknown): unknown {
   if (typeof text !== 'string' || tooDeep(text)) return undefined
@@ -82,7 +82,7 @@ export function kept(text: string, most: number): string {
   return Buffer.from(text.slice(0, most)).toString()
 }
 
-/** A quota that somebody else wrote: without windows that have no name, and with every number and time in bounds. */
+/** A quota from outside: without windows that have no name, and with every number and time in bounds. */
 export function quotaFrom(value: unknown): Quota | undefined {
   if (!isRecord(value)) return undefined
   const windows = Array.isArray(value.windows)
@@ -125,7 +125,7 @@ function windowFrom(value: unknown): QuotaWindow | undefined {
   }
 }
 
-/** The message of whatever was thrown: JavaScript may throw any value. */
+/** The message of a thrown value, which in JavaScript need not be an `Error`. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { CreditsUse, LoginFlow, Provider } from './provider.js'
 import { boolean, callable, integer, list, ms, named, object, oneOf, rule } from './rules.js'
 
-// What `providers` of a configuration may hold: for each type the settings, their shape and their defaults.
+// The entries of `providers` in a configuration: for each type the settings, their shape and their defaults.
 
 interface ProviderSettings {
   /**
@@ -22,7 +22,7 @@ interface AccountSettings {
   proxy?: string
 }
 
-/** The fields that every type has; no provider is made of them. */
+/** The fields that every type has. */
 export type CommonFields = 'type' | keyof ProviderSettings
 
 const common = (type: ProviderEntry['type']) => ({

@@ -34,7 +34,7 @@ import { covers, type ListenAddress, parseListen } from './rules.js'
 export interface ConfigContext {
   /** The file it was read from, absolute; none for an object. */
   readonly file?: string | undefined
-  /** What paths in the configuration are relative to. @default the file's folder, else `cwd` */
+  /** The folder that paths in the configuration are relative to. @default the file's folder, else `cwd` */
   readonly baseDir?: string | undefined
   /** @default {} (the caller hands in `process.env`) */
   readonly env?: Environment | undefined

@@ -165,7 +165,7 @@ export function covers(prefix: string, path: string): boolean {
 
 const ownPaths = ['/healthz', '/metrics', '/admin', '/k']
 
-/** The gateway's own path that hides a route's path, if there is one. */
+/** The gateway's own path that would hide a route's path; `undefined` if none does. */
 function reservedPath(path: string): string | undefined {
   return ownPaths.find((own) => covers(own, path))
 }
@@ -194,7 +194,7 @@ export function object<T>(properties: Record<keyof T, Schema>, required: (keyof 
   return { type: 'object', properties, required, additionalProperties: false }
 }
 
-/** `value`, or else what `schema` describes; `says` is what the error calls the two. */
+/** Accepts `value`, or a value that fits `schema`; errors name the two as `says`. */
 export function valueOr(value: unknown, schema: Schema, says: string): Schema {
   return { if: { const: value }, else: { ...schema, says } }
 }

@@ -24,7 +24,7 @@ const DECODERS: Partial<Record<string, Decoder>> = {
   identity: (bytes) => Promise.resolve(bytes),
 }
 
-/** Whether bytes of this `content-encoding` are what they say without being decoded. */
+/** Whether bytes of this `content-encoding` can be read without decoding. */
 export const isPlain = (encoding: string | undefined): boolean =>
   encoding === undefined || encoding.trim().toLowerCase() === 'identity'
 

@@ -168,7 +168,7 @@ export function findExchange(request: object): Exchange | undefined {
   return exchanges.get(request)
 }
 
-/** Same, for what comes after the exchange middleware. */
+/** The exchange of a request that has passed the exchange middleware. */
 export function exchangeOf(request: object): Exchange {
   const found = findExchange(request)
   if (!found) throw new Error('this request has not passed the exchange middleware')
@@ -212,7 +212,7 @@ export function openExchange(
   return new Exchange(request, url, admitted(request).client, route, snapshot, signal)
 }
 
-/** TRACE makes an upstream print the account's token; what no client uses is not tried out on an account. */
+/** Methods that clients use. TRACE is none of them: it makes an upstream print the account's token. */
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
 /**

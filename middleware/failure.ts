@@ -39,7 +39,7 @@ function ofProvider(failure: Failure, exchange: Routed | undefined): Answer | un
   }
 }
 
-/** What the client hears of an error in the chain, or in an upgrade. Unexpected errors go to `onUnexpected` first. */
+/** The failure that the client gets for an error in the chain or an upgrade. Tells unexpected errors to `onUnexpected`. */
 export function failureOf(error: Error, onUnexpected: (error: Error) => void): GatewayFailure {
   if (error instanceof GatewayFailure) return error
   onUnexpected(error)

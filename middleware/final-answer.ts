@@ -11,7 +11,7 @@ export interface FailureOptions {
   readonly onUnexpected: (error: Error) => void
 }
 
-/** The end of the chain for whatever was thrown in it. */
+/** Answers every error that was thrown in the chain. */
 export function answerFailure({ onUnexpected }: FailureOptions): ErrorRequestHandler {
   return function answerFailure(error: Error, request, response, _next) {
     const failure = failureOf(error, onUnexpected)
@@ -56,8 +56,8 @@ export function troubleOf(met: {
 const SOME_TIME_MS = 5_000
 
 /**
- * What the client hears when no account could serve: the state of the pool, never one account's limit, never an
- * upstream's 401, never a challenge page. `fitting` are the accounts that could ever serve this request.
+ * The answer when no account could serve. It tells the state of the pool, never one account's limit, an upstream's 401
+ * or a challenge page. `fitting` are the accounts that could ever serve this request.
  */
 export function finalAnswer(
   exchange: Exchange,
@@ -78,7 +78,7 @@ export function finalAnswer(
   return failureAnswer(new GatewayFailure(503, 'accounts_cooling', message, wait), exchange)
 }
 
-/** Not a 5xx: the client would try again in vain. */
+/** The answer when only the user can help. Not a 5xx, after which the client would try again in vain. */
 function noAccount(exchange: Exchange, fitting: readonly Account[]): GatewayFailure {
   const { providerName } = exchange.route
   if (fitting.length === 0) {

@@ -47,19 +47,19 @@ export function guard(access: () => Access): RequestHandler {
   }
 }
 
-/** Whatever an upstream serves as a page is none here: it would run with the rights of the gateway's own origin. */
+/** Keeps an upstream's page from running as one: it would have the rights of the gateway's own origin. */
 function disarm(response: ServerResponse): void {
   response.setHeader('x-content-type-options', 'nosniff')
   if (!response.hasHeader('content-security-policy'))
     response.setHeader('content-security-policy', "sandbox; default-src 'none'")
 }
 
-/** Checks a WebSocket handshake in the same way, and takes the access key out of it. Returns why it must not come in. */
+/** Checks a WebSocket handshake in the same way, and takes the access key out of it. Returns the refusal, if any. */
 export function refusal(request: IncomingMessage, access: Access): GatewayFailure | undefined {
   return foreign(request, access) ?? (access === 'host-app' ? undefined : missingKey(request, access))
 }
 
-/** What is refused whatever key comes with it. */
+/** Refusals that no access key can lift. */
 export function foreign(request: IncomingMessage, access: Access): GatewayFailure | undefined {
   if (request.rawHeaders.length > MOST_HEADERS * 2) return tooManyHeaders
   return access === 'host-app' ? undefined : foreignPage(request, access)

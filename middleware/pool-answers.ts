@@ -56,7 +56,7 @@ export function pooledAnswer(pool: Pool, attempt: AttemptOne): RequestHandler {
   }
 }
 
-/** Exhausted accounts too: what an account may use does not change when its quota is used up. */
+/** The accounts to ask, exhausted ones included: a used-up quota does not change the list of models. */
 function asked(exchange: Exchange, pool: Pool): Account[] {
   const all = pool.accounts.of(exchange.route.providerName)
   const now = pool.now()

@@ -30,16 +30,16 @@ export interface Refusal {
   readonly reason: string
   /** Whether it speaks of the account's login or rights: the client would take that for its own login. */
   readonly ofLogin: boolean
-  /** What the client hears in its place. */
+  /** The answer that the client gets in place of the upstream's refusal. */
   readonly instead?: Answer | undefined
 }
 
-/** What the attempts of one request have met so far. */
+/** The state of one request's attempts so far. */
 export class Tries {
   readonly accounts = new Set<Account>()
-  /** Those of them that are cooling or exhausted since. */
+  /** Tried accounts that this request found cooling or exhausted. */
   readonly cooled = new Set<Account>()
-  /** Tries that failed for no fault of an account. */
+  /** Tries that failed for no fault of an account; `retry.attempts` bounds them. */
   spent = 0
   /** The last trouble of the upstream or the network. */
   trouble: Trouble | undefined
@@ -60,7 +60,7 @@ export class Tries {
     return true
   }
 
-  /** Keeps a stream without output. Returns whether another account gave one, too: then it is the request's own. */
+  /** Keeps a stream without output. Returns whether a second account gave one, so that the request itself is the cause. */
   isEmptyAgain(account: Account, answer: HeldAnswer): boolean {
     this.empty?.answer.discard()
     this.empty = { account, answer }
@@ -91,7 +91,7 @@ const PROBE_LOOK_MS = 200
 /** One request's search for an account: which one to ask next, and how the search ends. */
 export class Search {
   readonly #all: readonly Account[]
-  /** Those that could ever serve the request. */
+  /** The accounts that could ever serve the request. */
   readonly #able: readonly Account[]
   readonly #deadline: number
 
@@ -253,7 +253,7 @@ export class Search {
   }
 }
 
-/** An answer that no account could better. */
+/** The upstream's answer as the final one, after no account gave a better one. */
 function passedOn({ account, answer }: { readonly account: Account; readonly answer: HeldAnswer }): Outcome {
   return { kind: 'upstream', answer, account, credential: account.credential, release: () => {} }
 }

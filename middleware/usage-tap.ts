@@ -106,7 +106,7 @@ function objectTap(): UsageTap {
 function decoding(tap: UsageTap, encoding: string | undefined): UsageTap {
   const { write, bytes } = keeping()
   const end = async () => {
-    // An answer that was cut off, or is not what its encoding says, tells nothing.
+    // An answer that was cut off or cannot be decoded has no usage.
     const decoded = await decode(bytes(), encoding).catch(() => undefined)
     if (decoded) tap.write(decoded)
     return tap.end()

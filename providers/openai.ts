@@ -2,7 +2,7 @@ import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
 import { sentenceIn } from './http.js'
 import { fields, number } from './json.js'
 
-/** What OpenAI's clients say of themselves and of the request. Regions and organizations are their own account's. */
+/** Headers in which OpenAI's clients describe themselves and the request, without the client's region and organization. */
 export const openAiHeaders: readonly string[] = [
   'openai-beta',
   'originator',

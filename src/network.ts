@@ -18,8 +18,8 @@ export class Network {
   closed = false
 
   /**
-   * The sockets of one account to one origin. Accounts never share sockets: what breaks one connection is then no
-   * other account's trouble. Without `reuse` every request gets a new connection.
+   * The sockets of one account to one origin. Accounts never share sockets, so a broken connection
+   * concerns one account only. Without `reuse` every request gets a new connection.
    */
   agent(account: string, target: URL, proxy: string | undefined, reuse: boolean): http.Agent | false {
     const via = proxyTowards(target, proxy)
@@ -113,7 +113,7 @@ function newAgent(target: URL, via: string, options: http.AgentOptions): http.Ag
   return target.protocol === 'https:' ? new https.Agent(options) : new http.Agent(options)
 }
 
-/** Its base hands out what a proxy answers to a refused tunnel, as if the upstream had said it of the account. */
+/** Fails a refused tunnel: its base class returns the proxy's answer as if it were the upstream's about the account. */
 class TunnelAgent extends HttpsProxyAgent<string> {
   override async connect(...args: Parameters<HttpsProxyAgent<string>['connect']>): Promise<Socket> {
     let status = 200

@@ -25,7 +25,7 @@ export interface RunningServer {
 /** ms. Longer than the clients' own keep-alive: else they sometimes send into a connection that is being closed. */
 const KEEP_ALIVE_MS = 120_000
 
-/** What a connection may cost before a request of it is known. */
+/** Limits on a connection before its first request is known. */
 export interface ServerLimits {
   /** A head that takes longer is given up; ms. */
   readonly headMs: number

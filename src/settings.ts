@@ -18,14 +18,14 @@ import { tolerant } from '../providers/tolerant.js'
 import { builtinStrategies } from './accounts/strategies.js'
 import type { PoolSettings } from './pool/pool.js'
 
-/** Everything that comes with a config and goes with it. What must outlive a reload is kept elsewhere. */
+/** Everything that is made from a config and replaced at a reload. State that outlives a reload is kept elsewhere. */
 export interface Settings extends Snapshot, PoolSettings {}
 
 /** The settings in force. */
 export class CurrentSettings {
   /** Why the last reload kept the running configuration. */
   problem: string | undefined
-  /** Told what goes wrong in a provider's functions where no request can be told. */
+  /** Gets the errors of a provider's functions that no request shows. */
   onProviderError: (message: string) => void = () => {}
   // Not made anew at a reload: round-robin remembers whose turn it is.
   readonly #builtins = builtinStrategies()

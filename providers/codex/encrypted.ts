@@ -8,8 +8,8 @@ const UNREADABLE =
   /encrypted[ _-]?(content|reasoning|item|message|payload|output|data)|\bdecrypt|\b(reasoning|compaction|item)\b.{0,80}could not be verified|item with id '?rs_/is
 
 /**
- * What follows from an upstream's refusal of something that another account encrypted: the request without it, or the
- * next account where the request would lose all that was said before.
+ * The verdict on a refusal of content that another account encrypted: the request without that content, or the next
+ * account if the request would lose the whole conversation with it.
  */
 export function readable(error: UpstreamError, request: ClientRequest): Verdict | undefined {
   const { status = 400 } = error
@@ -66,7 +66,7 @@ function isCompaction(body: Fields): boolean {
 
 const NOTE = '[This part was encrypted for another account and cannot be read any more.]'
 
-/** An item of the input without what another account encrypted. What it says in plain text stays. */
+/** An item of the input without its encrypted content. Its plain text stays. */
 function withoutEncrypted(item: unknown): unknown[] {
   const one = fields(item)
   if (!one) return [item]

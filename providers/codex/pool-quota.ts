@@ -20,7 +20,7 @@ interface UsageWindow {
   readonly reset_at: number
 }
 
-/** What the pool has left, as the client is told in `wham/usage`, in headers and in messages. */
+/** The pool's quota, as the client gets it in `wham/usage`, in headers and in messages. */
 interface PoolQuota {
   readonly primary: UsageWindow | null
   readonly secondary: UsageWindow | null
@@ -38,7 +38,7 @@ function members(accounts: readonly PoolAccount[]): PoolAccount[] {
   )
 }
 
-/** What the pool has left; of the limits that count one model with `model`, else of those that count all. */
+/** The pool's quota; of the limits that count one model with `model`, else of those that count all. */
 function poolQuota(accounts: readonly PoolAccount[], now: number, model?: string): PoolQuota {
   const windows = accounts.flatMap(({ quota }) => quota.windows.filter((window) => window.model === model))
   const [primary = null, secondary = null] = poolWindows(windows, now)

@@ -18,7 +18,7 @@ export interface Place {
 const PREFIXES: readonly (readonly [prefix: string, area: Place['area'], rest: string, open: boolean])[] = [
   ['/backend-api/codex', 'responses', '', false],
   ['/backend-api', 'backend', '', false],
-  // A base URL without /backend-api makes Codex write /api/codex for what is /wham there.
+  // With a base URL without /backend-api, Codex writes /api/codex in place of /wham.
   ['/api/codex', 'backend', '/wham', false],
   ['/v1', 'responses', '', true],
 ]
@@ -87,7 +87,7 @@ export function conversation(request: ClientRequest): Conversation | undefined {
   return isBound(request) ? { id, bound: true } : { id }
 }
 
-/** The caller's own account: for a person who is known the one of that person, else one of the same workspace. */
+/** The caller's own account: the known person's, else one of the same workspace. */
 export interface Caller {
   readonly owner: string | undefined
   readonly workspace: string | undefined

@@ -79,7 +79,7 @@ function retryInfo(seconds: number): object {
   return { '@type': `${TYPE}.RetryInfo`, retryDelay: `${seconds}s` }
 }
 
-/** What Google's clients say of themselves and of the request; the project and the key are their own account's. */
+/** Headers in which Google's clients describe themselves and the request, without the client's own project and key. */
 export const googleHeaders: readonly string[] = [
   'x-goog-api-client',
   'x-goog-fieldmask',

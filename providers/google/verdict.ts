@@ -104,7 +104,7 @@ export function reasonOf(code: string, { message }: GoogleError): string {
   return message === '' ? code : `${code}: ${sentenceOf(message)}`
 }
 
-/** What is wrong with the plan, the country or the project: no request of this account is served until that changes. */
+/** Refusals because of the plan, the country or the project: they hold for every request until the user changes that. */
 const NOT_SERVED = new Set([
   'ACCESS_NOT_CONFIGURED',
   'API_KEY_ANDROID_APP_BLOCKED',

@@ -6,12 +6,12 @@ import type { Cooldown } from './cooldowns.js'
 import { Pins, type PinStore } from './pins.js'
 import type { ObservedWindow } from './windows.js'
 
-/** What the state store keeps of the pool over a restart, by kind of document. */
+/** Keeps the pool's state over a restart, in the state store, by kind of document. */
 export class AccountStore {
   #accounts: Map<string, SavedAccount>
   readonly spent: SpentLogins
 
-  /** @param onWrong is told what of the saved state cannot be, and is left out */
+  /** @param onWrong gets the saved values that are impossible and are left out */
   constructor(
     private readonly store: StateStore,
     private readonly onWrong: (message: string) => void = () => {},

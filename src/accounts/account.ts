@@ -32,7 +32,7 @@ export class Account {
   factsDoubted = false
   readonly windows = new Windows()
   readonly #cooldowns = new Cooldowns()
-  /** What the file held when it was last read or written. */
+  /** The credential that the file held when it was last read or written. */
   written: Credential
   /** All credentials of the login that the account has: each refresh makes a new one. */
   #ofLogin: WeakSet<object>
@@ -71,7 +71,7 @@ export class Account {
     this.#loginNeeded = needed && { ...needed, reason: redact(needed.reason) }
   }
 
-  /** Gives the account what was put into its file: another login, or another version of the same. */
+  /** Gives the account the new content of its file: another login, or another version of the same. */
   replaceCredential(credential: Credential, inspection: Inspection, digest: string): void {
     if (isAnotherOwner(inspection, this.inspection)) this.#forget()
     this.#ofLogin = new WeakSet()
@@ -89,7 +89,7 @@ export class Account {
     if (digest !== undefined) this.sync(credential, digest)
   }
 
-  /** Whether a credential is of the login that the account has now. What is told of another login is out of date. */
+  /** Whether a credential is of the login that the account has now. A verdict or quota of another login is out of date. */
   holds(credential: object): boolean {
     return this.#ofLogin.has(credential)
   }
@@ -236,7 +236,7 @@ export class Account {
     return this.#cooldowns.all()
   }
 
-  /** What a strategy sees. */
+  /** The account as a strategy sees it. */
   candidate(model: string | undefined, now: number): Candidate {
     const { id, provider, plan, inFlight, lastUsedAt } = this
     const usedPercent = this.windows.usedPercent(now, model)
@@ -251,12 +251,12 @@ export class Account {
     }
   }
 
-  /** What a provider's calls see. */
+  /** The account as a provider's calls see it. */
   forProvider(): ProviderAccount {
     return { id: this.id, credential: this.credential, inspection: this.inspection, facts: this.facts }
   }
 
-  /** What a provider's local answers see: no credential. */
+  /** The account as a provider's local answers see it: without its credential. */
   forAnswers(now: number): PoolAccount {
     return {
       id: this.id,
@@ -268,7 +268,7 @@ export class Account {
     }
   }
 
-  /** What is kept over a restart. Not a needed login: a restart asks again. */
+  /** The state that is kept over a restart. A needed login is not: after a restart the account is asked again. */
   toJSON(): SavedAccount {
     return {
       cooldowns: this.#cooldowns.toJSON(),

@@ -18,7 +18,7 @@ export interface SkippedFile {
   readonly reason: string
 }
 
-/** What is kept of accounts over a restart. */
+/** The store that keeps accounts over a restart. */
 export type AccountsStore = Pick<AccountStore, 'savedAccount' | 'spent'>
 
 const IN_MEMORY: AccountsStore = {
@@ -136,7 +136,7 @@ export class Accounts {
   }
 }
 
-/** Reads a file again if a refresh has replaced it meanwhile: what was read is then old. */
+/** Reads a file, again if a refresh has replaced it meanwhile. */
 async function readUnwritten(file: string, known: Account | undefined): Promise<CredentialRead> {
   for (;;) {
     const before = known?.digest

@@ -17,7 +17,7 @@ export interface Cooldown {
 
 export type CooldownVerdict = Extract<Verdict, { kind: Cooldown['kind'] }>
 
-/** What an upstream says about the future is believed no longer than this; limits are often lifted early. */
+/** The longest cooldown, whatever an upstream says: limits are often lifted early. */
 export const NEW_LOOK_MS = 15 * 60_000
 const FIRST_COOLDOWN_MS = 1_000
 const LONGEST_COOLDOWN_MS = 5 * 60_000

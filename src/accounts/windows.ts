@@ -7,7 +7,7 @@ export interface ObservedWindow extends QuotaWindow {
   readonly seenAt: number
 }
 
-/** What is known of one account's quota. A window whose reset has passed is unknown again, not 0. */
+/** The known quota of one account. A window whose reset has passed is unknown again, not 0. */
 export class Windows {
   #byName = new Map<string, ObservedWindow>()
   plan: string | undefined

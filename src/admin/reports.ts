@@ -86,7 +86,7 @@ function iso(time: number | undefined): string | undefined {
   return time === undefined ? undefined : new Date(time).toISOString()
 }
 
-/** What can be asked of a gateway. */
+/** The part of a gateway that the admin endpoints use. */
 export interface Administered {
   accounts(): readonly AccountReport[]
   skipped(): readonly SkippedFile[]

@@ -29,7 +29,7 @@ export async function showAccounts(options: CommonOptions): Promise<void> {
   for (const { file, reason } of [...skipped, ...warnings]) print(`${file}: ${reason}`)
 }
 
-/** What a gateway would find that starts now. No database is made for it, and none is needed that is in use. */
+/** The accounts that a gateway started now would find. Makes no database, and does not open one that is in use. */
 async function listingOfFiles(options: CommonOptions, database: string | false): Promise<Listing> {
   const list = (gateway: Gateway): Listing => ({
     accounts: gateway.accounts(),

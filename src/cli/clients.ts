@@ -46,7 +46,7 @@ Gemini CLI: set in the shell
 `
 }
 
-/** What to do when the pool is empty. */
+/** The hint for an empty pool. */
 export function firstSteps(poolDir: string): string {
   return `
 The pool is empty: there is no account in ${poolDir}

@@ -46,7 +46,7 @@ function pickLines({ account, by, others }: PickRecord): string[] {
   ]
 }
 
-/** What an account has beyond its plan. */
+/** An account's credits and reset credits, in words. */
 export function creditLines({ id, credits, onCredits, resetCredits }: AccountReport): string[] {
   const balance = credits?.unlimited ? 'unlimited' : (credits?.balance ?? 'some')
   const has = credits?.hasCredits || credits?.unlimited

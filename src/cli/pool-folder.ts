@@ -7,7 +7,7 @@ import { lockCredential } from '../credentials/credential-file.js'
 import { type ConfigSource, CurrentSettings } from '../settings.js'
 import { refusal } from './output.js'
 
-/** What every command takes. */
+/** The options of every command. */
 export interface CommonOptions {
   config?: string
   listen?: string

@@ -25,7 +25,7 @@ export function claimantsOf(name: string, providers: Providers): Claimant[] {
   return fitting.filter(({ specificity }) => specificity === best)
 }
 
-/** What a provider finds in a credential. A provider of the user's own may throw, which costs this file only. */
+/** Inspects a credential. A throw of the user's own provider costs this file only. */
 export function inspected(provider: Provider, credential: Credential): Inspection | string {
   try {
     return provider.inspect?.(credential) ?? {}
@@ -34,7 +34,7 @@ export function inspected(provider: Provider, credential: Credential): Inspectio
   }
 }
 
-/** The first of them that can use a credential, or why none can. */
+/** The first provider that can use a credential, or the reason why none can. */
 export function claimOf(credential: Credential, claimants: readonly Claimant[]): Claim {
   const reasons: string[] = []
   for (const { provider, inspect } of claimants) {

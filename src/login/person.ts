@@ -6,7 +6,7 @@ export interface Person {
   say(text: string): void
   /** Opens a page in the browser, if there is one on this machine. */
   open(url: string): void
-  /** What is typed, line by line; ends with the input. */
+  /** The lines that the user types; ends with the input. */
   lines(): AsyncIterable<string>
 }
 

@@ -26,7 +26,7 @@ const PAUSE_MS = 10_000
 /** So long after new facts, an error may still be about the old ones; ms. */
 const LATE_MS = 60_000
 
-/** Finds out what a provider needs to know once per account, such as its project. */
+/** Finds out the facts that a provider needs once per account, such as its project. */
 export class Facts {
   #discoveries = new Map<Account, Promise<string | undefined>>()
   #failed = new Map<Account, { reason: string; until: number }>()
@@ -53,8 +53,8 @@ export class Facts {
   }
 
   /**
-   * After the upstream has refused what `discover` found out: asks once more, and then not again before the account's
-   * file changes, a restart or a retry.
+   * Called after the upstream has refused a fact that `discover` found. Asks once more, and then not again before the
+   * account's file changes, a restart or a retry.
    * @returns whether the facts are others now, so that the request can be sent again
    */
   async doubt(account: Account): Promise<boolean> {

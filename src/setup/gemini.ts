@@ -13,7 +13,7 @@ const HEADERS = 'GEMINI_CLI_CUSTOM_HEADERS'
 /** Gemini CLI sends the token to Google as well, to ask who the user is. So it is never a secret of the pool. */
 const DUMMY = 'unused'
 
-/** What `~/.gemini/.env` must say, in view of what it says. */
+/** The settings to write into `~/.gemini/.env`, given its present values. */
 export function geminiSettings(form: GeminiForm, { url, key }: PoolAddress, values: unknown): Setting[] {
   const wanted =
     form === 'api-key'
@@ -43,7 +43,7 @@ function headersWith(own: unknown, key: string): string {
 const TYPE: Path = ['security', 'auth', 'selectedType']
 const TYPES: Readonly<Record<GeminiForm, string>> = { login: 'oauth-personal', 'api-key': 'gemini-api-key' }
 const isOurs = (type: unknown): boolean => Object.values(TYPES).includes(String(type))
-/** What a missing settings file is made from: Gemini CLI takes an empty one for an error. */
+/** The content of a new settings file: Gemini CLI takes an empty one for an error. */
 const EMPTY = '{\n}\n'
 
 /** What the set-up makes of `~/.gemini/settings.json`. JSON has no lines to set aside: the copy holds the former value. */
@@ -66,7 +66,7 @@ export function typeUndo(file: string, before: string, copy: string | undefined)
   return { file, before, after, copy: 'keep' }
 }
 
-/** What would keep Gemini CLI from going through the pool, in plain words and without a secret. */
+/** Warnings about settings that would keep Gemini CLI from using the pool. Without secrets. */
 export function geminiNotes(
   env: MarkedChange,
   settings: Change,

@@ -11,7 +11,7 @@ export function jsonValue(file: string, text: string, path: Path): unknown {
   throw refused(file, `is not a JSON object (line ${line})`)
 }
 
-/** Sets one value, or takes it out (`undefined`). What stands beside it stays to the byte. */
+/** Sets one value, or takes it out (`undefined`). Every other byte stays. */
 export function withJsonValue(file: string, text: string, path: Path, value: unknown): string {
   const changed = modified(text, path, value)
   // Of a key that stands there twice the first is found, and the last counts.

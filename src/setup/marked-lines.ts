@@ -38,7 +38,7 @@ export interface MarkedFile {
 export interface MarkedChange extends Change {
   /** The settings that became comments. */
   readonly notes: readonly string[]
-  /** What the file says without our lines. */
+  /** The values of the file without our lines. */
   readonly values: unknown
 }
 
@@ -90,7 +90,7 @@ function withoutOurs(marked: MarkedFile): string {
   const { values, statements } = read(marked, before)
   const ours = statements.filter((one) => one.isMarked && own.some((path) => isUnder(one.path, path)))
   const removed = statements.filter(
-    // What was added to a table of ours goes with it: Codex does not start with half a provider.
+    // Keys that the user added to our table go with it: Codex does not start with half a provider.
     (one) => ours.includes(one) || ours.some(({ isTable, path }) => isTable && isUnder(one.path, path)),
   )
   const bare = edited(before, removed, () => '')

@@ -3,7 +3,7 @@ import { chmod, readFile, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { makeFolder, writeDurably } from '../credentials/durable-file.js'
 
-/** What a set-up or its undo makes of one file. An empty text stands for a file that does not exist. */
+/** One file before and after a set-up or its undo. An empty text stands for a file that does not exist. */
 export interface Change {
   readonly file: string
   readonly before: string

@@ -44,7 +44,7 @@ function checked(text: string): string {
 export const withKey = ({ url, key }: PoolAddress): string =>
   key === undefined ? url : `${url}/k/${encodeURIComponent(key)}`
 
-/** What is worth knowing about the way to the pool. `mode`: of the file that the address goes into. */
+/** Warnings about the way to the pool. `mode`: of the file that the address goes into. */
 export function addressNotes({ url, key }: PoolAddress, mode: number): string[] {
   return [
     ...note(

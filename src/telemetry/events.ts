@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { RefreshOutcome } from '../refresh/refresh.js'
 
-/** What a gateway tells while it works. No event carries a secret. */
+/** The events of a gateway. None carries a secret. */
 export interface GatewayEvents {
   /** A request is over. */
   request: [RequestEvent]
@@ -32,7 +32,7 @@ export interface AttemptEvent {
   readonly account: string
   /** The upstream's status; absent if it never answered. */
   readonly status?: number | undefined
-  /** What was made of it: `pass`, `exhausted`, `ECONNREFUSED api.example:443`, … */
+  /** The verdict, or the reason of a failure: `pass`, `exhausted`, `ECONNREFUSED api.example:443`, … */
   readonly outcome: string
   /** ms */
   readonly durationMs: number

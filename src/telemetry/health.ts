@@ -12,7 +12,7 @@ export interface HealthReport {
     /** By provider, then by state. */
     readonly byProvider: Readonly<Record<string, Partial<Record<AccountState, number>>>>
   }
-  /** What is wrong now, in words. */
+  /** The problems of this moment, in words. */
   readonly problems: readonly string[]
   readonly recentErrors: readonly { readonly at: string; readonly message: string }[]
 }
@@ -30,7 +30,7 @@ export interface HealthOptions {
   readonly now: () => number
 }
 
-/** What `/healthz` tells. */
+/** The report of `/healthz`. */
 export class Health {
   readonly #startedAt = Date.now()
   #errors: { at: string; message: string }[] = []

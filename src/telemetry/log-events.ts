@@ -4,7 +4,7 @@ import type { Health } from './health.js'
 import type { Log } from './log.js'
 import type { Metrics } from './metrics.js'
 
-/** Tells the log, `/healthz` and `/metrics` what happens, and the listeners of `refresh` what a refresh has come to. */
+/** Passes events to the log, `/healthz` and `/metrics`, and the outcome of a refresh to the listeners of `refresh`. */
 export function logEvents(to: { events: Events; log: Log; health: Health; metrics: Metrics }): void {
   const { events, log, health, metrics } = to
   const warn = (message: string) => {

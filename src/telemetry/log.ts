@@ -6,14 +6,14 @@ import type { Accounts } from '../accounts/accounts.js'
 import { standbyNotices } from '../accounts/selection.js'
 import { harmlessLine, Outlet } from './terminal.js'
 
-/** What the gateway writes while it works: one line per event, to stderr. */
+/** The log of a gateway: one line per event, to stderr. */
 export interface Log {
   error(message: string): void
   warn(message: string): void
   info(message: string): void
   debug(message: string): void
   isDebugEnabled(): boolean
-  /** Why its lines do not reach anybody now. */
+  /** Why its lines are lost now. */
   failing(): string | undefined
 }
 

@@ -4,7 +4,7 @@ import type { Accounts } from '../accounts/accounts.js'
 /** Generations run for seconds to minutes. */
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
 
-/** What `/metrics` tells. Each gateway has a registry of its own. */
+/** The metrics of `/metrics`. Each gateway has a registry of its own. */
 export class Metrics {
   readonly registry = new Registry()
   readonly requests = new Counter({

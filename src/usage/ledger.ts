@@ -21,7 +21,7 @@ export interface LedgerOptions {
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
 
-/** Records what each account, provider and model was used for. Days are those of UTC. */
+/** Records the use of each account, provider and model. Days are those of UTC. */
 export class Ledger {
   readonly #rollups: Rollups
   readonly #log: RequestLog | undefined
@@ -93,7 +93,7 @@ function dayOf(time: number): string {
   return new Date(time).toISOString().slice(0, 10)
 }
 
-/** What is kept on disk beside the credentials. */
+/** The stores on disk, beside the credentials. */
 export interface Stores {
   readonly state: StateStore
   readonly ledger: Ledger

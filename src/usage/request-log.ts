@@ -17,7 +17,7 @@ export interface RequestRecord {
   /** A hash. */
   readonly conversation?: string | undefined
   readonly client: string
-  /** What the client got; 0 for nothing. */
+  /** The status that the client got; 0 for none. */
   readonly status: number
   readonly attempts: number
   readonly durationMs: number
