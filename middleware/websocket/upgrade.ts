@@ -10,7 +10,7 @@ import { authInjection } from '../auth-injection.js'
 import type { ReplayBudget } from '../body.js'
 import { type Exchange, openExchange, type Outcome, type Snapshot } from '../exchange.js'
 import { failureAnswer, failureOf, GatewayFailure } from '../failure.js'
-import type { FailureOptions } from '../final-answer.js'
+import { type FailureOptions, troubleOf } from '../final-answer.js'
 import type { HeldAnswer } from '../forward.js'
 import { refusal } from '../guard.js'
 import { deliverable } from '../headers.js'
@@ -190,6 +190,7 @@ export class WebSockets {
   ): Promise<(Moved & { readonly upstream: End }) | undefined> {
     const { pool } = this.parts
     const result = await pool.applyVerdict(account, verdict, credential)
+    if (result?.kind === 'unavailable') tries.trouble = troubleOf(result)
     const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
     if (again) tries.accounts.delete(account)
     else tries.accounts.add(account)

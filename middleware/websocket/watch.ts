@@ -6,7 +6,7 @@ import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
 import type { Exchange } from '../exchange.js'
 import { failureAnswer, GatewayFailure } from '../failure.js'
-import { type FailureOptions, refusedByAll } from '../final-answer.js'
+import { type FailureOptions, finalAnswer, refusedByAll } from '../final-answer.js'
 import { isOfLogin } from '../judge.js'
 import { Tries } from '../search.js'
 import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
@@ -171,7 +171,7 @@ export class SocketWatch {
     message: unknown,
   ): Buffer | string {
     const { account, pool } = this.#parts
-    const other = verdict && replacementMessage(protocol, verdict, this.#parts, this.#turn, data)
+    const other = verdict && replacementMessage(protocol, verdict, this.#parts, this.#turn, data, this.#tries)
     if (protocol.ends(message)) this.#endTurn(message)
     if (other?.reconnects) this.#parts.onMoved()
     if (other) return JSON.stringify(other.message)
@@ -337,6 +337,7 @@ function replacementMessage(
   { exchange, account, credential, pool, onUnexpected }: Connection & FailureOptions,
   turn: Turn | undefined,
   data: Buffer,
+  { trouble }: Tries,
 ): Replacement {
   const { kind } = verdict
   const model = turn?.model
@@ -362,6 +363,11 @@ function replacementMessage(
     return { message: { type: 'error', status, ...(body as object) }, reconnects: false }
   }
   const exhaustion = exhaustionOf(fitting, model, now)
+  // Most accounts are refused alike: on `reconnect` the client would come again without end.
+  if (!exhaustion && kind === 'unauthorized' && trouble) {
+    const { status, body } = finalAnswer(exchange, fitting, trouble, now)
+    return { message: { type: 'error', status, ...(body as object) }, reconnects: false }
+  }
   if (!exhaustion) return reconnect
   return { message: protocol.exhausted({ ...exhaustion, plan: account.plan }), reconnects: false }
 }

@@ -79,6 +79,18 @@ for (const [name, { fault, state }] of Object.entries(moving))
     assert.equal((await pool.account('alice')).inFlight, 0)
   })
 
+test('tokens that are refused in messages are refreshed once each, and then told as trouble of the upstream', async (t) => {
+  const pool = await startPool(t, { codex: two, config: inOrder })
+  pool.sim.fail({ frame: isTurn, times: 99, with: faults.inStream(faults.unauthorized()) })
+  for (let times = 0; times < 3; times++) {
+    const [told] = await (await dial(pool, 's1')).ask(create())
+    assert.equal(field(told, 'status'), 502)
+    assert.deepEqual(codesOf([told]), ['upstream_unavailable'])
+  }
+  assert.equal(pool.sim.issuer.refreshes, 2)
+  assert.equal((await pool.account('alice')).state, 'ready')
+})
+
 test('a client that does not come again by itself is sent away', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
   const { socket, previous } = await talking(pool)
