@@ -23,7 +23,7 @@ export interface Judged {
   readonly answer: HeldAnswer
 }
 
-/** Asks the provider what an answer means, before anything of it has reached the client. */
+/** Asks the provider for a verdict on an answer, before any of it has reached the client. */
 export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {
   const { status, response } = answer
   if (status < 200 || status > 599)

@@ -151,7 +151,7 @@ function deliver(
     }
   })
   upstream.once('end', () => upstream.complete && void end().catch(failed))
-  // The hold has paused it.
+  // The upstream was paused while its answer was held.
   upstream.resume()
 }
 

@@ -173,7 +173,7 @@ export class Search {
 
   #choose(offered: readonly Account[], now: number): { account: Account | undefined; by: string } {
     const { exchange, pool, tries } = this
-    if (offered.length === 0) return { account: undefined, by: 'nobody is left' }
+    if (offered.length === 0) return { account: undefined, by: 'no account is left' }
     const home = homeOf(exchange, offered, pool.pins, this.#all)
     if (home) return home
     try {

@@ -187,7 +187,7 @@ export interface End {
 export interface RelayOptions extends Watches {
   /** For the bytes of messages, of all relays together, that have not ended or not been sent on. */
   readonly budget: ReplayBudget
-  /** What the client is told about an error in one of the watches. */
+  /** The failure that the client gets for an error in one of the watches. */
   readonly failureOf: (error: Error) => GatewayFailure
 }
 

@@ -41,7 +41,7 @@ export function mayReadMetrics(access: () => Access, token: string): RequestHand
   }
 }
 
-/** What changes accounts needs the token, wherever it comes from: any program on this machine can reach loopback. */
+/** Requires the token for every change of an account, from this machine too: any program can reach loopback. */
 export function mayChange(token: string): RequestHandler {
   return function mayChange(request, _response, next) {
     if (hasToken(request, token)) return next()
@@ -66,8 +66,8 @@ function adminTokenFile(database: string): string {
 }
 
 /**
- * The token that opens what changes accounts; made at the first start, 0600. Without a database it is in memory only,
- * and so it is while the disk takes no file.
+ * The token that lets a request change accounts; made at the first start, mode 0600. Without a database, or while the
+ * disk takes no file, it is in memory only.
  */
 export async function openAdminToken(
   database: string | false,

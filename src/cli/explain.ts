@@ -41,7 +41,7 @@ function textOf(explanation: Explanation): string {
 
 function pickLines({ account, by, others }: PickRecord): string[] {
   return [
-    `asked ${account ?? 'nobody'} (${by})`,
+    `asked ${account ?? 'no account'} (${by})`,
     ...others.map((other) => `    not ${other.account}: ${other.why}`),
   ]
 }

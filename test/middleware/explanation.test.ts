@@ -100,7 +100,7 @@ test('it tells why nobody could serve', async (t) => {
   assert.deepEqual([attempts, status, servedBy], [[], 503, undefined])
   assert.deepEqual(picks, [
     {
-      by: 'nobody is left',
+      by: 'no account is left',
       others: [
         { account: 'codex/alice', why: 'cooling' },
         { account: 'codex/bob', why: 'needs-login' },
