@@ -66,7 +66,12 @@ test('an explanation tells who was asked, why, what came of it, and why not the 
     sent,
   }))
   assert.deepEqual(short, [
-    { account: 'codex/bob', status: 500, outcome: 'unavailable: server_error', sent: true },
+    {
+      account: 'codex/bob',
+      status: 500,
+      outcome: 'unavailable: server_error: An error occurred while processing your request.',
+      sent: true,
+    },
     { account: 'codex/carol', status: 200, outcome: 'pass', sent: true },
   ])
   for (const time of [at, ...attempts.map((attempt: { at: string }) => attempt.at)])
@@ -198,7 +203,7 @@ test('codex-pool explain says it in words', async (t) => {
     output,
     new RegExp(`asked codex/${first} \\(least-used\\)\\n +not codex/${second}: not chosen`),
   )
-  assert.match(output, new RegExp(`codex/${first}: 503, unavailable: server_error, \\d+ ms`))
+  assert.match(output, new RegExp(`codex/${first}: 503, unavailable: server_error: [^,]+, \\d+ ms`))
   assert.match(output, new RegExp(`answered: 200 by codex/${second} after \\d+ ms`))
 
   const unknown = await runCommand(t, ['explain', 'nothing', '--listen', new URL(url).host], { cwd: folder })

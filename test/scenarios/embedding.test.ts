@@ -216,7 +216,7 @@ test('it tells the app what happens', async (t) => {
   const [{ account, attempts, status, method, path }] = await over
   assert.deepEqual([account, attempts, status, method, path], ['codex/bob', 2, 200, 'POST', '/v1/responses'])
   assert.deepEqual(told.sort(), [
-    'attempt codex/alice 429 exhausted: usage_limit_reached',
+    'attempt codex/alice 429 exhausted: usage_limit_reached: The usage limit has been reached',
     'attempt codex/bob 200 pass',
     'cooldown codex/alice exhausted',
   ])
