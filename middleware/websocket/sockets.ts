@@ -189,6 +189,8 @@ export interface RelayOptions extends Watches {
   readonly budget: ReplayBudget
   /** The failure that the client gets for an error in one of the watches. */
   readonly failureOf: (error: Error) => GatewayFailure
+  /** Asked when the upstream's socket ends. `true`: another one takes its place, and the client hears nothing of the end. */
+  readonly upstreamEnded: () => Promise<boolean>
 }
 
 /** Passes messages, pings and the end between two open sockets, both ways. The upstream's can be exchanged. */
@@ -213,6 +215,7 @@ export class Relay {
       this.#bounded(fromClient),
       new Held(budget),
       (event) => event(),
+      (passOn) => passOn(),
     )
     this.#connect(upstream)
   }
@@ -225,7 +228,15 @@ export class Relay {
       if (this.#late) this.#late.push(event)
       else event()
     }
-    pump(upstream, () => this.client.socket, this.#bounded(fromUpstream), new Held(budget), heard)
+    const ended = (passOn: () => void) => {
+      // A client that has left ends the upstream too, and needs no other one.
+      if (this.client.socket.readyState !== WebSocket.OPEN) return passOn()
+      this.options.upstreamEnded().then(
+        (replaced) => replaced || passOn(),
+        (error: Error) => this.fail(error),
+      )
+    }
+    pump(upstream, () => this.client.socket, this.#bounded(fromUpstream), new Held(budget), heard, ended)
     upstream.socket.resume()
   }
 
@@ -330,13 +341,14 @@ class Held {
   }
 }
 
-/** `heard` runs an event of `from`, now or later, or drops it. */
+/** `heard` runs an event of `from`, now or later, or drops it. `ended` passes the end of `from` on, or has it replaced. */
 function pump(
   { socket: from, wire }: End,
   target: () => WebSocket,
   watch: Watch,
   held: Held,
   heard: (event: () => void) => void,
+  ended: (passOn: () => void) => void,
 ): void {
   let broken = false
   let waiting = 0
@@ -377,14 +389,15 @@ function pump(
   from.on('pong', echo('pong'))
   from.once('close', (code, reason) => {
     held.close()
-    heard(() => {
+    const passOn = () => {
       const to = target()
       if (code === 1005) to.close()
       else if (sendable(code)) to.close(code, reason)
       // Terminated at once, a slow reader would lose messages that came before the break.
       else if (to.bufferedAmount > 0) broken = true
       else to.terminate()
-    })
+    }
+    heard(() => ended(passOn))
   })
   // The `close` that follows an error is enough.
   from.on('error', () => {})

@@ -151,7 +151,11 @@ export class WebSockets {
         relay.pause()
         exchange.model = model
         const found = await this.#another(exchange, current, verdict, tries)
-        if (!found) return void relay.resume()
+        if (!found) {
+          // First the client hears of the failure; the upstream's own end, which may have come meanwhile, cuts it off.
+          setImmediate(() => relay.resume())
+          return undefined
+        }
         relay.exchange(found.upstream)
         current = found
         return found
@@ -172,6 +176,7 @@ export class WebSockets {
         if (this.#draining && !watch.busy) setImmediate(() => client.close(SERVICE_RESTART, 'restart'))
         return message
       },
+      upstreamEnded: () => watch.upstreamEnded(),
     })
     // The drain began during the handshake and has not seen this socket.
     if (this.#draining) client.close(SERVICE_RESTART, 'restart')

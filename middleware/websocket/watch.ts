@@ -226,17 +226,39 @@ export class SocketWatch {
 
   /** Asks another account for the response, unseen by the client; without one the client hears of the failure. */
   async #move(protocol: SocketProtocol, verdict: Verdict, data: Buffer, message: unknown): Promise<void> {
+    if (!(await this.#askAnother(verdict))) this.#parts.tell(this.#answer(protocol, verdict, data, message))
+  }
+
+  /** Without another account the client gets what was held back. @returns whether another account has been asked */
+  async #askAnother(verdict: Verdict): Promise<boolean> {
     const turn = this.#turn
     const moved = await this.#parts.move(this.#named(verdict), turn?.model, this.#tries)
     if (!moved || !turn || this.#turn !== turn) {
       this.#letGo()
-      this.#parts.tell(this.#answer(protocol, verdict, data, message))
-      return
+      return false
     }
     this.#parts = { ...this.#parts, ...moved }
     turn.moveTo(this.#parts)
     this.#held = []
     this.#parts.ask(JSON.stringify(this.#withoutForeign(this.#asked)))
+    return true
+  }
+
+  /**
+   * The upstream's socket has ended. Before the client has seen anything of a response, that is a failure like any other.
+   * @returns whether another account goes on, or the client has been told to connect again
+   */
+  async upstreamEnded(): Promise<boolean> {
+    const verdict: Verdict = { kind: 'unavailable', reason: 'broken_answer' }
+    if (this.#mayMove() && (await this.#askAnother(verdict))) return true
+    const turn = this.#turn
+    if (!this.#protocol || !turn || turn.output) return false
+    const other = replacementMessage(this.#protocol, verdict, this.#parts, turn, Buffer.alloc(0), this.#tries)
+    if (!other?.reconnects) return false
+    this.#parts.tell(JSON.stringify(other.message))
+    this.#parts.onMoved()
+    this.close()
+    return true
   }
 
   /** Keeps the quota and the bound values that a message tells. */

@@ -228,6 +228,8 @@ const unseen: Record<string, FrameFault> = {
   'an overload after the prelude': { ...faults.failed('server_is_overloaded'), after: 2 },
   'a model at capacity': { status: 503, body: { error: { message: 'Selected model is at capacity.' } } },
   '403': { status: 403, body: { error: { message: 'Forbidden' } } },
+  'a break before anything': faults.cut(0),
+  'a break after the prelude': faults.cut(2),
   'an account that is gone': { status: 402, body: { error: { code: 'deactivated_workspace' } } },
 }
 for (const [name, fault] of Object.entries(unseen)) {
