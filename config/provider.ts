@@ -258,6 +258,11 @@ export interface SocketProtocol {
    * unseen by the client. @default false: the client is told to send everything again
    */
   isWhole?(message: unknown): boolean
+  /**
+   * A message that shows nothing, sent every 100 s while messages are held back: the client gives a silent connection up.
+   * @default after 100 s the client gets what was held back
+   */
+  readonly keepAlive?: unknown
   /** Makes the client connect again and send everything again, unseen by its user. */
   readonly reconnect: unknown
   /** "Every account is exhausted", in the client's own words. */

@@ -92,8 +92,8 @@ export type Moved = Pick<Connection, 'account' | 'credential'>
 
 /** Bytes of messages without output that are held back. */
 const LONGEST_PRELUDE = 1024 * 1024
-/** Messages are held back no longer than a third of the 300 s that Codex waits for one; ms. */
-const LONGEST_HOLD_MS = 100_000
+/** A third of the 300 s after which Codex gives a silent connection up; ms. */
+const LONGEST_SILENCE_MS = 100_000
 
 /** Reads the messages of one WebSocket, and replaces the few that must not pass as they are. */
 export class SocketWatch {
@@ -186,7 +186,17 @@ export class SocketWatch {
     this.#tries = new Tries()
     if (route.retry.attempts === 1 || !provider.classifyEvent || !this.#isWhole()) return
     this.#held = []
-    this.#timer = setTimeout(() => this.#letGo(), LONGEST_HOLD_MS)
+    this.#waitInSilence()
+  }
+
+  /** A client that hears nothing for too long gets a message that shows nothing, or else what was held back. */
+  #waitInSilence(): void {
+    const keepAlive = this.#protocol?.keepAlive
+    this.#timer = setTimeout(() => {
+      if (keepAlive === undefined) return this.#letGo()
+      this.#parts.tell(JSON.stringify(keepAlive))
+      this.#waitInSilence()
+    }, LONGEST_SILENCE_MS)
   }
 
   #isWhole(): boolean {

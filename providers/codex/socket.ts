@@ -34,6 +34,7 @@ export const codexSocket: SocketProtocol = {
     return { ...body, client_metadata: Object.fromEntries(kept) }
   },
   isWhole: (message) => text(fields(message)?.previous_response_id) === undefined,
+  keepAlive: { type: 'keepalive' },
   // On this error Codex connects again and resends its whole input without a word to its user.
   reconnect: {
     type: 'error',

@@ -5,6 +5,7 @@ import {
   faults,
   field,
   list,
+  Pause,
   type SimulatorOptions,
   text,
 } from '../../../src/simulator/index.js'
@@ -262,6 +263,33 @@ for (const [name, fault] of Object.entries(unseen)) {
     assert.equal(saidBy(await (await dial(pool, 's1')).ask(create('and now'))), next)
   })
 }
+
+test('a client that waits for long gets keep-alive messages, and its turn still moves', async (t) => {
+  const pool = await startPool(t, { codex: two, config: inOrder })
+  const { socket } = await talking(pool)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  t.after(() => t.mock.timers.reset())
+  const overload = faults.failed('server_is_overloaded')
+  pool.sim.fail({
+    account: 'alice',
+    frame: isTurn,
+    with: { ...overload, events: (events) => [new Pause(300), ...(overload.events?.(events) ?? events)] },
+  })
+  socket.send(create('and now'))
+  const heard: unknown[] = []
+  let next = socket.next()
+  // The timers start as messages arrive, which no event tells.
+  while (field(heard.at(-1), 'type') !== 'response.completed') {
+    t.mock.timers.tick(1_000)
+    const message = await Promise.race([next, new Promise((turn) => setImmediate(turn))])
+    if (message === undefined) continue
+    heard.push(message)
+    next = socket.next()
+  }
+  next.catch(() => {})
+  assert.deepEqual(heard[0], { type: 'keepalive' })
+  assert.equal(saidBy(heard.slice(-1)), 'I am bob.')
+})
 
 test('a 401 in a frame refreshes the token once, and the same account answers', async (t) => {
   const pool = await startPool(t, { codex: two, config: inOrder })
