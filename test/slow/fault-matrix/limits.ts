@@ -50,9 +50,9 @@ const individualQuota = google(
 )
 
 const exact = (fault: WireFault) => () => fault
-/** What only one upstream says, the others take for a limit that ends soon. */
-const googleOnly = (outcome: ReturnType<typeof moves>, saidInWords = 1) =>
-  perForm(wait(saidInWords), outcome, wait(1))
+/** Google's form of a limit. Another upstream's provider reads at most the words in it: `inWords`. */
+const googleOnly = (outcome: ReturnType<typeof moves>, inWords = wait(1)) =>
+  perForm(inWords, outcome, wait(1))
 
 /** The ways of saying "not now". */
 export const limits: readonly Row[] = [
@@ -100,12 +100,12 @@ export const limits: readonly Row[] = [
   {
     fault: '429 QUOTA_EXHAUSTED, "exhausted your capacity"',
     does: exact(geminiFaults.quotaExhausted({ now: NOW })),
-    outcome: googleOnly(limit(900, MODEL), 900),
+    outcome: googleOnly(limit(900, MODEL), limit(900)),
   },
   {
     fault: '429 QUOTA_EXHAUSTED, "Individual quota reached"',
     does: exact(individualQuota),
-    outcome: googleOnly(limit(900, MODEL), 900),
+    outcome: googleOnly(limit(900, MODEL), limit(900)),
   },
   {
     fault: '429 with a quota per day',
@@ -115,12 +115,12 @@ export const limits: readonly Row[] = [
   {
     fault: '429 "Please retry in 3s", no details',
     does: exact(geminiFaults.bare()),
-    outcome: googleOnly(wait(3, MODEL), 3),
+    outcome: googleOnly(wait(3, MODEL), wait(3)),
   },
   {
     fault: '429 "limit: 0"',
     does: exact(google('Quota exceeded for metric: free_tier_requests, limit: 0, model: x')),
-    outcome: googleOnly(moves('theirs 429', 'refused 900 s for the model')),
+    outcome: googleOnly(moves('theirs 429', 'refused 900 s for the model'), limit(900)),
   },
   {
     fault: '429 MODEL_CAPACITY_EXHAUSTED',
