@@ -3,7 +3,7 @@ import { isAbsolute, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { distance } from 'fastest-levenshtein'
 import { messageOf } from './foreign.js'
-import { redact } from './redact.js'
+import { redact } from './secrets.js'
 import { blankOut, hidden, looksSecret, secretsIn } from './secrets.js'
 
 /** Stable codes, for programs and for the manual. */

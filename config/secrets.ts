@@ -49,3 +49,143 @@ export function secretsIn(text: string): { key: string }[] {
 function shorten(text: string): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
+
+/** Shown where a secret stood in a text. */
+const REDACTED = '[redacted]'
+
+// Each alternative matches or fails within a few characters: texts of strangers are searched.
+const LOOKS_SECRET =
+  /\b(?:eyJ[\w-]+(?:\.[\w-]+)*|sk-[\w-]{8,}|rt[_.-][\w.-]{8,}|at-[\w-]{8,}|ya29\.[\w-]+|1\/\/[\w-]+|AIza[\w-]{10,})|(?<=\b(?:bearer|key=) ?)[\w.~+/-]{12,}|(?<=\bbasic )[\w+/]{16,}={0,2}/gi
+
+/** Secrets as they are looked for, in lower case: a host name in an error is. */
+interface Words {
+  /** The beginnings of long ones. An error of `JSON.parse` quotes ten characters. */
+  readonly heads: Set<string>
+  /** Short ones. */
+  readonly short: Set<string>
+  /** Those with a blank or a sign that tokens do not have. */
+  readonly whole: Set<string>
+}
+
+const HEAD = 10
+/** Shorter ones are words that stand in any sentence. */
+const SHORTEST = 6
+const RUN = /[\w.~+/=%-]{6,}/g
+
+/** By the account, configuration or gateway that they belong to: the newest and the ones before it. */
+const known = new Map<object, { source: unknown; words: Words }[]>()
+let everyWord: Words | undefined
+
+/** An error may come late, and quote the token before the one that is in use. */
+const VERSIONS = 3
+
+/** Texts in `secrets` are redacted from now on, everywhere, until `owner` is forgotten. */
+export function remember(owner: object, secrets: unknown): void {
+  const versions = known.get(owner) ?? []
+  if (versions.at(-1)?.source === secrets) return
+  known.set(owner, [...versions, { source: secrets, words: wordsOf(secrets) }].slice(-VERSIONS))
+  everyWord = undefined
+}
+
+/** As {@link remember}, for an owner that is known already. */
+export function rememberNewer(owner: object, secrets: unknown): void {
+  if (known.has(owner)) remember(owner, secrets)
+}
+
+export function forget(owner: object): void {
+  if (known.delete(owner)) everyWord = undefined
+}
+
+/**
+ * A text without anything that looks like a credential, and without the credentials and keys that are known: what
+ * upstreams and a user's own code say may quote one. `beside`: secrets that no account has.
+ */
+export function redact(text: string, beside?: unknown): string {
+  everyWord ??= merged([...known.values()].flat().map(({ words }) => words))
+  const clean = without(everyWord, text.replace(LOOKS_SECRET, REDACTED))
+  return beside === undefined ? clean : without(wordsOf(beside), clean)
+}
+
+/** A copy of a report with each of its texts redacted. */
+export function redactAll<T>(report: T): T {
+  return JSON.parse(JSON.stringify(report), (_name, value: unknown) =>
+    typeof value === 'string' ? redact(value) : value,
+  ) as T
+}
+
+function without({ heads, short, whole }: Words, text: string): string {
+  let clean = text
+  for (const secret of whole) clean = clean.replaceAll(secret, REDACTED)
+  return heads.size + short.size === 0 ? clean : clean.replace(RUN, (run) => cleanRun(run, heads, short))
+}
+
+function cleanRun(run: string, heads: Set<string>, short: Set<string>): string {
+  const text = lower(run)
+  for (let at = 0; at + SHORTEST <= text.length; at++) {
+    if (heads.has(text.slice(at, at + HEAD))) return run.slice(0, at) + REDACTED
+    if (short.size > 0)
+      for (let length = SHORTEST; length < HEAD; length++)
+        if (short.has(text.slice(at, at + length)))
+          return run.slice(0, at) + REDACTED + cleanRun(run.slice(at + length), heads, short)
+  }
+  return run
+}
+
+/** `toLowerCase` changes the length of some letters beyond ASCII. */
+const lower = (text: string): string => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
+
+function wordsOf(secrets: unknown): Words {
+  const words: Words = { heads: new Set(), short: new Set(), whole: new Set() }
+  for (const secret of textsIn(secrets).slice(0, 200)) {
+    for (const text of new Set([secret, encodeURIComponent(secret.replace(/\p{Cs}/gu, ''))])) {
+      const runs = text.match(RUN) ?? []
+      for (const run of runs) {
+        const known = lower(run)
+        if (run.length >= HEAD) words.heads.add(known.slice(0, HEAD))
+        else if (!isWord(run) || run === text) words.short.add(known)
+      }
+      if (runs[0] !== text && text.length <= 200) words.whole.add(text)
+    }
+  }
+  return words
+}
+
+function merged(all: readonly Words[]): Words {
+  const words: Words = { heads: new Set(), short: new Set(), whole: new Set() }
+  for (const one of all)
+    for (const kind of ['heads', 'short', 'whole'] as const)
+      for (const word of one[kind]) words[kind].add(word)
+  return words
+}
+
+/** A credential nests its fields once or twice. */
+const DEEPEST = 8
+
+/** The texts that may be secrets: all but those that are seen to be none, since a provider of a user's own reads any field. */
+function textsIn(value: unknown, name = '', depth = 0): string[] {
+  if (typeof value === 'string') return isPublic(name, value) ? [] : secretsOf(value)
+  if (typeof value !== 'object' || value === null || depth > DEEPEST) return []
+  return Object.entries(value).flatMap(([field, inner]) =>
+    textsIn(inner, Array.isArray(value) ? name : field, depth + 1),
+  )
+}
+
+const NAMED_PUBLIC =
+  /(?:^|[_-])(?:id|ids|type|mode|name|e?mail|label|plan|scopes?|project|region|location)$|(?:Id|ID|Type|Mode|Name|Email)$/i
+const NAMED_SECRET = /key|token|secret|pass|cookie|session|auth|credential|bearer|^(?:access|refresh)$/i
+
+function isPublic(name: string, text: string): boolean {
+  if (text.length < SHORTEST || NAMED_PUBLIC.test(name)) return true
+  if (NAMED_SECRET.test(name)) return false
+  return isWord(text) || /^[\w.+-]+@[\w.-]+$/.test(text) || /^\d{4}-\d\d-\d\dT[\d:.Z+-]+$/.test(text)
+}
+
+const isWord = (text: string): boolean => text.length < 16 && /^[a-z_]+$/i.test(text)
+
+/** In an address, only what follows the host or comes before it can be one. */
+function secretsOf(text: string): string[] {
+  if (!/^[a-z][\w+.-]*:\/\//i.test(text) || !URL.canParse(text)) return [text]
+  const { username, password, pathname, searchParams } = new URL(text)
+  const long = pathname.split('/').filter((part) => part.length >= 16)
+  return [username, password, ...long, ...searchParams.values()].filter((part) => part.length >= SHORTEST)
+}

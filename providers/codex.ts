@@ -11,49 +11,54 @@ import { codexSocket } from './codex/socket.js'
 import { classify, classifyEvent } from './codex/verdict.js'
 import { openAiFailure, openAiHeaders, openAiUsage, openAiUsageMarker } from './openai.js'
 
+/** The members that no setting changes. */
+const withoutSettings = {
+  conversation,
+  model,
+  serves,
+  replayable,
+  usesQuota,
+  resources: resourcesIn,
+  resourcesMade,
+  // An opaque value that Codex sends back in the same turn; another account's upstream does not know it.
+  boundHeaders: ['x-codex-turn-state'],
+  classify,
+  classifyEvent,
+  usage: openAiUsage,
+  usageMarker: openAiUsageMarker,
+  // Codex fetches the model list again when this value changes, so after every change of account.
+  hiddenHeaders: ['x-models-etag'],
+  credentials: '*.json',
+  passHeaders: openAiHeaders,
+  loginFields: ['auth_mode', 'OPENAI_API_KEY', 'tokens', 'last_refresh'],
+  poolHeaders,
+  merge: mergeModels,
+  failure: openAiFailure,
+  keepAlive,
+  streamFailure,
+} satisfies Partial<Provider>
+
 /** Codex CLI over ChatGPT accounts and OpenAI API keys. */
 export function codex(settings: ResolvedCodexSettings): Provider {
   const spent = spending(settings)
   return {
+    ...withoutSettings,
     upstream: settings.responsesBase,
-    credentials: '*.json',
-    passHeaders: openAiHeaders,
     inspect: inspect(settings),
     authorize: ({ credential, facts }) => authHeaders(credential, facts),
     discover: discover(settings),
     refresh: refresh(settings),
     login: login(settings),
     clientFiles: settings.codexHome === false ? [] : [join(settings.codexHome, 'auth.json')],
-    loginFields: ['auth_mode', 'OPENAI_API_KEY', 'tokens', 'last_refresh'],
     path: upstreamPath(settings),
     hosts: [settings.whamBase, settings.openaiBase].flatMap((base) =>
       URL.canParse(base) ? new URL(base).host : [],
     ),
-    conversation,
-    model,
-    serves,
-    replayable,
-    usesQuota,
-    resources: resourcesIn,
-    resourcesMade,
-    // An opaque value that Codex sends back in the same turn; another account's upstream does not know it.
-    boundHeaders: ['x-codex-turn-state'],
-    classify,
-    classifyEvent,
-    usage: openAiUsage,
-    usageMarker: openAiUsageMarker,
-    // Codex fetches the model list again when this value changes, so after every change of account.
-    hiddenHeaders: ['x-models-etag'],
     quota: (headers) => spent(quotaFromHeaders(headers)),
     pollQuota: pollQuota(settings),
     redeem: redeem(settings),
-    poolHeaders,
     answer: answer(settings),
-    merge: mergeModels,
     exhausted: (exhaustion) => ({ status: 429, body: { error: usageLimit(exhaustion) } }),
-    failure: openAiFailure,
-    keepAlive,
-    streamFailure,
     socket: { ...codexSocket, quota: (message) => spent(quotaFromMessage(message)) },
   }
 }

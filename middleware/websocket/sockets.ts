@@ -38,12 +38,7 @@ export function dial(
       maxPayload,
       followRedirects: false,
       handshakeTimeout: Math.min(HANDSHAKE_MS, timeouts.headersTimeoutMs),
-      finishRequest: (request) => {
-        request.once('socket', (wire: Socket) => {
-          wire.once('encrypted' in wire ? 'secureConnect' : 'connect', () => (connected = true))
-        })
-        request.end()
-      },
+      finishRequest: (request) => endAndTell(request, () => (connected = true)),
     })
     const leave = () => socket.terminate()
     signal.addEventListener('abort', leave, { once: true })
@@ -63,11 +58,19 @@ export function dial(
       finish({ kind: 'answered', answer: answerOf(response, () => request.destroy()) })
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      const late = /handshake has timed out/.test(error.message)
-      if (late) error.code = connected ? 'headers_timeout' : 'connect_timeout'
+      if (/handshake has timed out/.test(error.message))
+        error.code = connected ? 'headers_timeout' : 'connect_timeout'
       finish({ kind: 'failed', reason: reasonOf(error, plan.target), sent: connected, stale: false })
     })
   })
+}
+
+/** Sends a handshake, and tells when its connection stands. */
+function endAndTell(request: ClientRequest, onConnected: () => void): void {
+  request.once('socket', (wire: Socket) => {
+    wire.once('encrypted' in wire ? 'secureConnect' : 'connect', onConnected)
+  })
+  request.end()
 }
 
 function answerOf(response: IncomingMessage, discard: () => void): HeldAnswer {

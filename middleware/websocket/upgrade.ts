@@ -83,11 +83,8 @@ export class WebSockets {
     socket: Socket,
     takeHead: () => Buffer,
   ): Promise<number> {
-    const { route, provider } = exchange
-    const served = route.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
-    if (!served || this.#draining) throw UPGRADE_NOT_SERVED
-    if (!offersWell(request))
-      throw new GatewayFailure(400, 'bad_handshake', 'Sec-WebSocket-Protocol is malformed')
+    const { provider } = exchange
+    this.#check(exchange, request)
     identify(exchange)
     const outcome = await this.#search(exchange)
     if (outcome.kind === 'left') return CLIENT_LEFT
@@ -118,6 +115,15 @@ export class WebSockets {
     })
     await this.#relay(exchange, outcome, { socket: client, wire: socket }, upstream)
     return 101
+  }
+
+  /** @throws GatewayFailure for an upgrade that is not served */
+  #check(exchange: Exchange, request: IncomingMessage): void {
+    const { route, provider } = exchange
+    const served = route.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
+    if (!served || this.#draining) throw UPGRADE_NOT_SERVED
+    if (!offersWell(request))
+      throw new GatewayFailure(400, 'bad_handshake', 'Sec-WebSocket-Protocol is malformed')
   }
 
   #search(exchange: Exchange, search?: Search): Promise<Outcome> {

@@ -6,7 +6,7 @@ import type {
   ProviderAccount,
   Quota,
 } from '../../config/provider.js'
-import { redact, rememberNewer } from '../../config/redact.js'
+import { redact, rememberNewer } from '../../config/secrets.js'
 import type { Candidate } from '../../config/account.js'
 import { type Cooldown, Cooldowns, type CooldownVerdict, scopeOf } from './cooldowns.js'
 import { type ObservedWindow, type SavedQuota, Windows } from './windows.js'

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Credential, Inspection } from '../../config/provider.js'
-import { forget, remember } from '../../config/redact.js'
+import { forget, remember } from '../../config/secrets.js'
 import type { AccountStore, SpentLogins } from './account-store.js'
 import { Account } from './account.js'
 import { type Claimant, claimantsOf, claimOf, type Providers } from '../credentials/claim.js'

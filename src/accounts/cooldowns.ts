@@ -1,5 +1,5 @@
 import type { Verdict } from '../../config/provider.js'
-import { redact } from '../../config/redact.js'
+import { redact } from '../../config/secrets.js'
 
 /** A time during which an account, or an account for one model, is not asked. It always has an end. */
 export interface Cooldown {

@@ -6,7 +6,7 @@ import { geminiFile, geminiNotes, geminiSettings, typeSetup, typeUndo } from '..
 import { setUp, takeBack } from '../setup/marked-lines.js'
 import { carryOut, type Change, copyOf, readCopy, readPersonal } from '../setup/personal-file.js'
 import { addressNotes, type AddressOptions, poolAddress, withKey } from '../setup/pool-address.js'
-import { preview } from '../setup/preview.js'
+import { preview } from '../setup/personal-file.js'
 import { print } from './output.js'
 import { type CommonOptions, sourceOf } from './pool-folder.js'
 

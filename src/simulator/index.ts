@@ -18,7 +18,7 @@ export type { Simulator, SimulatorEnvironment, SimulatorOptions } from './simula
 export type { AuthJson, CodexAccount, CodexAccountOptions } from './codex/account.js'
 export type { CodexCredits, CodexWindow, CodexWindows, ModelLimit, ModelLimitOptions } from './codex/quota.js'
 export type { WindowName } from './codex/quota.js'
-export type { ResetCredit, ResetCreditOptions } from './codex/reset-credits.js'
+export type { ResetCredit, ResetCreditOptions } from './codex/quota.js'
 export type { OpenAiKey, OpenAiKeyOptions } from './codex/openai.js'
 export type {
   GeminiAccount,

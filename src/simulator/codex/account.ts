@@ -13,7 +13,7 @@ import {
   roll,
   type WindowName,
 } from './quota.js'
-import { openResetCredit, type ResetCredit, type ResetCreditOptions } from './reset-credits.js'
+import { openResetCredit, type ResetCredit, type ResetCreditOptions } from './quota.js'
 
 export interface CodexAccountOptions {
   /** Name in tests and of the credential file, without `.json`. */

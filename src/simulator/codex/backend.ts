@@ -3,7 +3,7 @@ import { type Answer, type Dialogue, json, notFound, type Upstream, type World }
 import type { CodexAccount } from './account.js'
 import { expired, foreignAccount, missingToken, unknownToken } from './errors.js'
 import { usageReport } from './quota.js'
-import { availableCredits, consumeResetCredit, listResetCredits } from './reset-credits.js'
+import { availableCredits, consumeResetCredit, listResetCredits } from './quota.js'
 import { MODELS_ETAG, responses, responsesSocket } from './responses.js'
 
 const ROOT = '/backend-api/'

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { faults, field } from '../../../src/simulator/index.js'
 import { inOrder, startPool } from '../../kit/pool.js'
-import { create, dial, isTurn, prewarm, refusedBy, type TestSocket } from '../../kit/websocket.js'
+import { create, dial, isTurn, prewarm, refusedBy, type TestSocket, typesOf } from '../../kit/websocket.js'
 
 const two = [{ id: 'alice' }, { id: 'bob' }]
 
@@ -49,12 +49,18 @@ test('whatever goes wrong, no connection is left behind', { timeout: 60_000 }, a
   pool.sim.fail({ account: 'alice', path: '/codex/responses', with: faults.serverError() })
   pool.sim.fail({ account: 'bob', path: '/codex/responses', with: 'reset' })
   await refusedBy(pool, 's1')
-  for (const fault of [faults.cut(3), faults.close(1011, 'x', 3), 'lost' as const, 'reset' as const]) {
+  for (const fault of [faults.cut(7), faults.close(1011, 'x', 7)]) {
     pool.sim.fail({ frame: isTurn, with: fault })
     const socket = await dial(pool, 's1')
     socket.send(create())
     await socket.closed
   }
+  // Before the client has seen anything, its turn moves to a connection of another account.
+  pool.sim.fail({ frame: isTurn, with: faults.close(1011, 'x', 3) })
+  const moving = await dial(pool, 's1')
+  assert.equal(typesOf(await moving.ask(create())).at(-1), 'response.completed')
+  moving.raw.close()
+  await moving.closed
   const leaving = await dial(pool, 's1')
   pool.sim.fail({ frame: isTurn, with: faults.slow(5) })
   leaving.send(create())
