@@ -303,7 +303,7 @@ export class SocketWatch {
   #askAgain(repaired: unknown): boolean {
     if (this.#asked === undefined || this.#parts.exchange.route.retry.attempts === 1) return false
     this.#asked = undefined
-    this.#parts.ask(JSON.stringify(repaired))
+    this.#parts.ask(JSON.stringify(this.#withoutForeign(repaired)))
     return true
   }
 
