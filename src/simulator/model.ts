@@ -33,6 +33,8 @@ export interface ModelRequest {
   readonly prompt: string
   /** The outputs of tools since then, in order. */
   readonly toolOutputs: readonly string[]
+  /** Tokens at the beginning of the prompt that the account's prompt cache holds. */
+  readonly cachedTokens: number
   /** The JSON schema that the answer must fit. The client asks such questions itself; no script answers them. */
   readonly schema: unknown
 }
@@ -73,11 +75,18 @@ function fromSchema(schema: unknown): unknown {
   return Object.fromEntries(properties.map(([name, property]) => [name, fromSchema(property)]))
 }
 
-/** Prefixes that one account remembers; a test run of days must not fill the memory. */
-const MOST = 20_000
-
 /** Four characters make a token: near enough to be plausible, and simple enough to be foreseen by a test. */
-export const countTokens = (value: unknown): number => Math.ceil(JSON.stringify(value ?? '').length / 4)
+const CHARACTERS = 4
+
+export const countTokens = (value: unknown): number =>
+  Math.ceil(JSON.stringify(value ?? '').length / CHARACTERS)
+
+/** OpenAI caches prompts from 1,024 tokens on and counts them in steps of 128; Google does it much alike. */
+const LEAST_TOKENS = 1024
+const BLOCK_TOKENS = 128
+
+/** Prefixes that one account remembers; a test run of days must not fill the memory. */
+const MOST = 50_000
 
 /**
  * The prompt cache of one account. The real ones keep the beginnings of earlier prompts, whichever conversation they
@@ -88,21 +97,20 @@ export class PromptCache {
 
   /** Tokens of the longest known beginning. From now on, every beginning of this prompt is known. */
   read(model: string, items: readonly unknown[]): number {
+    const prompt = items.map((item) => JSON.stringify(item)).join('\n')
+    const size = BLOCK_TOKENS * CHARACTERS
     let cached = 0
-    let tokens = 0
     let prefix = model
-    for (const item of items) {
-      prefix = createHash('sha1')
-        .update(`${prefix} ${JSON.stringify(item)}`)
-        .digest('base64')
-      tokens += countTokens(item)
-      if (this.#prefixes.delete(prefix)) cached = tokens
+    for (let end = size; end <= prompt.length; end += size) {
+      const block = prompt.slice(end - size, end)
+      prefix = createHash('sha1').update(`${prefix} ${block}`).digest('base64')
+      if (this.#prefixes.delete(prefix)) cached = end / CHARACTERS
       this.#prefixes.add(prefix)
     }
     for (const oldest of this.#prefixes) {
       if (this.#prefixes.size <= MOST) break
       this.#prefixes.delete(oldest)
     }
-    return cached
+    return cached < LEAST_TOKENS ? 0 : cached
   }
 }

@@ -182,18 +182,6 @@ test('GET /wham/usage tells the windows of the account that asks', () =>
     assert.equal(field(bob, 'rate_limit', 'secondary_window'), null)
   }))
 
-test('a conversation finds its own past in the cache of its account, and of no other', () =>
-  withSimulator({ codex: [{ id: 'alice' }, { id: 'bob' }] }, async (sim) => {
-    const cached = async (id: string) => {
-      const response = await ask(sim, sim.account(id), { headers: { 'session-id': 'conversation-1' } })
-      const completed = eventsOf(await response.text()).at(-1)
-      return Number(field(completed, 'response', 'usage', 'input_tokens_details', 'cached_tokens'))
-    }
-    assert.equal(await cached('alice'), 0)
-    assert.ok((await cached('alice')) > 0)
-    assert.equal(await cached('bob'), 0)
-  }))
-
 test('a header of the client or of its network is a violation', () =>
   withSimulator({ codex: [{ id: 'alice' }, { id: 'bob' }] }, async (sim) => {
     const [alice, bob] = [sim.account('alice'), sim.account('bob')]

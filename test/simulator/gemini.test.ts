@@ -198,8 +198,9 @@ test('each model has a quota of its own, which use empties and its reset fills',
 
 test('a conversation finds its own past in the cache of its account, and of no other', () =>
   withSimulator({ gemini: [{ id: 'ann' }, { id: 'ben' }] }, async (sim) => {
+    const long = { role: 'user', parts: [{ text: 'x'.repeat(5000) }] }
     const cached = async (id: string) => {
-      const last = eventsOf(await (await stream(sim, id)).text()).at(-1)
+      const last = eventsOf(await (await stream(sim, id, {}, [long])).text()).at(-1)
       return field(last, 'response', 'usageMetadata', 'cachedContentTokenCount')
     }
     assert.equal(await cached('ann'), undefined)

@@ -334,15 +334,24 @@ test('a 200 may be a page or plain JSON in place of a stream', async (t) => {
 test('cached tokens are those of the longest prefix that the account has seen, in whichever conversation', async (t) => {
   const sim = await simulate(t, { codex: [{ id: 'alice' }, { id: 'bob' }] })
   const item = (content: string) => ({ role: 'user', content })
+  const told: number[] = []
+  sim.reply(({ cachedTokens }) => {
+    told.push(cachedTokens)
+    return 'fine'
+  })
   const cached = async (id: string, ...input: object[]) => {
     const response = await post(sim, id, { ...turn, input })
     const completed = (await eventsOf(response)).at(-1)
-    return Number(field(completed, 'response', 'usage', 'input_tokens_details', 'cached_tokens'))
+    const tokens = Number(field(completed, 'response', 'usage', 'input_tokens_details', 'cached_tokens'))
+    assert.equal(told.at(-1), tokens, 'what the script is told')
+    return tokens
   }
-  const [long, one, two] = [item('x'.repeat(4000)), item('one'), item('two')]
-  await cached('alice', long, one)
-  const prefix = await cached('alice', long, two)
-  assert.ok(prefix >= 1000 && prefix < 1100, String(prefix))
-  assert.ok((await cached('alice', long, one, two)) > prefix)
-  assert.ok((await cached('bob', long, one)) < 10)
+  // A shorter prompt is not cached at all, and what is counted ends at a multiple of 128 tokens of 4 characters.
+  const [short, long] = [item('s'.repeat(4000)), item('x'.repeat(4500))]
+  const [one, two] = [item('one'.repeat(300)), item('two')]
+  assert.deepEqual([await cached('alice', short), await cached('alice', short)], [0, 0])
+  assert.equal(await cached('alice', long, one), 0)
+  assert.equal(await cached('alice', long, two), 8 * 128)
+  assert.equal(await cached('alice', long, one, two), 10 * 128)
+  assert.equal(await cached('bob', long, one), 0)
 })

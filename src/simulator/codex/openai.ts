@@ -1,3 +1,4 @@
+import { chatCompletion } from '../chat.js'
 import { field, text } from '../json.js'
 import { PromptCache } from '../model.js'
 import type { SimRequest } from '../request.js'
@@ -30,7 +31,7 @@ export function openAiKey({ id, key = `sk-sim-${id}` }: OpenAiKeyOptions): OpenA
   return { id, key, revoked: false, cache: new PromptCache(), authJson }
 }
 
-/** `https://api.openai.com/v1`, as far as Codex uses it. */
+/** `https://api.openai.com/v1`: Responses, over WebSockets too, and chat completions. */
 export function createOpenAi(keys: readonly OpenAiKey[], world: World): Upstream {
   const holder = (request: SimRequest) =>
     keys.find(({ key }) => request.headers.authorization === `Bearer ${key}`)
@@ -46,6 +47,7 @@ export function createOpenAi(keys: readonly OpenAiKey[], world: World): Upstream
       serve(request, (key) => {
         const call = `${request.method} ${request.path.slice(ROOT.length)}`
         if (call === 'GET models') return json(200, { object: 'list', data: [] })
+        if (call === 'POST chat/completions') return chat(request, key, world)
         return call === 'POST responses' ? responses(request, key, world) : notFound
       }),
     upgrade: (request) =>
@@ -70,9 +72,18 @@ function responses(request: SimRequest, key: OpenAiKey, world: World): Answer {
 }
 
 function takeTurn(turn: Turn, key: OpenAiKey, world: World): Answer | Item[] {
-  if (text(turn.body, 'model') !== undefined) return generate(turn, key, world)
-  return invalidRequest('missing_required_parameter', "Missing required parameter: 'model'.")
+  return text(turn.body, 'model') === undefined ? missing('model') : generate(turn, key, world)
 }
+
+function chat(request: SimRequest, by: OpenAiKey, world: World): Answer {
+  const model = text(request.json, 'model')
+  if (model === undefined) return missing('model')
+  if (!Array.isArray(field(request.json, 'messages'))) return missing('messages')
+  return chatCompletion({ request, model, by, usageIn: 'chunk of its own' }, world)
+}
+
+const missing = (name: string): Answer =>
+  invalidRequest('missing_required_parameter', `Missing required parameter: '${name}'.`)
 
 const invalidKey = json(401, {
   error: {

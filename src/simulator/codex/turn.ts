@@ -35,19 +35,20 @@ export const limitOf = (body: unknown, { modelLimits }: CodexAccount): ModelLimi
 
 /** The events of a response to a turn that is not refused. */
 export function generate(turn: Turn, { id, cache }: Payer, world: World): Item[] {
-  const reply = world.reply(askedOf(turn, id))
+  const cachedTokens = cachedIn(turn.body, cache)
+  const reply = world.reply(askedOf(turn, id, cachedTokens))
   const items = isCompaction(turn.body) ? [compaction(id)] : outputItems(reply, id)
   return responseEvents({
     model: modelOf(turn.body),
     items,
-    usage: usageOf(turn, reply, cache),
+    usage: usageOf(turn, reply, cachedTokens),
     now: world.now(),
   })
 }
 
 /** Answers a frame with `generate: false`: it fills the cache, has no output, and uses no quota. */
 export function prewarm(turn: Turn, { cache }: Payer, world: World): Item[] {
-  const usage = usageOf(turn, { items: [], usage: { output: 0 } }, cache)
+  const usage = usageOf(turn, { items: [], usage: { output: 0 } }, cachedIn(turn.body, cache))
   return responseEvents({ model: modelOf(turn.body), items: [], usage, now: world.now() })
 }
 
@@ -107,7 +108,7 @@ function encryptedIn(value: unknown): string[] {
 }
 
 /** Reads a Responses request as a script wants it. */
-function askedOf({ request, body }: Turn, account: string): ModelRequest {
+function askedOf({ request, body }: Turn, account: string, cachedTokens: number): ModelRequest {
   const input = inputOf(body)
   const lastUser = input.findLastIndex((item) => text(item, 'role') === 'user')
   const since = input.slice(lastUser + 1).filter((item) => text(item, 'type')?.endsWith('_call_output'))
@@ -117,6 +118,7 @@ function askedOf({ request, body }: Turn, account: string): ModelRequest {
     account,
     prompt: textOf(input[lastUser], 'content'),
     toolOutputs: since.map((item) => textOf(item, 'output')),
+    cachedTokens,
     schema: field(body, 'text', 'format', 'schema'),
   }
 }
@@ -135,14 +137,16 @@ function textOf(item: unknown, name: string): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value ?? '')
 }
 
-function usageOf({ body, length }: Turn, { items, usage = {} }: Reply, cache: PromptCache): object {
+function cachedIn(body: unknown, cache: PromptCache): number {
+  return cache.read(modelOf(body), [field(body, 'instructions'), field(body, 'tools'), ...inputOf(body)])
+}
+
+function usageOf({ length }: Turn, { items, usage = {} }: Reply, cachedTokens: number): object {
   const input = usage.input ?? Math.ceil(length / 4)
-  const prompt = [field(body, 'instructions'), field(body, 'tools'), ...inputOf(body)]
-  const cached = cache.read(modelOf(body), prompt)
   const output = usage.output ?? countTokens(items)
   return {
     input_tokens: input,
-    input_tokens_details: { cached_tokens: usage.cached ?? Math.min(input, cached) },
+    input_tokens_details: { cached_tokens: usage.cached ?? Math.min(input, cachedTokens) },
     output_tokens: output,
     output_tokens_details: { reasoning_tokens: usage.reasoning ?? 0 },
     total_tokens: input + output,

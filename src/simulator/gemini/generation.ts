@@ -17,9 +17,10 @@ let ids = 0
 
 /** The events of a whole generation, bare: `{ candidates, usageMetadata, modelVersion, responseId }`. */
 export function generate({ request, body, model, by, world }: Generation): object[] {
-  const reply = world.reply({ request, model, account: by.id, ...askedOf(body) })
+  const cachedTokens = cachedIn(body, model, by.cache)
+  const reply = world.reply({ request, model, account: by.id, cachedTokens, ...askedOf(body) })
   const parts = reply.items.flatMap((item) => partsOf(item, by.id))
-  const usage = usageOf(reply, parts.length, promptTokens(body), cachedTokens(body, model, by.cache))
+  const usage = usageOf(reply, parts.length, promptTokens(body), cachedTokens)
   ids += 1
   const common = { modelVersion: model, responseId: `sim-${ids}` }
   const events = parts.map((part, index) => ({
@@ -106,7 +107,7 @@ function usageOf({ usage = {} }: Reply, events: number, estimated: number, known
   }
 }
 
-function cachedTokens(body: unknown, model: string, cache: PromptCache): number {
+function cachedIn(body: unknown, model: string, cache: PromptCache): number {
   const prompt = [field(body, 'systemInstruction'), field(body, 'tools'), ...list(body, 'contents')]
   return cache.read(model, prompt)
 }
