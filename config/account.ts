@@ -171,6 +171,21 @@ export interface Usage {
   readonly totalTokens?: number | undefined
 }
 
+/** A window as a strategy sees it. Once its reset has passed, only its name, its model and its length are known. */
+export interface CandidateWindow extends QuotaWindow {
+  /** When it was reported; ms since 1970. The age of the report is `context.now - seenAt`. */
+  readonly seenAt: number
+  /** What the window counts and its report does not show yet, since the gateway's start at most. */
+  readonly since: SinceReport
+}
+
+export interface SinceReport {
+  /** Requests that have ended since the report; those that still run are in `inFlight`. */
+  readonly requests: number
+  /** Tokens of those requests, as the upstream counted them. */
+  readonly tokens: number
+}
+
 /** An account as a strategy sees it. */
 export interface Candidate {
   /** The credential file's name without `.json`. */
@@ -181,7 +196,8 @@ export interface Candidate {
   readonly inFlight: number
   /** Used percent of its fullest window for this model, 0 to 100; `undefined` (not 0) if none is known. */
   readonly usedPercent: number | undefined
-  readonly windows: readonly QuotaWindow[]
+  /** Those that count for this model. */
+  readonly windows: readonly CandidateWindow[]
   /** ms since 1970. */
   readonly lastUsedAt: number | undefined
 }

@@ -12,7 +12,7 @@ export type Middleware = {
   handle(request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void
 }['handle']
 
-export const builtinStrategies = ['least-used', 'round-robin', 'sticky'] as const
+export const builtinStrategies = ['least-used', 'pressure', 'round-robin', 'sticky'] as const
 export type BuiltinStrategy = (typeof builtinStrategies)[number]
 
 /** A name, or "keep a conversation on its account and place new ones with NAME". */
@@ -197,7 +197,7 @@ export const defaults = {
   database: './data/proxy.db',
   builtinRoutes: true,
   strategy: 'sticky',
-  placement: 'least-used',
+  placement: 'pressure',
   retry: 'default',
   ...plainDefaults,
   refresh: { enabled: true, leadMs: 300_000, spacingMs: 5_000, timeoutMs: 10_000 },

@@ -31,6 +31,7 @@ export function metrics({ metrics: counters, ledger, events, explanations }: Met
       if (last && !isPooled(exchange)) {
         const account = servedBy?.id ?? idOf(last.account)
         ledger.record(requestRecord(exchange, { ...exchange, account, status, attempts: attempts.length }))
+        if (status < 400 && exchange.usesQuota) servedBy?.count(exchange.model, exchange.usage)
       }
       const durationMs = Date.now() - startedAt
       const account = servedBy?.key

@@ -58,6 +58,7 @@ class Turn {
     if (!this.told.counts) return
     const { exchange, account, metrics, ledger } = this.on
     if (usage) recordTokens(metrics, account.id, usage)
+    if (usage && !this.refused) account.count(this.model, usage)
     const status = usage ? 200 : this.refused ? 429 : CLIENT_LEFT
     const id = `${exchange.id}-${this.number}`
     const times = { startedAt: this.#startedAt, firstByteAt: this.#firstByteAt }

@@ -4,7 +4,7 @@ import type { StateStore } from '../state/store.js'
 import type { Account, SavedAccount } from './account.js'
 import type { Cooldown } from './cooldowns.js'
 import { Pins, type PinStore } from './pins.js'
-import type { ObservedWindow } from './windows.js'
+import type { SavedQuota } from './windows.js'
 
 /** Keeps the pool's state over a restart, in the state store, by kind of document. */
 export class AccountStore {
@@ -76,7 +76,7 @@ const keyOf = (id: string): string => id.slice(id.indexOf(':') + 1)
 function accountFrom(document: object): SavedAccount {
   const { cooldowns, windows, facts, disabled, lastUsedAt, digest }: Record<string, unknown> = { ...document }
   const quota = quotaFrom(windows)
-  const observed = (quota?.windows ?? []) as ObservedWindow[]
+  const observed = (quota?.windows ?? []) as SavedQuota['windows']
   return {
     cooldowns: Array.isArray(cooldowns) ? cooldowns.flatMap((entry) => cooldownFrom(entry)) : [],
     windows: { ...quota, windows: observed.filter(({ seenAt }) => timeFrom(seenAt) !== undefined) },

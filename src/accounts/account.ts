@@ -5,11 +5,16 @@ import type {
   PoolAccount,
   ProviderAccount,
   Quota,
+  Usage,
 } from '../../config/provider.js'
+import { numberFrom } from '../../config/index.js'
 import { redact, rememberNewer } from '../../config/secrets.js'
 import type { Candidate } from '../../config/account.js'
 import { type Cooldown, Cooldowns, type CooldownVerdict, scopeOf } from './cooldowns.js'
 import { type ObservedWindow, type SavedQuota, Windows } from './windows.js'
+
+/** More than any upstream can count for one request: a number beyond it is an error. */
+const MOST_TOKENS = 1e12
 
 /** A problem that only the user can repair. */
 export interface LoginNeeded {
@@ -211,6 +216,11 @@ export class Account {
     }
   }
 
+  /** Counts a request that has ended, until the next report of quota tells what it has used. */
+  count(model: string | undefined, { totalTokens, inputTokens = 0, outputTokens = 0 }: Usage = {}): void {
+    this.windows.count(model, numberFrom(totalTokens ?? inputTokens + outputTokens, 0, MOST_TOKENS) ?? 0)
+  }
+
   #fullScopes(now: number): Set<string> {
     return new Set(this.windows.full(now).map(scopeOf))
   }
@@ -239,16 +249,8 @@ export class Account {
   /** The account as a strategy sees it. */
   candidate(model: string | undefined, now: number): Candidate {
     const { id, provider, plan, inFlight, lastUsedAt } = this
-    const usedPercent = this.windows.usedPercent(now, model)
-    return {
-      id,
-      provider,
-      plan,
-      inFlight,
-      usedPercent,
-      windows: this.windows.current(now, model),
-      lastUsedAt,
-    }
+    const { usedPercent, windows } = this.windows.view(now, model)
+    return { id, provider, plan, inFlight, usedPercent, windows, lastUsedAt }
   }
 
   /** The account as a provider's calls see it. */

@@ -1,26 +1,72 @@
-import type { Credits, Quota, QuotaWindow, ResetCredit } from '../../config/provider.js'
+import type { CandidateWindow } from '../../config/account.js'
+import type { Credits, Quota, ResetCredit } from '../../config/provider.js'
 
-export interface ObservedWindow extends QuotaWindow {
+export interface ObservedWindow extends CandidateWindow {
   /** Where it was read. */
   readonly source: 'headers' | 'poll'
-  /** ms since 1970. */
-  readonly seenAt: number
+  readonly since: { requests: number; tokens: number }
+}
+
+/** The windows that count for one model, as strategies see them. */
+export interface WindowsView {
+  readonly windows: readonly CandidateWindow[]
+  /** Used percent of the fullest one; `undefined` if none is known. */
+  readonly usedPercent: number | undefined
+  /** When one of them ends, and the view with it; ms since 1970. */
+  readonly until: number
 }
 
 /** The known quota of one account. A window whose reset has passed is unknown again, not 0. */
 export class Windows {
   #byName = new Map<string, ObservedWindow>()
+  /** Views by model, until the next report: a strategy looks at every account for every request. */
+  #views = new Map<string | undefined, WindowsView>()
   plan: string | undefined
   credits: Credits | undefined
   resets: readonly ResetCredit[] | undefined
 
   observe(quota: Quota, source: ObservedWindow['source'], now: number): void {
     // A poll tells all windows: one that it leaves out no longer exists (the 5-hour one came and went in 2026).
-    if (source === 'poll') this.#byName.clear()
-    for (const window of quota.windows) this.#byName.set(window.name, { ...window, source, seenAt: now })
+    if (source === 'poll') this.empty()
+    for (const window of quota.windows) this.#set({ ...window, source, seenAt: now })
     if (quota.plan !== undefined) this.plan = quota.plan
     if (quota.credits !== undefined) this.credits = quota.credits
     if (quota.resets !== undefined) this.resets = quota.resets
+  }
+
+  #set(window: Omit<ObservedWindow, 'since'>): void {
+    this.#byName.set(window.name, { ...window, since: { requests: 0, tokens: 0 } })
+    this.#views.clear()
+  }
+
+  /** Counts a request that has ended, in every window that counts its model. */
+  count(model: string | undefined, tokens: number): void {
+    for (const { model: only, since } of this.#byName.values()) {
+      if (only !== undefined && only !== model) continue
+      since.requests++
+      since.tokens += tokens
+    }
+  }
+
+  /** All windows that count for `model`, the ended ones too. */
+  view(now: number, model?: string): WindowsView {
+    const all = [...this.#byName.values()]
+    // The client may name any model: models without a window of their own share a view.
+    const key = model === undefined || all.some((window) => window.model === model) ? model : ''
+    const known = this.#views.get(key)
+    if (known && now < known.until) return known
+    const running = this.current(now, model)
+    const view = {
+      windows: all
+        .filter((window) => model === undefined || window.model === undefined || window.model === model)
+        .map((window) =>
+          running.includes(window) ? window : { ...window, usedPercent: undefined, resetsAt: undefined },
+        ),
+      usedPercent: this.usedPercent(now, model),
+      until: Math.min(...running.map(({ resetsAt = Infinity }) => resetsAt)),
+    }
+    this.#views.set(key, view)
+    return view
   }
 
   /** The windows still running that count requests for `model`; all of them without a model. */
@@ -52,10 +98,11 @@ export class Windows {
   /** After a reset nothing is known of the windows until they are read again. */
   empty(): void {
     this.#byName.clear()
+    this.#views.clear()
   }
 
   clear(): void {
-    this.#byName.clear()
+    this.empty()
     this.plan = undefined
     this.credits = undefined
     this.resets = undefined
@@ -67,11 +114,12 @@ export class Windows {
 
   toJSON(): SavedQuota {
     const { plan, credits, resets } = this
-    return { windows: [...this.#byName.values()], plan, credits, resets }
+    const windows = [...this.#byName.values()].map(({ since: _since, ...window }) => window)
+    return { windows, plan, credits, resets }
   }
 
   restore(saved: SavedQuota): void {
-    for (const window of saved.windows) this.#byName.set(window.name, window)
+    for (const window of saved.windows) this.#set(window)
     this.plan = saved.plan
     this.credits = saved.credits
     this.resets = saved.resets
@@ -79,5 +127,5 @@ export class Windows {
 }
 
 export interface SavedQuota extends Quota {
-  readonly windows: readonly ObservedWindow[]
+  readonly windows: readonly Omit<ObservedWindow, 'since'>[]
 }

@@ -69,7 +69,7 @@ export function reportOf(account: Account, totals: AccountTotals | undefined, no
     lastUsedAt: iso(lastUsedAt),
     tokenExpiresAt: iso(inspection.expiresAt),
     usedPercent: account.windows.usedPercent(now) ?? null,
-    windows: account.windows.current(now).map((window) => ({
+    windows: account.windows.current(now).map(({ since: _since, ...window }) => ({
       ...window,
       resetsAt: iso(window.resetsAt),
       seenAt: iso(window.seenAt)!,

@@ -187,7 +187,7 @@ describe('an error', () => {
     const [problem] = problemsOf(route({ strategy: 'least-usd' }), context)
     assert.equal(
       new ConfigError([problem as Problem]).message,
-      'routes[0].strategy: "least-usd" is not declared. Declared: least-used, round-robin, sticky. ' +
+      'routes[0].strategy: "least-usd" is not declared. Declared: least-used, pressure, round-robin, sticky. ' +
         'Did you mean "least-used"? (codex-pool.config.ts) [unknown_strategy]',
     )
   })

@@ -268,8 +268,8 @@ describe('what comes of it', () => {
       const { strategy, sticky } = resolveConfig({ routes }).routes[0] ?? {}
       return { strategy, sticky }
     }
-    assert.deepEqual(strategy(), { strategy: 'least-used', sticky: true })
-    assert.deepEqual(strategy('sticky'), { strategy: 'least-used', sticky: true })
+    assert.deepEqual(strategy(), { strategy: 'pressure', sticky: true })
+    assert.deepEqual(strategy('sticky'), { strategy: 'pressure', sticky: true })
     assert.deepEqual(strategy({ sticky: 'round-robin' }), { strategy: 'round-robin', sticky: true })
     assert.deepEqual(strategy('round-robin'), { strategy: 'round-robin', sticky: false })
   })

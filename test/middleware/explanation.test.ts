@@ -199,10 +199,7 @@ test('codex-pool explain says it in words', async (t) => {
   const [first, second] = sim.requests.filter(({ kind }) => kind === 'codex').map(({ account }) => account)
   assert.match(output, /^POST \/v1\/responses {2}at \d{4}-/)
   assert.match(output, /route \/v1, provider codex, model gpt-5\.5/)
-  assert.match(
-    output,
-    new RegExp(`asked codex/${first} \\(least-used\\)\\n +not codex/${second}: not chosen`),
-  )
+  assert.match(output, new RegExp(`asked codex/${first} \\(pressure\\)\\n +not codex/${second}: not chosen`))
   assert.match(output, new RegExp(`codex/${first}: 503, unavailable: server_error: [^,]+, \\d+ ms`))
   assert.match(output, new RegExp(`answered: 200 by codex/${second} after \\d+ ms`))
 
