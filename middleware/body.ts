@@ -26,6 +26,8 @@ export class ReplayBudget {
 export function body(budget: ReplayBudget): RequestHandler {
   return async function body(request, response, next) {
     const exchange = exchangeOf(request)
+    // The client left while middleware of the user's own was at work: no event tells of that any more.
+    if (exchange.signal.aborted) return
     const { maxReplayBytes, maxBodyBytes } = exchange.snapshot
     const declared = Number(request.headers['content-length'] ?? 0)
     if (declared > maxBodyBytes) throw tooLarge(maxBodyBytes)
@@ -35,6 +37,7 @@ export function body(budget: ReplayBudget): RequestHandler {
       return next()
     }
     if (declared === 0 && request.headers['transfer-encoding'] === undefined) return next()
+    if (request.readableEnded) throw taken
     const mustBuffer = exchange.provider.rewriteBody !== undefined
     let kept = 0
     response.once('close', () => budget.give(kept))
@@ -63,6 +66,12 @@ export function body(budget: ReplayBudget): RequestHandler {
 
 const tooLarge = (limit: number): GatewayFailure =>
   new GatewayFailure(413, 'body_too_large', `a request body may have at most ${limit} bytes (maxBodyBytes)`)
+
+const taken = new GatewayFailure(
+  500,
+  'body_taken',
+  "middleware in front of the gateway has read the request's body and left nothing in request.body",
+)
 
 /** The body that a parser of the host app has already taken from the stream. */
 function takeParsed(request: IncomingMessage & { body?: unknown }): Buffer | undefined {

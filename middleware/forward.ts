@@ -85,9 +85,8 @@ class Attempt {
   onSocket(upstream: ClientRequest): void {
     this.request.upstream = upstream
     const socket = upstream.socket!
-    const secure = 'encrypted' in socket
-    if (upstream.reusedSocket || !connecting(socket, secure)) this.#onConnected()
-    else socket.once(secure ? 'secureConnect' : 'connect', () => this.#onConnected())
+    if (upstream.reusedSocket) this.#onConnected()
+    else whenConnected(socket, () => this.#onConnected())
   }
 
   #onConnected(): void {
@@ -125,11 +124,18 @@ class Attempt {
   }
 }
 
-/** A TLS socket in a tunnel is connected before its TLS handshake ends. `secureConnecting` is missing in Node's types. */
-function connecting(socket: Socket, secure: boolean): boolean {
-  return secure
+/**
+ * Calls back once a socket is connected, at once if it is: one through a proxy comes connected. A TLS socket in a tunnel
+ * is connected before its TLS handshake ends.
+ */
+export function whenConnected(socket: Socket, onConnected: () => void): void {
+  const secure = 'encrypted' in socket
+  // `secureConnecting` is missing in Node's types.
+  const connecting = secure
     ? (socket as TLSSocket & { secureConnecting?: boolean }).secureConnecting !== false
     : socket.connecting
+  if (connecting) socket.once(secure ? 'secureConnect' : 'connect', onConnected)
+  else onConnected()
 }
 
 function held(response: IncomingMessage, standIn: AttemptResponse): HeldAnswer {

@@ -222,6 +222,8 @@ export function hold(answer: HeldAnswer, options: HoldOptions): Promise<Held> {
       if (size >= maxBytes) stop()
     }
     const timer = setTimeout(() => stop(true), maxMs ?? idleMs)
+    // Of an answer that an earlier hold has read, or that broke meanwhile, no event comes any more.
+    if (answer.ended || response.readableEnded || response.destroyed) return stop()
     response.on('data', onData).once('end', onEnd).once('close', onEnd)
   })
 }

@@ -21,6 +21,7 @@ export class KeepAlive {
 
   /** Called when a stream of events is held back. */
   start(): void {
+    if (this.response.destroyed) return
     this.#timer ??= setTimeout(this.#send, Math.max(0, this.since + this.settings.afterMs - Date.now()))
   }
 

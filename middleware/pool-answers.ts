@@ -72,7 +72,8 @@ async function askAll(exchange: Exchange, accounts: Account[], attempt: AttemptO
   // Each attempt adds a listener: lifts Node's warning about more than ten.
   setMaxListeners(0, signal)
   const late = new Promise<undefined>((resolve) => {
-    signal.addEventListener('abort', () => resolve(undefined), { once: true })
+    if (signal.aborted) resolve(undefined)
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true })
   })
   const answers = accounts.map((account) => Promise.race([ask(exchange, account, attempt, signal), late]))
   return (await Promise.all(answers)).filter((answer) => answer !== undefined)
@@ -93,8 +94,9 @@ async function ask(
 }
 
 async function read(answer: HeldAnswer): Promise<unknown> {
+  if (answer.status !== 200) return void answer.discard()
   const whole = await hold(answer, { maxBytes: MAX_BYTES, maxMs: PATIENCE_MS })
-  if (answer.status !== 200 || !whole.ended) return void answer.discard()
+  if (!whole.ended) return void answer.discard()
   answer.done()
   return parseJson(await textOf(whole))
 }

@@ -5,7 +5,13 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { reasonOf } from '../../config/index.js'
 import type { ReplayBudget } from '../body.js'
 import { GatewayFailure } from '../failure.js'
-import type { AttemptPlan, Forwarded, ForwardTimeouts, HeldAnswer } from '../forward.js'
+import {
+  type AttemptPlan,
+  type Forwarded,
+  type ForwardTimeouts,
+  type HeldAnswer,
+  whenConnected,
+} from '../forward.js'
 
 export type { WebSocket }
 
@@ -67,9 +73,7 @@ export function dial(
 
 /** Sends a handshake, and tells when its connection stands. */
 function endAndTell(request: ClientRequest, onConnected: () => void): void {
-  request.once('socket', (wire: Socket) => {
-    wire.once('encrypted' in wire ? 'secureConnect' : 'connect', onConnected)
-  })
+  request.once('socket', (wire: Socket) => whenConnected(wire, onConnected))
   request.end()
 }
 
@@ -81,7 +85,10 @@ function answerOf(response: IncomingMessage, discard: () => void): HeldAnswer {
     ended: false,
     discard,
     done: () => {},
-    onBroken: (listener) => void response.once('close', listener),
+    onBroken: (listener) => {
+      if (response.destroyed) listener()
+      else response.once('close', listener)
+    },
   }
 }
 

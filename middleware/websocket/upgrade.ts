@@ -60,6 +60,8 @@ export class WebSockets {
   async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     // Without a listener a client that resets the connection would end the process.
     socket.on('error', () => socket.destroy())
+    // The client left before the host app handed the upgrade over: no event tells of that any more.
+    if (socket.destroyed) return
     const refused = refusal(request, this.parts.access())
     if (refused) return sendAnswer(socket, failureAnswer(refused, undefined))
     const client = listenEarly(socket, head)
