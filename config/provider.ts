@@ -243,7 +243,10 @@ export interface SocketProtocol {
   begins(message: unknown): { readonly model?: string | undefined; readonly counts: boolean } | undefined
   /** Whether the response that runs is over with this message of the upstream. */
   ends(message: unknown): boolean
-  /** Types (`type` field) of the upstream's messages that are parsed once output has begun; before that, all are. */
+  /**
+   * Types (`type` field) of the upstream's messages that are always parsed. Of the others, those of a type that has been
+   * output before are parsed only if they hold an error.
+   */
   readonly reads: ReadonlySet<string>
   /** Quota as a message tells it. */
   quota?(message: unknown): Quota | undefined
@@ -336,6 +339,15 @@ export interface UpstreamAnswer {
  */
 export type Verdict =
   | { readonly kind: 'pass' }
+  | (RefusingVerdict & {
+      /**
+       * It speaks of the account's login or rights, as a 401 or 403 does. The client would take that for its own login, so
+       * it never reaches the client: not as an answer, and not in the midst of a stream. @default by the status
+       */
+      readonly ofLogin?: boolean
+    })
+
+type RefusingVerdict =
   | { readonly kind: 'unavailable'; readonly reason: string; readonly retryAfterMs?: number | undefined }
   | {
       readonly kind: 'cooling'
@@ -359,7 +371,7 @@ export type Verdict =
       /** What `discover` found seems to be wrong: it is asked for again, once. */
       readonly doubts?: 'facts'
       /** What the client hears if every account refuses, in place of the upstream's own words. */
-      readonly instead?: Answer
+      readonly replacement?: Answer
     }
   | { readonly kind: 'needs-login'; readonly reason: string }
   | { readonly kind: 'repair'; readonly reason: string; readonly body: unknown }

@@ -130,17 +130,15 @@ async function applied(verdict: Verdict, answer: HeldAnswer, asked: Asked): Prom
   return { kind: 'turned-away' }
 }
 
+type Refused = Extract<Verdict, { kind: 'refused' }>
+
 /** Keeps the refusal for the client, unless the account's facts were out of date and it can be asked again. */
-async function refused(
-  verdict: Extract<Verdict, { kind: 'refused' }>,
-  answer: HeldAnswer,
-  asked: Asked,
-): Promise<Attempted> {
+async function refused(verdict: Refused, answer: HeldAnswer, asked: Asked): Promise<Attempted> {
   const { pool, account, tries, credential } = asked
   const result = await pool.applyVerdict(account, verdict, credential)
   const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
   if (again) answer.discard()
-  else tries.refuse({ ...(await refusalBy(account, answer, verdict.reason)), instead: verdict.instead })
+  else tries.refuse(await refusalBy(account, answer, verdict))
   return { kind: again ? 'refreshed' : 'turned-away' }
 }
 
@@ -161,12 +159,12 @@ interface Told {
 }
 
 /** A refusal with the upstream's own sentence about it. */
-async function refusalBy(account: Account, answer: HeldAnswer, reason: string): Promise<Refusal> {
-  const text = await textOf(answer)
-  const json = parseJson(text)
+async function refusalBy(account: Account, answer: HeldAnswer, verdict: Refused): Promise<Refusal> {
+  const json = parseJson(await textOf(answer))
   const told = (Array.isArray(json) ? json[0] : json) as Told | undefined | null
   const sentence = told?.error?.message ?? told?.detail
-  const words = typeof sentence === 'string' && sentence !== '' ? redact(sentence) : reason
-  const ofLogin = isOfLogin(answer.status, text)
-  return { account, answer, reason: words.slice(0, LONGEST_REASON), ofLogin }
+  const words = typeof sentence === 'string' && sentence !== '' ? redact(sentence) : verdict.reason
+  const ofLogin = isOfLogin(answer.status, verdict)
+  const { replacement } = verdict
+  return { account, answer, reason: words.slice(0, LONGEST_REASON), ofLogin, replacement }
 }

@@ -1,4 +1,4 @@
-import type { Transform } from 'node:stream'
+import { Transform } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import zlib from 'node:zlib'
@@ -61,8 +61,45 @@ export function decoderOf(encoding: string | undefined): Transform | undefined {
       return zlib.createBrotliDecompress()
     case 'deflate':
       return zlib.createInflate()
+    case 'zstd':
+      return zstdDecoder()
   }
   return undefined
+}
+
+/** The bytes that tell the window of a frame (RFC 8878 §3.1.1). */
+const ZSTD_HEAD = 18
+
+/** Decodes zstd in pieces, with one window in memory. */
+function zstdDecoder(): Transform {
+  let head: Buffer | undefined = Buffer.alloc(0)
+  const decoder = new Decompress((chunk) => stream.push(chunk))
+  const push = (chunk: Buffer, isLast = false) => {
+    const begun = head ? Buffer.concat([head, chunk]) : chunk
+    if (head && begun.length < ZSTD_HEAD && !isLast) return void (head = begun)
+    if (head && begun.length > 0) checkWindow(begun)
+    head = undefined
+    if (begun.length > 0) decoder.push(begun)
+  }
+  const attempt = (chunk: Buffer, isLast: boolean, done: (error?: Error) => void) => {
+    try {
+      push(chunk, isLast)
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
+  }
+  const stream: Transform = new Transform({
+    transform: (chunk: Buffer, _encoding, done) => attempt(chunk, false, done),
+    flush: (done) => attempt(Buffer.alloc(0), true, done),
+  })
+  return stream
+}
+
+/** @throws for a first frame with too large a window */
+function checkWindow(begun: Buffer): void {
+  const head = Buffer.concat([begun.subarray(0, ZSTD_HEAD), Buffer.alloc(ZSTD_HEAD)])
+  if (head.readUInt32LE(0) === FRAME && headerAt(head, 4).window > LARGEST_TEXT) throw bomb(LARGEST_TEXT)
 }
 
 /** Bytes of zstd that are decoded before the clock is looked at. */

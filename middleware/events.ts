@@ -1,5 +1,5 @@
 import { createParser } from 'eventsource-parser'
-import { parseJson } from '../config/index.js'
+import { isRecord, parseJson } from '../config/index.js'
 
 /**
  * The form of a body, told by its first bytes. A `Content-Type` may be missing or wrong.
@@ -33,20 +33,77 @@ const LONGEST = 8 * 1024 * 1024
 
 /** Calls back with the JSON of each event of a stream that arrives in any pieces. Other data is skipped. */
 export function eventReader(form: 'events' | 'array', onEvent: (event: unknown) => void): EventReader {
-  const read = (text: string): void => {
-    const event = parseJson(text)
+  const tell = (event: unknown): void => {
     if (event !== undefined) onEvent(event)
   }
-  if (form === 'array') return elementReader((element) => read(element.toString('utf8')))
+  if (form === 'array') return elementReader((element) => tell(parseJson(element.toString('utf8'))))
   const decoder = new TextDecoder()
   const parser = createParser({
-    onEvent: ({ data }) => read(data),
+    onEvent: (message) => tell(payloadOf(message)),
     onError: ({ type }) => type === 'max-buffer-size-exceeded' && parser.reset(),
     maxBufferSize: LONGEST,
   })
   return (chunk) => parser.feed(decoder.decode(chunk, { stream: true }))
 }
 
+/** The JSON of an event. One that only its name calls an error gets that name as its type; its data may be plain text. */
+function payloadOf({ event, data }: { readonly event?: string | undefined; readonly data: string }): unknown {
+  const payload = parseJson(data)
+  if (event !== 'error') return payload
+  if (payload === undefined) return { type: event, message: data }
+  return isRecord(payload) && payload.type === undefined ? { ...payload, type: event } : payload
+}
+
+/** The JSON of the bytes of one event, or of one element of an array. */
+export function eventIn(bytes: Buffer): unknown {
+  const text = bytes.toString('utf8').trim()
+  if (/^[{[]/.test(text)) return parseJson(text)
+  let payload: unknown
+  createParser({ onEvent: (message) => (payload = payloadOf(message)) }).feed(`${text}\n\n`)
+  return payload
+}
+
+/**
+ * What the beginning of an event's bytes calls it: its `type`, which stands first where there is one, or else its first
+ * field. A search of the whole would read large events to their end.
+ */
+export function typeIn(bytes: Buffer): string {
+  const begun = bytes.toString('latin1', 0, 256)
+  return /"type"\s*:\s*"([^"]+)"/.exec(begun)?.[1] ?? /\{\s*"([^"]+)"/.exec(begun)?.[1] ?? ''
+}
+
+/** Calls back with the bytes of each event of a stream that arrives in any pieces, up to the empty line behind it. */
+export function blockReader(onBlock: (block: Buffer) => void): EventReader {
+  let parts: Buffer[] = []
+  let size = 0
+  let lineBegun = false
+  const isEmpty = (chunk: Buffer, from: number, to: number) =>
+    to === from || (to === from + 1 && chunk[from] === CARRIAGE_RETURN)
+  const keep = (part: Buffer) => {
+    size += part.length
+    if (size <= LONGEST) parts.push(part)
+    else parts = []
+  }
+  return function read(chunk) {
+    let start = 0
+    let from = 0
+    for (let at = chunk.indexOf(LINE_FEED); at >= 0; at = chunk.indexOf(LINE_FEED, from)) {
+      const ends = !lineBegun && isEmpty(chunk, from, at)
+      lineBegun = false
+      from = at + 1
+      if (!ends) continue
+      keep(chunk.subarray(start, from))
+      if (size <= LONGEST) onBlock(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
+      parts = []
+      size = 0
+      start = from
+    }
+    lineBegun ||= !isEmpty(chunk, from, chunk.length)
+    if (start < chunk.length) keep(chunk.subarray(start))
+  }
+}
+
+const [LINE_FEED, CARRIAGE_RETURN] = [0x0a, 0x0d]
 const [QUOTE, BACKSLASH] = [0x22, 0x5c]
 /** `[`, `{` and `]`, `}`. */
 const OPENS: ReadonlySet<number> = new Set([0x5b, 0x7b])

@@ -22,6 +22,8 @@ export interface HeldAnswer {
   readonly begun: readonly Buffer[]
   /** Whether `begun` is the whole body. */
   readonly ended: boolean
+  /** Types of its events that have been judged, and were no failure. @default none */
+  readonly harmless?: ReadonlySet<string>
   /** Drops the answer; the upstream's connection is closed if the body has not ended. */
   readonly discard: () => void
   /** Tells the forwarder that the whole answer has been passed on. */

@@ -49,7 +49,28 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
   if (type.includes('text/html')) return { answer, verdict: { kind: 'unavailable', reason: 'not_an_answer' } }
   const streams =
     type.includes('text/event-stream') || (await exchange.readingBody(() => asksStream(exchange)))
-  return streams ? lookEarly(answer, exchange, decoder) : { answer, verdict }
+  if (streams) return lookEarly(answer, exchange, decoder)
+  return exchange.usesQuota && type.includes('json') ? lookAtWhole(answer, exchange) : { answer, verdict }
+}
+
+/** How an error stands in a whole answer: as a field of its own, or as the first field. */
+const ERROR_IN_WHOLE =
+  /"error"\s*:\s*[{["]|^\s*\[?\s*\{\s*"(?:detail|errors?|code|status|status_code|message|type)"/
+
+/** Reads a JSON answer as a whole: some gateways in front of an upstream write its refusal under the status 200. */
+async function lookAtWhole(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {
+  const whole = await hold(answer, {
+    maxBytes: LONGEST_PRELUDE,
+    idleMs: exchange.route.retry.idleTimeoutMs,
+  })
+  if (whole.late) return { answer: whole, verdict: { kind: 'unavailable', reason: 'idle_timeout' } }
+  if (!whole.ended && whole.response.destroyed)
+    return { answer: whole, verdict: { kind: 'unavailable', reason: 'broken_answer' } }
+  const text = whole.ended ? await textOf(whole) : ''
+  if (!ERROR_IN_WHOLE.test(text)) return { answer: whole, verdict: { kind: 'pass' } }
+  const json = parseJson(text)
+  const verdict = await exchange.readingBody(() => exchange.provider.classifyEvent?.(json, exchange))
+  return { answer: whole, verdict: typeof verdict === 'object' ? verdict : { kind: 'pass' } }
 }
 
 /** Whether another account could still be asked. If not, the answer is not held back. */
@@ -88,7 +109,7 @@ async function lookEarly(
   if (decoder && begun.ended) await finished(decoder.end()).catch(() => {})
   decoder?.destroy()
   exchange.keepAlive?.pause()
-  return { answer: begun, verdict: await look.verdict(begun) }
+  return { answer: { ...begun, harmless: look.harmless }, verdict: await look.verdict(begun) }
 }
 
 /** Reads the beginning of a stream up to the event that decides. */
@@ -98,6 +119,8 @@ class EarlyLook {
   #decisive: unknown
   #begun: Buffer[] = []
   #finished = false
+  /** Types of the events that are no failure. */
+  readonly harmless = new Set<string>()
   #reader: EventReader | undefined
 
   constructor(
@@ -120,22 +143,28 @@ class EarlyLook {
 
   #readerOf(begun: Buffer): EventReader | undefined {
     const { exchange } = this
-    const { provider, keepAlive } = exchange
-    const { classifyEvent } = provider
+    const { keepAlive } = exchange
     const form = formOf(begun)
     if (form === undefined) return undefined
     if (form === 'other') this.#found = 'no-stream'
     // Without a function that judges events, any byte is output.
-    else if (!classifyEvent) this.#found = 'output'
+    else if (!exchange.provider.classifyEvent) this.#found = 'output'
     else if (form !== 'object') {
       if (form === 'events' && this.plain) keepAlive?.start()
-      return eventReader(form, (event) => {
-        this.#found ??= classifyEvent((this.#decisive = event), exchange)
-        this.#finished ||= provider.usage?.(event) !== undefined
-      })
+      return eventReader(form, (event) => this.#onEvent(event))
     }
     // An object is read as a whole: it may be an error.
     return () => {}
+  }
+
+  #onEvent(event: unknown): void {
+    if (this.#found !== undefined) return
+    const { provider } = this.exchange
+    this.#decisive = event
+    this.#found = provider.classifyEvent?.(event, this.exchange)
+    this.#finished ||= provider.usage?.(event) !== undefined
+    const type = (event as { type?: unknown } | null)?.type
+    if (typeof type === 'string' && typeof this.#found !== 'object') this.harmless.add(type)
   }
 
   async verdict(begun: Held): Promise<Verdict> {
@@ -166,13 +195,11 @@ function withoutOutput({ begun, ended, late, response }: Held): Verdict {
   return { kind: 'unavailable', reason: begun.length === 0 ? 'empty_answer' : 'answer_without_output' }
 }
 
-/** A status or a code, in an event, that speaks of a login or of rights. */
-const LOGIN_WORDS =
-  /"(status|status_code|code|type|reason)"\s*:\s*"?(40[13]\b|unauth|authentication|forbidden|permission|access_denied|invalid_(api_key|token))/i
-
-/** Whether a refusal speaks of the account's login or rights: by its status, or by its words in an event. */
-export function isOfLogin(status: number, text: string): boolean {
-  return status === 401 || status === 403 || (status < 400 && LOGIN_WORDS.test(text))
+/** Whether a refusal speaks of the account's login or rights: the client would take that for its own login. */
+export function isOfLogin(status: number, verdict: Verdict): boolean {
+  const { kind } = verdict
+  if (status === 401 || status === 403 || kind === 'unauthorized' || kind === 'needs-login') return true
+  return kind !== 'pass' && verdict.ofLogin === true
 }
 
 async function classify(answer: HeldAnswer, exchange: Exchange): Promise<Verdict> {

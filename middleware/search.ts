@@ -31,7 +31,7 @@ export interface Refusal {
   /** Whether it speaks of the account's login or rights: the client would take that for its own login. */
   readonly ofLogin: boolean
   /** The answer that the client gets in place of the upstream's refusal. */
-  readonly instead?: Answer | undefined
+  readonly replacement?: Answer | undefined
 }
 
 /** The state of one request's attempts so far. */
@@ -234,9 +234,9 @@ export class Search {
 
   giveUp(): Outcome {
     const { refusal, refusing, trouble, empty } = this.tries
-    if (refusal?.instead) {
+    if (refusal?.replacement) {
       refusal.answer.discard()
-      return { kind: 'own', answer: refusal.instead }
+      return { kind: 'own', answer: refusal.replacement }
     }
     if (refusal && usable(this.#fitting).every((account) => refusing.has(account))) {
       if (!refusal.ofLogin) return passedOn(refusal)

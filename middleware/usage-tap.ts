@@ -1,12 +1,13 @@
+import type { Transform } from 'node:stream'
 import { parseJson } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
-import { decode, isPlain } from './decode.js'
-import { elementReader, formOf } from './events.js'
+import { decoderOf, isPlain } from './decode.js'
+import { blockReader, elementReader, eventIn, formOf, typeIn } from './events.js'
 
 /** Reads an answer on its way through: the part that tells the tokens used, and failures after the first output. */
 export interface UsageTap {
-  /** Returns the last failure that the chunk completes, as JSON. */
-  write(chunk: Buffer): unknown
+  /** Returns whether the chunk may reach the client. A promise where the answer has to be decoded first. */
+  write(chunk: Buffer): boolean | Promise<boolean>
   /**
    * Call once, at the end of the answer: the part that tells the tokens, as JSON. A promise where the answer has to be
    * decoded first.
@@ -14,120 +15,141 @@ export interface UsageTap {
   end(): unknown
 }
 
-const DEAF: UsageTap = { write: () => undefined, end: () => undefined }
+/**
+ * The meaning of an event: output of the answer, nothing that matters, a failure that the client may hear, or one that
+ * it must not.
+ */
+export type LateEvent = 'output' | 'nothing' | 'failure' | 'private'
+
+export interface Judging {
+  /** Judges one event. @default events are not judged */
+  readonly judge: ((event: unknown) => LateEvent) | undefined
+  /** Types of events that have been judged already, and were no failure. @default none */
+  readonly harmless: ReadonlySet<string> | undefined
+}
+
+const DEAF: UsageTap = { write: () => true, end: () => undefined }
 
 /** An error in an event of any API that is spoken here. In a text that quotes one, the quotes are escaped. */
-const FAILURE = /"error"\s*:\s*\{|"type"\s*:\s*"error"/
+const FAILURE = /"error"\s*:\s*[{["]|"type"\s*:\s*"error"/
 
 /** Bytes that are kept of an answer: one event, or a whole JSON answer. Longer ones are not counted. */
 const LONGEST = 8 * 1024 * 1024
 
-export function usageTap(encoding: string | undefined, provider: Provider): UsageTap {
-  if (!provider.usage && !provider.aliases && !provider.classifyEvent) return DEAF
-  const tap = byForm(Buffer.from(provider.usageMarker ?? '"usage'))
-  return isPlain(encoding) ? tap : decoding(tap, encoding)
+export function usageTap(encoding: string | undefined, provider: Provider, judging: Judging): UsageTap {
+  if (!provider.usage && !provider.aliases && !judging.judge) return DEAF
+  const tap = new Tap(Buffer.from(provider.usageMarker ?? '"usage'), judging)
+  if (isPlain(encoding)) return tap
+  const decoder = decoderOf(encoding)
+  return decoder ? decoding(tap, decoder) : DEAF
 }
 
-/** The body tells its form itself: its `Content-Type` may be missing or wrong. */
-function byForm(marker: Buffer): UsageTap {
-  let tap: UsageTap | undefined
-  let begun: Buffer[] = []
-  return {
-    write(chunk) {
-      if (tap) return tap.write(chunk)
-      begun.push(chunk)
-      const bytes = Buffer.concat(begun)
-      const form = formOf(bytes)
-      if (form === undefined) return undefined
-      begun = []
-      if (form === 'object') tap = objectTap()
-      else tap = form === 'other' ? DEAF : eventTap(marker, form)
-      return tap.write(bytes)
-    },
-    end: () => tap?.end(),
-  }
-}
+/** Reads a plain answer. The body tells its form itself: its `Content-Type` may be missing or wrong. */
+class Tap implements UsageTap {
+  #begun: Buffer[] = []
+  #read: ((chunk: Buffer) => void) | undefined
+  /** The last event that holds the marker; its JSON, if it has been parsed. */
+  #told: { readonly bytes: Buffer; readonly json?: unknown } | undefined
+  /** Types of events that have been judged, and were no failure. */
+  readonly #harmless: Set<string>
+  #isPrivate = false
+  /** A whole JSON answer, which tells the tokens at its end. */
+  #object: Buffer[] | undefined
+  #size = 0
 
-/**
- * Keeps the last event that holds the marker; parses it at the end. A scan of bytes and no parser of events, since all
- * output passes here: an event costs two searches, and no string is made of it.
- */
-function eventTap(marker: Buffer, form: 'events' | 'array'): UsageTap {
-  let told: Buffer | undefined
-  let failure: unknown
-  const onEvent = (event: Buffer) => {
-    if (event.includes(marker)) told = event
-    if (!event.includes('"error"')) return
-    const text = event.toString('utf8')
-    if (FAILURE.test(text)) failure = dataOf(text)
+  constructor(
+    private readonly marker: Buffer,
+    private readonly judging: Judging,
+  ) {
+    this.#harmless = new Set(judging.harmless)
   }
-  const read = form === 'array' ? elementReader(onEvent) : lineReader(onEvent)
-  return {
-    write(chunk) {
-      failure = undefined
-      read(chunk)
-      return failure
-    },
-    end() {
-      // A last line may lack its line feed.
-      if (form === 'events') read(Buffer.from('\n'))
-      return told && dataOf(told.toString('utf8'))
-    },
-  }
-}
 
-function lineReader(onLine: (line: Buffer) => void): (chunk: Buffer) => void {
-  let parts: Buffer[] = []
-  let length = 0
-  const add = (part: Buffer) => {
-    length += part.length
-    if (length <= LONGEST) parts.push(part)
-    else parts = []
-  }
-  return function read(chunk) {
-    let from = 0
-    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
-      add(chunk.subarray(from, at))
-      onLine(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
-      parts = []
-      length = 0
-      from = at + 1
+  write(chunk: Buffer): boolean {
+    if (this.#read) this.#read(chunk)
+    else {
+      this.#begun.push(chunk)
+      this.#begin(Buffer.concat(this.#begun))
     }
-    if (from < chunk.length) add(chunk.subarray(from))
+    return !this.#isPrivate
+  }
+
+  #begin(bytes: Buffer): void {
+    const form = formOf(bytes)
+    if (form === undefined) return
+    this.#begun = []
+    if (form === 'events') this.#read = blockReader((event) => this.#onEvent(event))
+    else if (form === 'array') this.#read = elementReader((event) => this.#onEvent(event))
+    else this.#read = form === 'object' ? (chunk) => this.#keep(chunk) : () => {}
+    this.#read(bytes)
+  }
+
+  #keep(chunk: Buffer): void {
+    this.#size += chunk.length
+    this.#object = this.#size > LONGEST ? [] : [...(this.#object ?? []), chunk]
+  }
+
+  /**
+   * All output passes here, so an event costs two searches of bytes and a look at its beginning. It is parsed only if its
+   * type has not been judged yet, or if it holds an error.
+   */
+  #onEvent(bytes: Buffer): void {
+    const tells = bytes.includes(this.marker)
+    if (tells) this.#told = { bytes }
+    const type = this.judging.judge && typeIn(bytes)
+    if (type === undefined || (this.#harmless.has(type) && !holdsError(bytes))) return
+    const json = eventIn(bytes)
+    if (tells) this.#told = { bytes, json }
+    if (json === undefined) return
+    const late = this.judging.judge?.(json)
+    if (late === 'private') this.#isPrivate = true
+    else if (late === 'output') this.#harmless.add(type)
+  }
+
+  end(): unknown {
+    // The last event may lack its empty line.
+    this.#read?.(Buffer.from('\n\n'))
+    if (this.#object) return parseJson(Buffer.concat(this.#object).toString('utf8'))
+    return this.#told && (this.#told.json ?? eventIn(this.#told.bytes))
   }
 }
 
-function objectTap(): UsageTap {
-  const { write, bytes } = keeping()
-  return { write, end: () => parseJson(bytes().toString('utf8')) }
+function holdsError(bytes: Buffer): boolean {
+  return bytes.includes('"error"') && FAILURE.test(bytes.toString('utf8'))
 }
 
-/** The client gets a compressed answer as it is; a copy is decoded at its end. */
-function decoding(tap: UsageTap, encoding: string | undefined): UsageTap {
-  const { write, bytes } = keeping()
-  const end = async () => {
-    // An answer that was cut off or cannot be decoded has no usage.
-    const decoded = await decode(bytes(), encoding).catch(() => undefined)
-    if (decoded) tap.write(decoded)
-    return tap.end()
+/** The client gets a compressed answer as it is, each part of it once that part has been decoded and read. */
+function decoding(tap: Tap, decoder: Transform): UsageTap {
+  let mayPass = true
+  let failure: Error | undefined
+  const read = (chunk: Buffer): void => {
+    try {
+      mayPass &&= tap.write(chunk)
+    } catch (error) {
+      failure = error as Error
+      decoder.destroy()
+    }
   }
-  return { write, end }
-}
-
-/** Keeps an answer as a whole; nothing of one that is too long. */
-function keeping(): { write: (chunk: Buffer) => undefined; bytes: () => Buffer } {
-  let chunks: Buffer[] = []
-  let size = 0
+  // An answer that was cut off or cannot be decoded is read as far as it goes.
+  const closed = new Promise<void>((resolve) => {
+    decoder
+      .on('data', read)
+      .on('error', () => {})
+      .once('close', resolve)
+  })
+  const decided = (): boolean => {
+    if (failure) throw failure
+    return mayPass
+  }
   return {
     write(chunk) {
-      size += chunk.length
-      if (size <= LONGEST) chunks.push(chunk)
-      else chunks = []
-      return undefined
+      if (decoder.destroyed) return decided()
+      const written = new Promise((done) => decoder.write(chunk, done))
+      return Promise.race([written, closed]).then(decided)
     },
-    bytes: () => Buffer.concat(chunks),
+    async end() {
+      if (!decoder.destroyed) decoder.end()
+      await closed
+      return tap.end()
+    },
   }
 }
-
-/** The JSON of a line `data: …`, or of an element of an array. */
-const dataOf = (text: string): unknown => parseJson(text.replace(/^data:/, ''))

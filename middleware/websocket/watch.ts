@@ -4,6 +4,7 @@ import type { Account } from '../../src/accounts/account.js'
 import { available, exhaustionOf, fit } from '../../src/accounts/selection.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
+import { typeIn } from '../events.js'
 import type { Exchange } from '../exchange.js'
 import { failureAnswer, GatewayFailure } from '../failure.js'
 import { type FailureOptions, finalAnswer, refusedByAll } from '../final-answer.js'
@@ -109,6 +110,8 @@ export class SocketWatch {
   /** Messages before output that the client has not got; `undefined` once it gets them. */
   #held: Buffer[] | undefined
   #timer: NodeJS.Timeout | undefined
+  /** Types of messages that were output. */
+  readonly #harmless = new Set<string>()
 
   constructor(parts: WatchParts) {
     this.#parts = parts
@@ -148,11 +151,11 @@ export class SocketWatch {
     const turn = this.#turn
     turn?.firstByte()
     // Once output has begun most messages are deltas: only their type is read.
-    if ((!turn || turn.output) && !protocol.reads.has(typeOf(data)) && !data.includes(ERROR)) return data
+    if ((!turn || turn.output) && this.#isHarmless(protocol, data)) return data
     const message = parseJson(data.toString('utf8'))
     if (message === undefined) return data
     this.#note(protocol, message)
-    const verdict = this.#judge(message)
+    const verdict = this.#judge(message, data)
     if (verdict?.kind === 'repair' && this.#askAgain(verdict.body)) return undefined
     if (verdict && verdict.kind !== 'pass' && this.#mayMove()) {
       this.#move(protocol, verdict, data, message).catch(this.#parts.onUnexpected)
@@ -172,7 +175,7 @@ export class SocketWatch {
     message: unknown,
   ): Buffer | string {
     const { account, pool } = this.#parts
-    const other = verdict && replacementMessage(protocol, verdict, this.#parts, this.#turn, data, this.#tries)
+    const other = verdict && replacementMessage(protocol, verdict, this.#parts, this.#turn, this.#tries)
     if (protocol.ends(message)) this.#endTurn(message)
     if (other?.reconnects) this.#parts.onMoved()
     if (other) return JSON.stringify(other.message)
@@ -264,7 +267,7 @@ export class SocketWatch {
     if (this.#mayMove() && (await this.#askAnother(verdict))) return true
     const turn = this.#turn
     if (!this.#protocol || !turn || turn.output) return false
-    const other = replacementMessage(this.#protocol, verdict, this.#parts, turn, Buffer.alloc(0), this.#tries)
+    const other = replacementMessage(this.#protocol, verdict, this.#parts, turn, this.#tries)
     if (!other?.reconnects) return false
     this.#parts.tell(JSON.stringify(other.message))
     this.#parts.onMoved()
@@ -281,10 +284,18 @@ export class SocketWatch {
       pool.issued.set(boundKey(exchange, name, value), account.key)
   }
 
+  /** Whether a message is of a type that was output before, and holds no error. */
+  #isHarmless(protocol: SocketProtocol, data: Buffer): boolean {
+    const type = typeIn(data)
+    if (protocol.reads.has(type) || data.includes(ERROR)) return false
+    return !this.#parts.exchange.provider.classifyEvent || this.#harmless.has(type)
+  }
+
   /** The verdict in a message. */
-  #judge(message: unknown): Verdict | undefined {
+  #judge(message: unknown, data: Buffer): Verdict | undefined {
     const verdict = this.#parts.exchange.provider.classifyEvent?.(message, this.#asRequest())
     if (verdict === 'output') {
+      this.#harmless.add(typeIn(data))
       if (this.#turn) this.#turn.output = true
       this.#asked = undefined
       return undefined
@@ -297,7 +308,9 @@ export class SocketWatch {
   /** The message that is being answered, in the form of a request. */
   #asRequest(): ClientRequest {
     const { method, url, path, prefix, headers, client } = this.#parts.exchange
-    return { method, url, path, prefix, headers, client, json: () => this.#asked }
+    // Once output has begun the message is gone; limits of one model need its model.
+    const json = () => this.#asked ?? (this.#turn && { model: this.#turn.model })
+    return { method, url, path, prefix, headers, client, json }
   }
 
   /** Sends the request once more, without the parts that only another account can read. */
@@ -351,11 +364,6 @@ function parsedOf(data: Buffer): unknown {
 /** The field of a failure, whose type may stand behind it. In a text that quotes one, the quotes are escaped. */
 const ERROR = '"error"'
 
-/** The type stands first in a message; a search beyond its beginning would read the whole of a large one. */
-function typeOf(data: Buffer): string {
-  return /"type"\s*:\s*"([^"]+)"/.exec(data.toString('latin1', 0, 256))?.[1] ?? ''
-}
-
 /** The message that the client gets in place of an account's refusal; `undefined`: the refusal itself. */
 type Replacement = { readonly message: unknown; readonly reconnects: boolean } | undefined
 
@@ -369,7 +377,6 @@ function replacementMessage(
   verdict: Verdict,
   { exchange, account, credential, pool, onUnexpected }: Connection & FailureOptions,
   turn: Turn | undefined,
-  data: Buffer,
   { trouble }: Tries,
 ): Replacement {
   const { kind } = verdict
@@ -390,8 +397,8 @@ function replacementMessage(
       return reconnect
     }
     if (kind === 'unavailable') return undefined
-    if (verdict.instead) return { message: verdict.instead.body, reconnects: false }
-    if (!isOfLogin(200, data.toString('utf8'))) return undefined
+    if (verdict.replacement) return { message: verdict.replacement.body, reconnects: false }
+    if (!isOfLogin(200, verdict)) return undefined
     const { status, body } = failureAnswer(refusedByAll(exchange, verdict.reason), exchange)
     return { message: { type: 'error', status, ...(body as object) }, reconnects: false }
   }

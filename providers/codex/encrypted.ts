@@ -19,7 +19,8 @@ export function readable(error: UpstreamError, request: ClientRequest): Verdict 
   const body = fields(request.json())
   if (!body) return undefined
   const reason = 'invalid_encrypted_content'
-  if (isAllCompacted(body) && !isCompaction(body)) return { kind: 'refused', reason, instead: compactAnew }
+  if (isAllCompacted(body) && !isCompaction(body))
+    return { kind: 'refused', reason, replacement: compactAnew }
   const input = list(body.input)
   const kept = input.flatMap(withoutEncrypted)
   const changed = kept.length !== input.length || kept.some((item, index) => item !== input[index])

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { statusNamed } from '../google/errors.js'
 import { durationMs, header, retryAfterMs, waitInMessage } from '../http.js'
 import { type Fields, fields, list, number, parseJson, text } from '../json.js'
 
@@ -48,10 +49,9 @@ export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError
   )
   const texts = textsOf(layers)
   const message = texts.join('\n').slice(0, 4_096)
-  const wait = retryAfterMs(header(headers, 'retry-after'), now) ?? waitFrom(all) ?? waitIn(message)
+  const wait = waitInHeaders(headers, now) ?? waitFrom(all) ?? waitIn(message)
   return {
-    status:
-      carrier.status ?? all(['status', 'status_code', 'http_status', 'code']).map(statusOf).find(Boolean),
+    status: carrier.status ?? all(STATUSES).map(statusOf).find(Boolean),
     headers,
     page,
     words,
@@ -67,9 +67,19 @@ export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError
   }
 }
 
-/** Fields in which an upstream nests its error. */
+const STATUSES = [
+  'status',
+  'status_code',
+  'statusCode',
+  'http_status',
+  'httpStatus',
+  'http_status_code',
+  'code',
+]
+
+/** Fields in which an upstream, or a gateway in front of it, nests its error. */
 const WRAPPERS =
-  'error last_error detail details errors status_details incomplete_details response body data message'.split(
+  'error last_error inner_error cause detail details errors status_details incomplete_details response body data metadata raw message'.split(
     ' ',
   )
 
@@ -107,10 +117,8 @@ function wordOf(value: unknown): string | undefined {
 }
 
 function statusOf(value: unknown): number | undefined {
-  const status = number(value)
-  return status !== undefined && Number.isInteger(status) && status >= 400 && status <= 599
-    ? status
-    : undefined
+  const status = number(value) ?? statusNamed(value) ?? 0
+  return Number.isInteger(status) && status >= 400 && status <= 599 ? status : undefined
 }
 
 function headersFrom(value: unknown): IncomingHttpHeaders {
@@ -125,28 +133,53 @@ function headersFrom(value: unknown): IncomingHttpHeaders {
 
 type All = (names: readonly string[]) => unknown[]
 
-const RESETS_AT = ['resets_at', 'reset_at', 'resetsAt', 'resetAt', 'reset_time']
+const RESETS_AT = [
+  'resets_at',
+  'reset_at',
+  'resetsAt',
+  'resetAt',
+  'reset_time',
+  'resetTime',
+  'resets_at_ms',
+  'reset_at_ms',
+]
 const RESETS_IN = [
   'resets_in_seconds',
   'reset_after_seconds',
   'resets_in',
+  'reset_in',
+  'resetsIn',
   'resetsInSeconds',
   'resetAfterSeconds',
 ]
+const RESETS_IN_MS = ['resets_in_ms', 'reset_after_ms', 'resetsInMs', 'resetAfterMs']
 
 function resetFrom(all: All, now: number): number | undefined {
   const at = all(RESETS_AT).map((value) => timeOf(value, now))
   const after = all(RESETS_IN).map((value) => distanceOf(value, now))
-  return [...at, ...after].find((time) => time !== undefined)
+  const afterMs = all(RESETS_IN_MS).map((value) => distanceOf((number(value) ?? 0) / 1000, now))
+  return [...at, ...after, ...afterMs].find((time) => time !== undefined)
 }
 
 function waitFrom(all: All): number | undefined {
-  const ms = all(['retry_after_ms', 'retryAfterMs'])
+  const ms = all(['retry_after_ms', 'retryAfterMs', 'wait_ms'])
     .map(number)
     .find((one) => one !== undefined && one > 0)
   if (ms !== undefined) return ms
-  const told = all(['retry_after', 'retry_after_seconds', 'retryAfter'])
+  const told = all(['retry_after', 'retry_after_seconds', 'retryAfter', 'retry_delay', 'retryDelay'])
   return told.map((value) => distanceOf(value, 0)).find((one) => one !== undefined)
+}
+
+/** `Retry-After`; else `retry-after-ms`, and the reset of the limit of which nothing is left (OpenAI, "Rate limits"). */
+function waitInHeaders(headers: IncomingHttpHeaders, now: number): number | undefined {
+  const ms = number(header(headers, 'retry-after-ms'))
+  const wait =
+    retryAfterMs(header(headers, 'retry-after'), now) ?? (ms !== undefined && ms > 0 ? ms : undefined)
+  if (wait !== undefined) return wait
+  const spent = ['requests', 'tokens'].find(
+    (what) => header(headers, `x-ratelimit-remaining-${what}`) === '0',
+  )
+  return durationMs(header(headers, `x-ratelimit-reset-${spent ?? ''}`))
 }
 
 /** The last day that `Date` knows; ms. */
@@ -173,9 +206,10 @@ function distanceOf(value: unknown, now: number): number | undefined {
   return ms !== undefined && ms > 0 && now + ms <= LATEST ? now + ms : undefined
 }
 
-/** "2 weeks" and "an hour" as numbers of days and hours. */
+/** "in 2 weeks" and "an hour" as numbers of days and hours. */
 function spelledOut(given: string): string {
   return given
+    .replace(/^\s*(?:in|after|about) /i, '')
     .replace(/\b(an?|one) (?=(week|day|hour|minute|second)\b)/gi, '1 ')
     .replace(/\b(\d{1,4}) ?(?:w|wks?|weeks?)\b/gi, (_, weeks: string) => `${Number(weeks) * 7} days`)
 }

@@ -6,6 +6,7 @@ import { readable } from './encrypted.js'
 import { type UpstreamError, upstreamError } from './errors.js'
 import { fullUntil, isOfOneModel } from './quota.js'
 import { generates, model } from './requests.js'
+import { codesSay, type Meaning, says, textsSay } from './wordings.js'
 
 /** Judges an answer by its status and the error in its body. */
 export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdict {
@@ -36,8 +37,8 @@ export function classifyEvent(payload: unknown, request?: ClientRequest): Verdic
 }
 
 /** Whether an event without a type is an error: nested, or flat with a status or a code. */
-function isError({ error, detail, status, status_code, code, message }: Fields): boolean {
-  if ((error ?? detail) !== undefined) return true
+function isError({ error, errors, detail, status, status_code, code, message }: Fields): boolean {
+  if ((error ?? errors ?? detail) !== undefined) return true
   return message !== undefined && (status ?? status_code ?? code) !== undefined
 }
 
@@ -56,62 +57,17 @@ function verdictOnEvent(event: Fields, request: ClientRequest | undefined): Verd
   return verdictOn(error, request)
 }
 
-/** The login is over for good: no refresh brings it back. */
-const LOGIN_OVER =
-  /^((account|user|workspace|organization|access_token|oauth_token|token|session|login|credential)s?_(is_|was_|has_been_)?(deactivated|deleted|disabled|suspended|banned|terminated|revoked|invalidated)|(deactivated|deleted|disabled|suspended|banned|revoked|invalidated)_(account|user|workspace|organization|token|session|login))$/
-const UNAUTHORIZED =
-  /^(unauthori[sz]ed|unauthenticated|not_authenticated|authentication_(error|failed|required)|invalid_(api_key|token|access_token|authentication|credentials)|(access_)?token_expired|expired_(access_)?token|missing_(token|authorization))$/
-const FORBIDDEN =
-  /^(forbidden|permission_(denied|error)|access_denied|insufficient_permissions|not_(a_)?member|invalid_workspace(_selected)?|unsupported_(country|region|country_region_territory))$/
-const USED_UP =
-  /^((usage|quota|billing|billing_hard|billing_soft|credits?|spend|spending|budget|plan|daily|weekly|monthly|workspace_\w+_usage)_(limit|cap|control)_(reached|exceeded|hit)|(usage|quota|credits?|workspace_\w+_credits)_(exceeded|exhausted|depleted)|usage_not_included|insufficient_(quota|credits|funds|balance)|out_of_credits|payment_required|billing_not_active)$/
-const TOO_FAST =
-  /^(rate_limit(_exceeded|_error|_reached|ed)?|ratelimit(ed)?|too_many_(concurrent_)?requests|(requests|tokens|concurrency)_limit_(exceeded|reached)|throttled)$/
-const OVERLOADED =
-  /^((server|engine|model|service|upstream)_(is_)?(overloaded|busy|at_capacity|capacity_exceeded|error|timeout)|overloaded(_error)?|slow_down|internal(_server)?_error|service_unavailable|temporarily_unavailable|bad_gateway|gateway_timeout|timeout|api_error)$/
-const NO_SUCH_MODEL =
-  /^(model_(not_(found|available|supported|allowed|enabled)|unavailable|unsupported|access_denied|deprecated)|(unsupported|unknown|no_such)_model)$/
-/** A file, a response or the like that another account has. */
-const NO_SUCH_THING =
-  /^(file|response|previous_response|item|conversation|container|vector_store|upload|batch|cached_content)_(not_found|expired|access_denied)$/
-
-/** The same refusals in texts for people, which count only where no code tells the reason. */
-const SAYS_USED_UP =
-  /usage limit|current quota|quota (is |has been |was )?(exceeded|exhausted|used up)|out of credits|insufficient (quota|credits|funds)|not included in your plan|(daily|weekly|monthly) limit/i
-const SAYS_TOO_FAST = /rate limit|too many (concurrent )?requests/i
-const SAYS_OVERLOADED =
-  /overloaded|at capacity|(service|server|temporarily) (is )?(currently )?(unavailable|busy)|internal (server )?error|error occurred while processing/i
-const SAYS_UNAUTHORIZED =
-  /(authentication|access|oauth) token|\bsign(ing)? in again|incorrect api key|^unauthori[sz]ed$/i
-const SAYS_NO_MODEL =
-  /\bmodel\b.{0,120}(not supported when using|not supported (for|by|on|in) (this|your)|not (yet )?available|does not exist|not have access|no access|not found|not enabled|requires a)|\baccess to (the |this )?model\b/is
-const SAYS_NO_THING =
-  /\b(file|response|item|conversation|container|vector store|upload|cached content)s?\b.{0,160}\b(not found|not exist|not have access|no access|not accessible|belongs? to|expired|no longer)|\bno (file|response|item|container) found|\b(no|not have|denied|lacks?) access to (the |this |that )?(file|response|item|conversation|container|vector store|upload|cached content)\b/is
-
-/** Whether an error is of the kind that these codes name. Its texts count only if no code tells the reason. */
-function says(error: UpstreamError, codes: RegExp, texts?: RegExp): boolean {
-  if (error.words.some((word) => codes.test(word))) return true
-  return texts !== undefined && !error.words.some(isTelling) && texts.test(error.message)
-}
-
-/** Whether a code names a reason, and not just that something is wrong. */
-function isTelling(word: string): boolean {
-  return !/^(invalid_request(_error)?|bad_request|error|api_error|unknown(_error)?|not_found|upstream_error)$/.test(
-    word,
-  )
-}
-
 /** The one place that decides what an upstream's refusal means. A code tells more than a status, so codes go first. */
 function verdictOn(error: UpstreamError, request: ClientRequest | undefined): Verdict {
-  const { status = 0 } = error
   const reason = reasonOf(error)
-  const repair = request && readable(error, request)
-  if (repair) return repair
-  if (says(error, LOGIN_OVER)) return { kind: 'needs-login', reason }
-  // The network in front challenges an address, not an account: another account would get the same page.
-  if (error.page && (status === 403 || status === 429))
-    return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: error.waitMs }
-  return limitVerdict(error, reason, request) ?? accessVerdict(error, reason, request) ?? { kind: 'pass' }
+  const verdict =
+    (request && readable(error, request)) ??
+    overVerdict(error, reason) ??
+    limitVerdict(error, reason, request) ??
+    tokenVerdict(error, reason) ??
+    accessVerdict(error, reason, request)
+  if (!verdict || verdict.kind === 'pass') return { kind: 'pass' }
+  return isOfLogin(error) ? { ...verdict, ofLogin: true } : verdict
 }
 
 /** A stable word, and the upstream's own sentence for people. */
@@ -120,38 +76,60 @@ function reasonOf({ code, status, sentence }: UpstreamError, unnamed = 'response
   return sentence === undefined ? word : `${word}: ${sentenceOf(sentence)}`
 }
 
+/** Whether a client would take the error for one of its own login. */
+function isOfLogin(error: UpstreamError): boolean {
+  const { status = 0 } = error
+  const meanings = ['login over', 'unauthorized', 'forbidden'] as const
+  return status === 401 || status === 403 || meanings.some((meaning) => codesSay(error, meaning))
+}
+
+/** What holds whatever else the error says: the login is over, or the error is no word of the upstream's own. */
+function overVerdict(error: UpstreamError, reason: string): Verdict | undefined {
+  if (codesSay(error, 'login over')) return { kind: 'needs-login', reason }
+  // The network in front challenges an address, not an account: another account would get the same page.
+  if (error.page && (error.status === 403 || error.status === 429))
+    return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: error.waitMs }
+  return undefined
+}
+
 /** Limits and overload. Texts count only where the status does not say that the request itself is wrong. */
 function limitVerdict(error: UpstreamError, reason: string, request?: ClientRequest): Verdict | undefined {
   const { status = 0, headers, waitMs: retryAfterMs } = error
   const open = status === 0 || status === 402 || status === 403 || status === 429 || status >= 500
-  const found = (codes: RegExp, texts: RegExp) => says(error, codes, open ? texts : undefined)
-  if (status === 402 || found(USED_UP, SAYS_USED_UP)) return exhausted(error, reason, request)
-  if (status === 429 || found(TOO_FAST, SAYS_TOO_FAST)) {
-    const overloaded = !found(TOO_FAST, SAYS_TOO_FAST) && found(OVERLOADED, SAYS_OVERLOADED)
-    if (overloaded) return { kind: 'unavailable', reason, retryAfterMs }
+  const means = (meaning: Meaning) => (open ? says(error, meaning) : codesSay(error, meaning))
+  if (status === 402 || means('used up')) return exhausted(error, reason, request)
+  const tooFast = means('too fast')
+  const overloaded = means('overloaded')
+  if (tooFast || (status === 429 && !overloaded)) {
     if (fullUntil(headers).full) return exhausted(error, reason, request)
     return { kind: 'cooling', reason, retryAfterMs, model: limitedModel(error, request) }
   }
-  if (status === 408 || status >= 500 || found(OVERLOADED, SAYS_OVERLOADED))
-    return { kind: 'unavailable', reason, retryAfterMs }
-  return undefined
+  return overloaded || status === 408 || status >= 500
+    ? { kind: 'unavailable', reason, retryAfterMs }
+    : undefined
 }
 
-/** Refusals of the token, of a model, or of a resource of another account. */
+function tokenVerdict(error: UpstreamError, reason: string): Verdict | undefined {
+  const { status } = error
+  const refused =
+    status === 401 || (status === undefined ? says(error, 'unauthorized') : codesSay(error, 'unauthorized'))
+  return refused ? { kind: 'unauthorized', reason } : undefined
+}
+
+/** Refusals of a resource of another account, of a model, of a path, or of everything. */
 function accessVerdict(error: UpstreamError, reason: string, request?: ClientRequest): Verdict | undefined {
-  const { status = 0 } = error
+  const { status, code } = error
   const asked = request && model(request)
-  if (status === 401 || says(error, UNAUTHORIZED, status === 0 ? SAYS_UNAUTHORIZED : undefined))
-    return { kind: 'unauthorized', reason }
   // On this code the client sends the whole conversation again, so the code must reach it.
-  if (error.code === 'previous_response_not_found' && status !== 404) return undefined
+  if (code === 'previous_response_not_found' && status !== 403 && status !== 404) return undefined
+  const ofModel = says(error, 'no such model')
   // A code such as `permission_denied` does not say what is denied.
-  const namesThing = (status === 403 || status === 404) && SAYS_NO_THING.test(error.message)
-  if (says(error, NO_SUCH_THING, SAYS_NO_THING) || (namesThing && !says(error, NO_SUCH_MODEL)))
-    return generates(request) ? { kind: 'refused', reason } : undefined
-  if (says(error, NO_SUCH_MODEL, SAYS_NO_MODEL) && asked !== undefined)
-    return { kind: 'refused', reason: 'model_not_available', model: asked }
-  if (status === 403 || says(error, FORBIDDEN)) return { kind: 'refused', reason, model: asked }
+  const names = !codesSay(error, 'no such model') && (status === 403 || status === 404)
+  if (says(error, 'no such thing') || (names && textsSay(error, 'no such thing')))
+    return generates(request) || status === 403 ? { kind: 'refused', reason } : undefined
+  if (ofModel && asked !== undefined) return { kind: 'refused', reason: 'model_not_available', model: asked }
+  const forbidden = status === undefined ? says(error, 'forbidden') : codesSay(error, 'forbidden')
+  if (status === 403 || forbidden) return { kind: 'refused', reason, model: asked }
   // A path of the model API may be missing for one account only.
   return status === 404 && generates(request) ? { kind: 'refused', reason } : undefined
 }

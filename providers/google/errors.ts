@@ -94,9 +94,14 @@ const CODES: readonly (readonly [name: string, http: number])[] = [
   ['UNAUTHENTICATED', 401],
 ]
 
+/** The HTTP status for a name of google.rpc.Code, which other upstreams write, too. */
+export function statusNamed(name: unknown): number | undefined {
+  return CODES.find(([known]) => known === name)?.[1]
+}
+
 /** The name is more exact than the number: some layers write 400 or 500 above a RESOURCE_EXHAUSTED. */
 function httpStatus(code: unknown, status: string | undefined): number | undefined {
-  const named = CODES.find(([name]) => name === status)?.[1]
+  const named = statusNamed(status)
   const numbered = number(code)
   return named ?? (numbered !== undefined && numbered < CODES.length ? CODES[numbered]?.[1] : numbered)
 }

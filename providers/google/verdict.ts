@@ -33,15 +33,20 @@ export function googleVerdicts(
       const refusal = { answer, request, options, now: Date.now() }
       const error = googleError(answer.json() ?? eventIn(answer.body), refusal.now)
       if (!error) return bareVerdict(answer, options.model(request))
-      return errorVerdict({ ...error, code: error.code ?? answer.status }, refusal)
+      return ofLogin(errorVerdict({ ...error, code: error.code ?? answer.status }, refusal), error)
     },
     classifyEvent(event, request) {
       const now = Date.now()
       const error = googleError(event, now)
       if (!error) return isOutput(event) ? 'output' : undefined
-      return errorVerdict(error, { answer: EVENT, request, options, now })
+      return ofLogin(errorVerdict(error, { answer: EVENT, request, options, now }), error)
     },
   }
+}
+
+/** Marks a refusal that a client would take for one of its own login. */
+function ofLogin(verdict: Verdict, { code }: GoogleError): Verdict {
+  return (code === 401 || code === 403) && verdict.kind !== 'pass' ? { ...verdict, ofLogin: true } : verdict
 }
 
 /** An error in a stream that names no code is the upstream's trouble, since the request had been accepted. */

@@ -104,7 +104,7 @@ const lists: { what: string; source: string; within?: RegExp; pattern: RegExp; m
   {
     what: 'verdict',
     source: 'config/provider.ts',
-    within: /export type Verdict =.*?\n\n/s,
+    within: /export type Verdict =.*?\n\n\/\*\*/s,
     pattern: /kind: '([\w-]+)'/g,
     manual: 'docs/failover.md',
   },

@@ -180,16 +180,55 @@ for (const [name, [type, body]] of Object.entries(impostors)) {
   })
 }
 
-test('a JSON answer to a generation that asks for no stream is not held back', soon, async (t) => {
-  stopTimers(t)
+const wholes: Record<string, [object, state: string]> = {
+  'an error': [{ error: { code: 'usage_limit_reached', message: 'no' } }, 'exhausted'],
+  'an error with a type': [{ type: 'error', error: { type: 'rate_limit_exceeded' } }, 'cooling'],
+  'an error as text': [{ error: 'Rate limit reached' }, 'cooling'],
+  'a detail': [{ detail: 'The usage limit has been reached' }, 'exhausted'],
+  'a list of errors': [{ errors: [{ code: 'insufficient_quota' }] }, 'exhausted'],
+  'a status': [{ status: '429', message: 'Slow down' }, 'cooling'],
+  'a response that failed': [
+    { id: 'r', object: 'response', status: 'failed', error: { code: 'insufficient_quota', message: 'no' } },
+    'exhausted',
+  ],
+}
+for (const [name, [body, state]] of Object.entries(wholes))
+  test(`a 200 with ${name} in answer to a generation that asks for no stream is a refusal`, async (t) => {
+    const pool = await startPool(t, { codexApiKeys: [{ id: 'a' }, { id: 'b' }], config: inOrder })
+    pool.sim.fail({
+      account: 'a',
+      with: (_request, response) =>
+        void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body)),
+    })
+    await pool.ask('s1', { body: { stream: false } }).expect(200)
+    assert.equal(pool.sim.requests.at(-1)?.account, 'b')
+    assert.equal((await pool.account('a')).state, state)
+  })
+
+test('a JSON answer that asks for no stream and breaks off is asked of another account', async (t) => {
+  const pool = await startPool(t, { codexApiKeys: [{ id: 'a' }, { id: 'b' }], config: inOrder })
+  pool.sim.fail({
+    account: 'a',
+    with: (_request, response) => {
+      response.writeHead(200, { 'content-length': '100', 'content-type': 'application/json' })
+      response.write('{"half":', () => response.destroy())
+    },
+  })
+  await pool.ask('s1', { body: { stream: false } }).expect(200)
+  assert.equal(pool.sim.requests.at(-1)?.account, 'b')
+})
+
+test('a JSON answer that asks for no stream, and quotes an error, is passed on as it is', async (t) => {
   const pool = await startPool(t, codex)
-  const taken = intercept(pool.sim)
-  const opened = open(pool, { body: JSON.stringify({ ...turn(), stream: false }) })
-  const { response } = await taken
-  response.writeHead(200, { 'content-type': 'application/json' }).flushHeaders()
-  const answer = await opened
-  response.end('{}')
-  assert.equal(String((await drain(answer)).bytes), '{}')
+  const text =
+    '{"id":"r","output":[{"text":"{\\"error\\":{\\"code\\":\\"usage_limit_reached\\"}}"}],"error":null}'
+  pool.sim.fail({
+    with: (_request, response) =>
+      void response.writeHead(200, { 'content-type': 'application/json' }).end(text),
+  })
+  const answer = await open(pool, { body: JSON.stringify({ ...turn(), stream: false }) })
+  assert.equal(String((await drain(answer)).bytes), text)
+  assert.equal((await pool.account('alice')).state, 'ready')
 })
 
 const limit = JSON.parse(LIMIT.slice(LIMIT.indexOf('{'))) as object

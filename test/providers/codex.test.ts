@@ -503,7 +503,7 @@ describe('the first events of a stream', () => {
     [
       'an error among the details of the status',
       { type: 'response.failed', response: { status_details: { error: { code: 'unauthorized' } } } },
-      { kind: 'unauthorized', reason: 'unauthorized' },
+      { kind: 'unauthorized', reason: 'unauthorized', ofLogin: true },
     ],
     [
       'a flat error without a type',
@@ -808,7 +808,7 @@ describe('what another account encrypted', () => {
     const surroundings = { type: 'message', role: 'user', content: '<environment_context>…' }
     const verdict = repaired(surroundings, summary, said) as Extract<Verdict, { kind: 'refused' }>
     assert.deepEqual([verdict.kind, verdict.model], ['refused', undefined])
-    const { body } = verdict.instead as { body: { response: { error: { code: string } } } }
+    const { body } = verdict.replacement as { body: { response: { error: { code: string } } } }
     assert.equal(body.response.error.code, 'context_length_exceeded')
     const anew = repaired(summary, said, { type: 'compaction_trigger' }) as Record<string, any>[]
     assert.ok(Array.isArray(anew) && !JSON.stringify(anew).includes('encrypted_content'))
