@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Pool } from '../src/pool/pool.js'
 import type { Exchange, Outcome } from './exchange.js'
+import { endAnswer, type Flushable } from './failure.js'
 import { deliverable } from './headers.js'
 import { isOfLogin } from './judge.js'
 import { rememberMade } from './resources.js'
@@ -8,9 +9,6 @@ import { keysOf } from './stickiness.js'
 import { type LateEvent, type UsageTap, usageTap } from './usage-tap.js'
 
 export type FromUpstream = Extract<Outcome, { kind: 'upstream' }>
-
-/** Middleware of the host app may compress, and then gives the response a `flush`. */
-type Flushable = ServerResponse & { flush?: () => void }
 
 const NOTHING = Buffer.alloc(0)
 
@@ -121,7 +119,7 @@ export class Delivery {
     const end = (): void => {
       if (this.#cut) return
       passTrailers(this.#upstream, this.response)
-      this.response.end()
+      endAnswer(this.response)
       this.outcome.answer.done()
     }
     const late = this.#reading ? this.#reading.then(() => this.#finish()) : this.#finish()

@@ -53,5 +53,44 @@ export function sendJson(response: ServerResponse, answer: Answer): void {
   const body = isStream ? `data: ${json}\n\n` : json
   if (body !== '') response.setHeader('content-type', 'application/json')
   for (const [name, value] of Object.entries(answer.headers ?? {})) response.setHeader(name, value)
-  response.writeHead(answer.status, { 'content-length': Buffer.byteLength(body) }).end(body)
+  // Such a body will not be read to its end, so its client should stop sending.
+  if (Number(response.req.headers['content-length']) > MOST_READ_ON) response.setHeader('connection', 'close')
+  response.writeHead(answer.status, { 'content-length': Buffer.byteLength(body) })
+  endAnswer(response, body)
+}
+
+/** Bytes of a body that are read although its answer has been sent. */
+const MOST_READ_ON = 64 * 1024 * 1024
+/** The same as nginx's `lingering_time`; ms. */
+const READ_ON_MS = 30_000
+
+/** Middleware of the host app may compress, and then gives the response a `flush`. */
+export type Flushable = ServerResponse & { flush?: () => void }
+
+/**
+ * Ends an answer with its last part. If the request's body is still arriving, that is read and dropped first: many
+ * clients read no answer before they have sent everything, and a connection that is closed with unread bytes is reset,
+ * which takes the answer with it.
+ */
+export function endAnswer(response: Flushable, last = ''): void {
+  const { req: request } = response
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers
+  const hasBody = encoding !== undefined || Number(length) > 0
+  if (!hasBody || request.complete || request.destroyed) return void response.end(last)
+  response.flushHeaders()
+  if (last !== '') response.write(last)
+  response.flush?.()
+  let read = 0
+  const stop = () => {
+    clearTimeout(timer)
+    request.off('data', onData).off('end', stop).off('close', stop)
+    response.end(() => request.complete || request.socket.destroySoon())
+  }
+  const onData = (chunk: Buffer) => {
+    read += chunk.length
+    if (read > MOST_READ_ON) stop()
+  }
+  const timer = setTimeout(stop, READ_ON_MS)
+  request.unpipe()
+  request.on('data', onData).once('end', stop).once('close', stop).resume()
 }

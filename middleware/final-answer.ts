@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { ErrorRequestHandler } from 'express'
-import type { Answer } from '../config/provider.js'
+import type { Answer, Exhaustion } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import { exhaustionOf, usable } from '../src/accounts/selection.js'
 import { type Exchange, findExchange } from './exchange.js'
@@ -18,8 +18,6 @@ export function answerFailure({ onUnexpected }: FailureOptions): ErrorRequestHan
     const exchange = findExchange(request)
     if (exchange?.keepAlive?.begun) return endStream(exchange, response, failureAnswer(failure, exchange))
     if (response.headersSent || response.destroyed) return void response.destroy()
-    // A body that is still arriving would be read as the next request of this connection.
-    if (!request.complete) response.setHeader('connection', 'close')
     sendJson(response, failureAnswer(failure, exchange))
   }
 }
@@ -70,12 +68,22 @@ export function finalAnswer(
   if (able.length === 0) return failureAnswer(noAccount(exchange, fitting), exchange)
   if (trouble) return failureAnswer(upstreamDown(trouble), exchange)
   const exhaustion = exhaustionOf(able, model, now)
-  if (exhaustion) return provider.exhausted?.(exhaustion, exchange) ?? { status: 429 }
+  if (exhaustion) return final(provider.exhausted?.(exhaustion, exchange) ?? { status: 429 }, exhaustion, now)
   // A free account was probed by another request, or the body could not be sent twice: the next request may be served.
   const ends = able.map((account) => account.availableAt(now, model) ?? now)
   const wait = Math.max(Math.min(...ends) - now, 1_000)
   const message = `no account of the pool can take this request now; try again in ${Math.ceil(wait / 1000)} s`
   return failureAnswer(new GatewayFailure(503, 'accounts_cooling', message, wait), exchange)
+}
+
+/**
+ * OpenAI's SDKs repeat a 429 unless the first of these headers forbids it: nothing is to be had before the reset, which the
+ * second one tells.
+ */
+function final(answer: Answer, { resetsAt }: Exhaustion, now: number): Answer {
+  const headers: Record<string, string> = { 'x-should-retry': 'false' }
+  if (resetsAt !== undefined) headers['retry-after'] = String(Math.max(1, Math.ceil((resetsAt - now) / 1000)))
+  return { ...answer, headers: { ...headers, ...answer.headers } }
 }
 
 /** The answer when only the user can help. Not a 5xx, after which the client would try again in vain. */

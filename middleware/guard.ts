@@ -15,6 +15,8 @@ export interface Admitted {
   readonly client: string
   /** Name of the access key. */
   readonly keyName: string | undefined
+  /** The access key as the beginning of a path, for an address that the client is given; empty if its path has it already. */
+  readonly keyPath: string
 }
 
 /** The clients send about 20. */
@@ -30,7 +32,7 @@ const clients = new WeakMap<object, Admitted>()
 
 /** The client of a request. */
 export function admitted(request: object): Admitted {
-  return clients.get(request) ?? { client: 'local', keyName: undefined }
+  return clients.get(request) ?? { client: 'local', keyName: undefined, keyPath: '' }
 }
 
 /** Refuses requests that `access` does not allow, before anything of the request is read. */
@@ -66,7 +68,7 @@ export function foreign(request: IncomingMessage, access: Access): GatewayFailur
 }
 
 function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | undefined {
-  const presented = takeKey(request)
+  const taken = takeKey(request, access.keys || {})
   if (access.keys === false) return undefined
   if (access.keys === undefined) {
     if (isLocal(request, access.proxies)) return undefined
@@ -76,14 +78,13 @@ function missingKey(request: IncomingMessage, access: Rules): GatewayFailure | u
       'beyond this machine, or through a proxy, an access key is needed: set access.keys',
     )
   }
-  const entry = Object.entries(access.keys).find(
-    ([, key]) => presented !== undefined && sameSecret(key, presented),
-  )
-  if (!entry) {
-    const how = 'put it in the path, /k/KEY/…, or in the header x-codex-pool-key'
+  if (!taken) {
+    const how = 'put it in the path, /k/KEY/…, in the header x-codex-pool-key, or give it as the API key'
     return new GatewayFailure(403, 'key_required', `a valid access key is needed: ${how}`)
   }
-  clients.set(request, { client: hash(entry[1]).toString('base64url').slice(0, 12), keyName: entry[0] })
+  const { name, key, place } = taken
+  const client = hash(key).toString('base64url').slice(0, 12)
+  clients.set(request, { client, keyName: name, keyPath: place === 'path' ? '' : `/k/${key}` })
   return undefined
 }
 
@@ -106,20 +107,90 @@ export function isLocal({ socket, headers }: IncomingMessage, proxies: readonly 
   return isLoopback(hops.findLast((hop) => !isProxy(hop)) ?? hops[0])
 }
 
-export function holdsKey({ headers }: IncomingMessage, keys: Readonly<Record<string, string>>): boolean {
-  const presented = headers['x-codex-pool-key']
-  return typeof presented === 'string' && Object.values(keys).some((key) => sameSecret(key, presented))
+/** Whether a request carries one of these keys. */
+export function holdsKey(request: IncomingMessage, keys: Readonly<Record<string, string>>): boolean {
+  return placesOf(request).some(({ key }) => nameOf(key, keys) !== undefined)
 }
 
-/** Removes the access key from the request, so that it reaches no upstream. */
-function takeKey(request: IncomingMessage): string | undefined {
-  const header = request.headers['x-codex-pool-key']
-  delete request.headers['x-codex-pool-key']
-  const inPath = /^\/+k\/([^/?]+)(?=[/?]|$)/.exec(request.url ?? '')
-  if (!inPath) return typeof header === 'string' ? header : undefined
-  const rest = request.url!.slice(inPath[0].length)
-  request.url = rest.startsWith('/') ? rest : `/${rest}`
-  return decoded(inPath[1]!)
+/** A place of a request that may hold an access key. */
+interface Place {
+  /** `own`: of the gateway. `client`: for the client's own key for an upstream, which many tools have alone. */
+  readonly place: 'path' | 'own' | 'client'
+  readonly key: string
+  readonly remove: () => void
+}
+
+/** Removes the access key from the request, so that it reaches no upstream, no provider and no log. */
+function takeKey(
+  request: IncomingMessage,
+  keys: Readonly<Record<string, string>>,
+): { readonly name: string; readonly key: string; readonly place: Place['place'] } | undefined {
+  const found = placesOf(request).flatMap(({ place, key, remove }) => {
+    const name = nameOf(key, keys)
+    // In the client's own places, any other key is its own: it tells a provider who the caller is.
+    if (name !== undefined || place !== 'client') remove()
+    return name === undefined ? [] : [{ name, key, place }]
+  })
+  return found[0]
+}
+
+function nameOf(presented: string, keys: Readonly<Record<string, string>>): string | undefined {
+  const hashed = hash(presented)
+  return Object.keys(keys).find((name) => timingSafeEqual(hash(keys[name]!), hashed))
+}
+
+function placesOf(request: IncomingMessage): Place[] {
+  return [...inPath(request), ...inHeaders(request), ...inQuery(request), ...inSubprotocols(request)]
+}
+
+function inPath(request: IncomingMessage): Place[] {
+  const found = /^\/+k\/([^/?]+)(?=[/?]|$)/.exec(request.url ?? '')
+  if (!found) return []
+  const remove = () => {
+    const rest = request.url!.slice(found[0].length)
+    request.url = rest.startsWith('/') ? rest : `/${rest}`
+  }
+  return [{ place: 'path', key: decoded(found[1]!), remove }]
+}
+
+/** The clients of OpenAI, of Anthropic's form, of Azure and of Google send their API key in these. */
+const KEY_HEADERS = ['x-codex-pool-key', 'authorization', 'x-api-key', 'api-key', 'x-goog-api-key']
+
+function inHeaders({ headers }: IncomingMessage): Place[] {
+  return KEY_HEADERS.flatMap((name) => {
+    const value = headers[name]
+    if (typeof value !== 'string') return []
+    const place = name === 'x-codex-pool-key' ? 'own' : 'client'
+    return [{ place, key: value.replace(/^bearer +/i, ''), remove: () => void delete headers[name] }]
+  })
+}
+
+/** More keys than any request has; each costs a hash. */
+const MOST_KEYS = 4
+
+/** Google's clients may write `?key=`. */
+function inQuery(request: IncomingMessage): Place[] {
+  const [, query = ''] = request.url?.split(/\?(.*)/s) ?? []
+  const parts = query.split('&', 1_000).filter((part) => part.startsWith('key='))
+  return parts.slice(0, MOST_KEYS).map((part) => ({
+    place: 'client',
+    key: decoded(part.slice(4)),
+    remove: () => {
+      const [path, rest = ''] = request.url!.split(/\?(.*)/s)
+      const kept = rest.split('&').filter((one) => one !== part)
+      request.url = kept.length > 0 ? `${path}?${kept.join('&')}` : path
+    },
+  }))
+}
+
+/** A web page cannot set headers of a WebSocket: OpenAI's clients name a subprotocol after the key. */
+const KEY_PROTOCOL = 'openai-insecure-api-key.'
+
+function inSubprotocols({ headers }: IncomingMessage): Place[] {
+  const names = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
+  const keys = names.filter((name) => name.startsWith(KEY_PROTOCOL)).slice(0, MOST_KEYS)
+  // A subprotocol that holds any credential is taken out later, with the others of its kind.
+  return keys.map((name) => ({ place: 'client', key: name.slice(KEY_PROTOCOL.length), remove: () => {} }))
 }
 
 function decoded(segment: string): string {

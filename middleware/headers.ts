@@ -48,6 +48,22 @@ const HARMLESS: readonly string[] = [
 const TELLTALE =
   /(^|-)(api-?key|key|auth|authorization|authenticated|assertion|attestation|cookies?2?|credentials?|jwt|password|secret|token|tokens|user-project|user-id|account-id|organization|project|forwarded|ip|from|via|origin|referer|host|country|residency|region)($|-)/
 
+/** Parts of a subprotocol's name behind which stands a credential, or the client's organization or project. */
+const TELLTALE_PROTOCOL =
+  /^(.*-)?(api-?key|key|auth|authorization|bearer|token|jwt|secret|password|organization|project)$/i
+
+/**
+ * The subprotocols that go upstream. A web page cannot set the headers of a WebSocket, so clients put a key there:
+ * `openai-insecure-api-key.KEY` in one name, or `token, KEY` in two.
+ */
+export function forwardableProtocols(offered: readonly string[]): string[] {
+  const tells = (name = '') => name.split('.').some((part) => TELLTALE_PROTOCOL.test(part))
+  return offered.filter((name, index) => {
+    const before = offered[index - 1] ?? ''
+    return !tells(name) && (before.includes('.') || !tells(before))
+  })
+}
+
 /** Which of the client's headers go upstream, by lower-case name. */
 export type HeaderFilter = (name: string) => boolean
 

@@ -26,8 +26,6 @@ export function localAnswers(pool: Pool, after?: 'body'): RequestHandler {
       exchange.provider.answer?.(exchange, { accounts, now: pool.now() }),
     )
     if (!answer) return next()
-    // An unread body would be read as the next request of this connection.
-    request.resume()
     sendJson(response, answer)
   }
 }

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
 import { type Exchange, matchRoute } from './exchange.js'
+import { admitted } from './guard.js'
 
 /** The keys of the pins that tell which account has these resources. */
 function keysOf({ route }: Exchange, names: readonly string[]): string[] {
@@ -61,11 +62,11 @@ function pathHere({ provider, snapshot, route }: Exchange, address: string): str
   return back?.providerName === route.providerName ? path + search : undefined
 }
 
-/** The gateway's address as this client uses it: with the mount path, and the access key if it is in the path. */
+/** The gateway's address as this client uses it: with the mount path and the access key, which not every upload repeats. */
 function baseOf(exchange: Exchange, request: IncomingMessage & { originalUrl?: string }): string {
   const { host = 'localhost' } = request.headers
   const encrypted = 'encrypted' in request.socket || request.headers['x-forwarded-proto'] === 'https'
   const [written = ''] = (request.originalUrl ?? request.url ?? '').split('?', 1)
   const prefix = written.endsWith(exchange.path) ? written.slice(0, -exchange.path.length) : ''
-  return `${encrypted ? 'https' : 'http'}://${host}${prefix}`
+  return `${encrypted ? 'https' : 'http'}://${host}${prefix}${admitted(request).keyPath}`
 }

@@ -24,8 +24,6 @@ export function respond(pool: Pool, { onUnexpected }: FailureOptions): RequestHa
       return deliver(exchange, outcome, response, pool, onUnexpected)
     }
     if (keepAlive?.begun) return endStream(exchange, response, outcome.answer)
-    // An unread body would be read as the next request of this connection.
-    if (!request.complete) response.setHeader('connection', 'close')
     sendJson(response, outcome.answer)
   }
 }

@@ -36,13 +36,10 @@ export function failedResponse(code: string, message: string) {
 }
 
 /** "Every account is exhausted" for OpenAI's clients in general. */
-export function openAiExhausted({ resetsAt, reason }: Exhaustion): Answer {
+export function openAiExhausted({ reason }: Exhaustion): Answer {
   const said = sentenceIn(reason)
   const message = `Every account of the pool has used up its quota.${said === undefined ? '' : ` The upstream says: "${said}"`}`
-  const body = { error: { message, type: 'insufficient_quota', code: 'pool_exhausted' } }
-  if (resetsAt === undefined) return { status: 429, body }
-  const seconds = Math.max(1, Math.ceil((resetsAt - Date.now()) / 1000))
-  return { status: 429, headers: { 'retry-after': String(seconds) }, body }
+  return { status: 429, body: { error: { message, type: 'insufficient_quota', code: 'pool_exhausted' } } }
 }
 
 /**

@@ -98,14 +98,14 @@ function addressOf(target: URL): URL {
   return address
 }
 
-function protocolsOf({ headers }: Pick<AttemptPlan, 'headers'>): string[] {
+/** The subprotocols that a request offers. */
+export function protocolsOf({ headers }: Pick<IncomingMessage, 'headers'>): string[] {
   const offered = headers['sec-websocket-protocol']
   return typeof offered === 'string' ? offered.split(',').map((name) => name.trim()) : []
 }
 
 /** Whether the subprotocols that a client offers may be offered on: `ws` throws at a name that is none (RFC 6455 §4.1). */
-export function offersWell(request: Pick<IncomingMessage, 'headers'>): boolean {
-  const names = protocolsOf(request)
+export function offersWell(names: readonly string[]): boolean {
   return new Set(names).size === names.length && names.every((name) => /^[!#$%&'*+.^`|~\w-]+$/.test(name))
 }
 
@@ -133,7 +133,7 @@ export function isHandshake({ method, headers }: IncomingMessage): boolean {
 }
 
 export interface Chosen {
-  /** The subprotocol that the upstream took; empty for none. */
+  /** The subprotocol that the client is told; empty for none. */
   readonly protocol: string
   /** Bytes of one message. */
   readonly maxPayload: number
@@ -156,9 +156,11 @@ export function accept(
     noServer: true,
     clientTracking: false,
     maxPayload: chosen.maxPayload,
-    handleProtocols: () => chosen.protocol || false,
+    // `ws` would choose only among those that go upstream.
+    handleProtocols: () => false,
   })
   server.on('headers', (lines) => {
+    if (chosen.protocol !== '') lines.push(`Sec-WebSocket-Protocol: ${chosen.protocol}`)
     for (let i = 0; i < chosen.headers.length; i += 2) {
       const [name = '', value = ''] = chosen.headers.slice(i, i + 2)
       if (!/^sec-websocket-/i.test(name)) lines.push(`${name}: ${value}`)

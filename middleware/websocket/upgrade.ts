@@ -13,7 +13,7 @@ import { failureAnswer, failureOf, GatewayFailure } from '../failure.js'
 import { type FailureOptions, troubleOf } from '../final-answer.js'
 import type { HeldAnswer } from '../forward.js'
 import { refusal } from '../guard.js'
-import { deliverable } from '../headers.js'
+import { deliverable, forwardableProtocols } from '../headers.js'
 import { CLIENT_LEFT, type MetricsOptions } from '../metrics.js'
 import { failover } from '../retry.js'
 import { identify } from '../stickiness.js'
@@ -24,6 +24,7 @@ import {
   type End,
   isHandshake,
   offersWell,
+  protocolsOf,
   Relay,
   socketOf,
   type WebSocket,
@@ -87,6 +88,10 @@ export class WebSockets {
   ): Promise<number> {
     const { provider } = exchange
     this.#check(exchange, request)
+    const offered = protocolsOf(request)
+    const passed = forwardableProtocols(offered)
+    // Also the headers of the exchange, which go upstream.
+    request.headers['sec-websocket-protocol'] = passed.length > 0 ? passed.join(', ') : undefined
     identify(exchange)
     const outcome = await this.#search(exchange)
     if (outcome.kind === 'left') return CLIENT_LEFT
@@ -107,7 +112,8 @@ export class WebSockets {
     }
     exchange.servedBy = outcome.account
     const chosen = {
-      protocol: upstream.protocol,
+      // A client that has offered some ends the connection unless it is told one of them.
+      protocol: upstream.protocol || (passed.length > 0 ? '' : (offered[0] ?? '')),
       maxPayload: exchange.snapshot.maxBodyBytes,
       headers: deliverable(outcome.answer.response.rawHeaders, provider.hiddenHeaders),
     }
@@ -124,7 +130,7 @@ export class WebSockets {
     const { route, provider } = exchange
     const served = route.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
     if (!served || this.#draining) throw UPGRADE_NOT_SERVED
-    if (!offersWell(request))
+    if (!offersWell(protocolsOf(request)))
       throw new GatewayFailure(400, 'bad_handshake', 'Sec-WebSocket-Protocol is malformed')
   }
 

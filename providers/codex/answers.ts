@@ -200,7 +200,9 @@ export function streamFailure({ status, headers, body }: Answer): string {
   const error = fields(fields(body)?.error) ?? {}
   const code = text(error.code) ?? ''
   const message = text(error.message) ?? text(fields(body)?.detail) ?? `the upstream answered ${status}`
-  const wait = number(headers?.['retry-after'])
+  // Where nothing is to be had before a reset, the client must not wait for it silently.
+  const isFinal = headers?.['x-should-retry'] === 'false'
+  const wait = isFinal ? undefined : number(headers?.['retry-after'])
   if (KNOWN.has(code)) return failedEvent(code, message)
   // Codex reads the wait from the words of this one.
   if (wait !== undefined)

@@ -21,7 +21,7 @@ async function ask(t: Parameters<typeof startPool>[0], faults: readonly [Fault, 
 
 async function answerOf(pool: TestPool) {
   const { status, body, headers } = await pool.ask('s1')
-  return { status, body, retryAfter: headers['retry-after'] }
+  return { status, body, retryAfter: headers['retry-after'], shouldRetry: headers['x-should-retry'] }
 }
 
 const NOW = Math.ceil(Date.now() / SECOND) * SECOND
@@ -36,14 +36,16 @@ const exhausted: Record<string, { faults: [Fault, Fault]; resets?: number; plan?
 }
 for (const [name, { faults, resets, plan }] of Object.entries(exhausted))
   test(`a pool that is exhausted says so in Codex's own words, with ${name}`, async (t) => {
-    const { pool, status, body, retryAfter } = await ask(t, faults)
-    assert.equal(status, 429)
+    const clock = stopClock(t)
+    clock.advance(NOW - clock.now)
+    const { pool, status, body, retryAfter, shouldRetry } = await ask(t, faults)
+    assert.deepEqual([status, shouldRetry], [429, 'false'])
     const { type, message, plan_type, resets_at, ...more } = body.error
     assert.equal(type, 'usage_limit_reached')
     assert.match(message, /every account/i)
     assert.equal(resets_at, resets === undefined ? undefined : NOW / SECOND + resets)
     if (plan) assert.equal(plan_type, plan)
-    assert.deepEqual([more, retryAfter], [{}, undefined])
+    assert.deepEqual([more, retryAfter], [{}, resets === undefined ? undefined : String(resets)])
     // What is known is not asked again.
     assert.deepEqual((await answerOf(pool)).body, body)
     assert.equal(pool.asked().length, 2)

@@ -69,8 +69,27 @@ const shown: Record<string, { path?: string; headers?: Record<string, string>; s
   'a wrong key in the path': { path: '/k/wrong', status: 403 },
   'a wrong key in the header': { headers: { 'x-codex-pool-key': 'wrong' }, status: 403 },
   'the beginning of a key': { headers: { 'x-codex-pool-key': laptop.slice(0, -1) }, status: 403 },
-  'a key where the login goes': { headers: { authorization: `Bearer ${laptop}` }, status: 403 },
-  'a key in the query': { path: `?key=${laptop}#`, status: 403 },
+  'a key as a bearer': { headers: { authorization: `Bearer ${laptop}` }, status: 200 },
+  'a key as a bearer in small letters': { headers: { authorization: `bearer  ${laptop}` }, status: 200 },
+  'a key as basic authorization': { headers: { authorization: `Basic ${laptop}` }, status: 403 },
+  'a key as x-api-key': { headers: { 'x-api-key': laptop }, status: 200 },
+  'a key as api-key': { headers: { 'api-key': laptop }, status: 200 },
+  'a key as x-goog-api-key': { headers: { 'x-goog-api-key': laptop }, status: 200 },
+  'a key in the query': { path: `?key=${laptop}`, status: 200 },
+  'an encoded key among others in the query': {
+    path: `?a=1&key=mine&key=${laptop.replace('k', '%6b')}&b=2`,
+    status: 200,
+  },
+  'a key under another name in the query': { path: `?token=${laptop}`, status: 403 },
+  'a wrong key as a bearer beside a good one': {
+    headers: { authorization: 'Bearer mine', 'x-codex-pool-key': laptop },
+    status: 200,
+  },
+  'a wrong key everywhere': {
+    path: '?key=wrong',
+    headers: { authorization: 'Bearer wrong', 'x-api-key': 'wrong', 'x-goog-api-key': 'wrong' },
+    status: 403,
+  },
   'a key in the path': { path: `/k/${laptop}`, status: 200 },
   'an encoded key in the path': { path: `/k/${laptop.replace('k', '%6b')}`, status: 200 },
   'a key in the header': { headers: { 'x-codex-pool-key': laptop }, status: 200 },
@@ -85,6 +104,56 @@ for (const [name, { path = '', headers = {}, status }] of Object.entries(shown))
     if (status === 403) assert.equal(codeOf(answer.body), 'key_required')
     assert.deepEqual(pool.asked(), status === 200 ? ['alice'] : [])
   })
+
+test('a key given as the API key reaches neither a provider nor middleware; the client’s own key does', async (t) => {
+  const seen: unknown[] = []
+  const config: UserConfig = {
+    ...withKeys,
+    use: [
+      ({ url, headers }, _response, next) => {
+        seen.push([url, headers.authorization, headers['x-goog-api-key'], headers['x-codex-pool-key']])
+        next()
+      },
+    ],
+  }
+  const pool = await startPool(t, { codex: one, config })
+  await pool.ask('s1', {
+    path: `/v1/responses?x=1&key=${laptop}`,
+    headers: { authorization: `Bearer ${laptop}`, 'x-goog-api-key': 'mine' },
+  })
+  await pool.ask('s1', { headers: { authorization: 'Bearer mine', 'x-codex-pool-key': laptop } })
+  assert.deepEqual(seen, [
+    ['/v1/responses?x=1', undefined, 'mine', undefined],
+    ['/v1/responses', 'Bearer mine', undefined, undefined],
+  ])
+})
+
+test('two people with one address and a key each are told apart, wherever the key stands', async (t) => {
+  const clients: unknown[] = []
+  const pool = await startPool(t, {
+    codex: one,
+    config: {
+      ...withKeys,
+      providers: {
+        codex: { type: 'codex' },
+        own: {
+          type: 'custom',
+          upstream: 'http://127.0.0.1:9',
+          credentials: 'none_*.json',
+          authorize: () => ({}),
+          answer: ({ client }) => (clients.push(client), { status: 200, body: {} }),
+        },
+      },
+      routes: [{ path: '/own', provider: 'own' }],
+    },
+  })
+  const desk = 'key-of-the-desk-0123456789'
+  await pool.request.get('/own').set('authorization', `Bearer ${laptop}`).expect(200)
+  await pool.request.get('/own').set('authorization', `Bearer ${desk}`).expect(200)
+  await pool.request.get(`/k/${laptop}/own`).expect(200)
+  assert.equal(clients[0], clients[2])
+  assert.notEqual(clients[0], clients[1])
+})
 
 test('without access keys a key in the address is taken out all the same', async (t) => {
   const pool = await startPool(t, { codex: one })

@@ -69,6 +69,62 @@ test('an upstream of your own gets WebSockets with the account, the path and the
   assert.equal(client.headers['set-cookie'], undefined)
 })
 
+const KEY = 'openai-insecure-api-key.key-of-the-client'
+const offers: Record<string, { protocols: string[]; upstream?: string; told: string }> = {
+  'beside others': {
+    protocols: [
+      'realtime',
+      KEY,
+      'openai-organization.mine',
+      'openai-project.mine',
+      'openai-beta.realtime-v1',
+    ],
+    upstream: 'realtime,openai-beta.realtime-v1',
+    told: 'realtime',
+  },
+  alone: { protocols: [KEY], told: KEY },
+  'as the name after "token"': { protocols: ['token', 'key-of-the-client'], told: 'token' },
+  'as the name after "Bearer", beside another': {
+    protocols: ['Bearer', 'key-of-the-client', 'chat'],
+    upstream: 'chat',
+    told: 'chat',
+  },
+}
+for (const [name, { protocols, upstream: expected, told }] of Object.entries(offers))
+  test(`a client's key in a subprotocol ${name} does not go upstream, and the client connects`, async (t) => {
+    const { pool, upstream } = await echoPool(t)
+    pool.sim.forbid('key-of-the-client')
+    const opened = upstream.next()
+    const client = await connect(`${pool.url}/echo/chat`, { protocols })
+    const { request } = await opened
+    assert.equal(request.headers['sec-websocket-protocol']?.replaceAll(' ', ''), expected)
+    assert.equal(client.raw.protocol, told)
+    client.raw.send('hi')
+    assert.equal(await client.next(), 'hi')
+  })
+
+const accessKey = 'key-of-the-laptop-0123456789'
+const letIn: Record<string, { path?: string; headers?: Record<string, string>; protocols?: string[] }> = {
+  'a bearer': { headers: { authorization: `Bearer ${accessKey}` } },
+  'x-api-key': { headers: { 'x-api-key': accessKey } },
+  'x-goog-api-key': { headers: { 'x-goog-api-key': accessKey } },
+  '?key=': { path: `?key=${accessKey}` },
+  'a subprotocol': { protocols: ['realtime', `openai-insecure-api-key.${accessKey}`] },
+}
+for (const [name, { path = '', ...options }] of Object.entries(letIn))
+  test(`over WebSocket an access key given as the client's API key lets it in: ${name}`, async (t) => {
+    const { pool, upstream } = await echoPool(t, {}, { access: { keys: { laptop: accessKey } } })
+    const opened = upstream.next()
+    const client = await connect(`${pool.url}/echo/chat${path}`, options)
+    const { request } = await opened
+    assert.doesNotMatch(JSON.stringify([request.url, request.rawHeaders]), new RegExp(accessKey))
+    assert.equal(client.raw.protocol, options.protocols ? 'realtime' : '')
+    const refused = await refusal(`${pool.url}/echo/chat`, {
+      protocols: ['realtime', 'openai-insecure-api-key.no'],
+    })
+    assert.equal(refused.status, 403)
+  })
+
 for (const status of [401, 403, 429, 500, 503])
   test(`an upstream of your own that refuses one account with ${status} is asked with the next`, async (t) => {
     const { pool, upstream } = await echoPool(t, {
