@@ -153,16 +153,19 @@ function inPath(request: IncomingMessage): Place[] {
   return [{ place: 'path', key: decoded(found[1]!), remove }]
 }
 
-/** The clients of OpenAI, of Anthropic's form, of Azure and of Google send their API key in these. */
-const KEY_HEADERS = ['x-codex-pool-key', 'authorization', 'x-api-key', 'api-key', 'x-goog-api-key']
+/** `api-key`, `x-api-key` and the like: the names under which clients send an upstream's key. */
+const KEY_HEADER = /(^|-)api-?key$/
 
 function inHeaders({ headers }: IncomingMessage): Place[] {
-  return KEY_HEADERS.flatMap((name) => {
-    const value = headers[name]
-    if (typeof value !== 'string') return []
-    const place = name === 'x-codex-pool-key' ? 'own' : 'client'
-    return [{ place, key: value.replace(/^bearer +/i, ''), remove: () => void delete headers[name] }]
-  })
+  const own = headers['x-codex-pool-key']
+  const places = Object.keys(headers).filter((name) => name === 'authorization' || KEY_HEADER.test(name))
+  const found: Place[] = places.slice(0, MOST_KEYS).map((name) => ({
+    place: 'client',
+    key: String(headers[name]).replace(/^bearer +/i, ''),
+    remove: () => void delete headers[name],
+  }))
+  if (typeof own !== 'string') return found
+  return [{ place: 'own', key: own, remove: () => void delete headers['x-codex-pool-key'] }, ...found]
 }
 
 /** More keys than any request has; each costs a hash. */
@@ -183,14 +186,14 @@ function inQuery(request: IncomingMessage): Place[] {
   }))
 }
 
-/** A web page cannot set headers of a WebSocket: OpenAI's clients name a subprotocol after the key. */
-const KEY_PROTOCOL = 'openai-insecure-api-key.'
+/** A web page cannot set the headers of a WebSocket: its client names a subprotocol after the key. */
+const KEY_PROTOCOL = /^(?:[^.]*-)?api-?key\.(.+)$/
 
 function inSubprotocols({ headers }: IncomingMessage): Place[] {
   const names = (headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
-  const keys = names.filter((name) => name.startsWith(KEY_PROTOCOL)).slice(0, MOST_KEYS)
+  const keys = names.flatMap((name) => KEY_PROTOCOL.exec(name)?.[1] ?? [])
   // A subprotocol that holds any credential is taken out later, with the others of its kind.
-  return keys.map((name) => ({ place: 'client', key: name.slice(KEY_PROTOCOL.length), remove: () => {} }))
+  return keys.slice(0, MOST_KEYS).map((key) => ({ place: 'client', key, remove: () => {} }))
 }
 
 function decoded(segment: string): string {

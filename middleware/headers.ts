@@ -54,7 +54,7 @@ const TELLTALE_PROTOCOL =
 
 /**
  * The subprotocols that go upstream. A web page cannot set the headers of a WebSocket, so clients put a key there:
- * `openai-insecure-api-key.KEY` in one name, or `token, KEY` in two.
+ * `x-api-key.KEY` in one name, or `token, KEY` in two.
  */
 export function forwardableProtocols(offered: readonly string[]): string[] {
   const tells = (name = '') => name.split('.').some((part) => TELLTALE_PROTOCOL.test(part))
