@@ -224,6 +224,7 @@ const customShape = object<CustomSettings>(
     exhausted: callable,
     failure: callable,
     aliases: callable,
+    opening: callable,
   },
   ['upstream', 'authorize'],
 )

@@ -155,6 +155,12 @@ export interface AnswerPart {
    * `conversation` is one of them goes to the account that gave this answer. @default none
    */
   aliases?(payload: unknown): readonly string[] | undefined
+  /**
+   * How an answer begins; asked only where `conversation` told a `history`. `payloads` are the first events of a stream and
+   * the one that tells its tokens, or the one JSON answer; `whole` tells whether these are all that came.
+   * @default as OpenAI's, Google's and Anthropic's APIs write it
+   */
+  opening?(payloads: readonly unknown[], whole: boolean): Opening | undefined
   /** Names of `resources` that a successful answer shows its account to have; `payload` is its JSON. @default none */
   resourcesMade?(payload: unknown, headers: IncomingHttpHeaders): readonly string[]
   /** Response headers with an address of `upstream` for the client's next request; rewritten to the gateway's. */
@@ -294,9 +300,11 @@ export interface ClientRequest {
 
 /** Which requests belong together, and whose account they need. */
 export interface Conversation {
-  /** Requests with the same id, or an alias of it, stay on one account. */
+  /** Requests with the same id, or an alias of it, stay on one account. Not used beside a `history`. */
   readonly id: string
   readonly aliases?: readonly string[]
+  /** What the request repeats of the conversation, where the client gives it no name. */
+  readonly history?: History | undefined
   /** The `identity` of the account it should go to if the pool has it: the caller's own. */
   readonly owner?: string | undefined
   /** Whether only the owner's account will do; 403 otherwise. @default false */
@@ -311,6 +319,33 @@ export interface Conversation {
    * While that account is merely cooling, the request waits or is answered 503 instead of moving. @default false
    */
   readonly bound?: boolean
+}
+
+/**
+ * What a request whose client names no conversation repeats of it. A request whose history begins with that of an earlier
+ * one belongs to the same conversation, unless only the client's first messages are the same. `conversationOf` makes it.
+ */
+export interface History {
+  /** Names that mean something only if an earlier request or answer had them, such as the id of the previous response. */
+  readonly names: readonly string[]
+  /** What was said so far, oldest first. */
+  readonly parts: readonly HistoryPart[]
+  /** Whether the client sends the same request once more. */
+  readonly repeated: boolean
+}
+
+export interface HistoryPart {
+  readonly byModel: boolean
+  /** Enough of what was said to recognise it, in a form that does not change when it is repeated; a few hundred characters. */
+  readonly text: string
+}
+
+/** What the next request may repeat of an answer. */
+export interface Opening {
+  /** More `names` of the history. */
+  readonly names: readonly string[]
+  /** The `text` of the first part that the answer adds to the history, in each form that it may take there. */
+  readonly texts: readonly string[]
 }
 
 /** An upstream answer before anything of it has reached the client. */

@@ -36,7 +36,7 @@ export function chain(parts: ChainParts): (RequestHandler | ErrorRequestHandler)
     localAnswers(pool), //          answered by the provider, without an upstream
     body(budget), //                kept, so that it can be sent again
     localAnswers(pool, 'body'), //  answered by what the body says
-    stickiness(), //                which conversation and model
+    stickiness(pool.trails), //     which conversation and model
     pooledAnswer(pool, askOne), //  asks all accounts where one account's answer would be wrong for the pool
     retry(pool, askOne), //         asks accounts one after the other: auth injection → forward → judge
     respond(pool, parts), //        sends the chosen answer, byte for byte

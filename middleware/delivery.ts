@@ -6,7 +6,7 @@ import { deliverable } from './headers.js'
 import { isOfLogin } from './judge.js'
 import { rememberMade } from './resources.js'
 import { keysOf } from './stickiness.js'
-import { type LateEvent, type UsageTap, usageTap } from './usage-tap.js'
+import { FirstEvents, type LateEvent, type UsageTap, usageTap } from './usage-tap.js'
 
 export type FromUpstream = Extract<Outcome, { kind: 'upstream' }>
 
@@ -19,6 +19,8 @@ export class Delivery {
   readonly #silence: { heard: () => void; stop: () => void }
   /** Resolves when the chunks so far have been read, where they have to be decoded for that. */
   #reading: Promise<void> | undefined
+  /** Of the answer to a request whose conversation has no name. */
+  readonly #first: FirstEvents | undefined
   #finished = false
   #cut = false
 
@@ -32,10 +34,13 @@ export class Delivery {
     const { answer } = outcome
     this.#upstream = answer.response
     const isSuccess = answer.status < 400
-    this.#tap = usageTap(this.#upstream.headers['content-encoding'], exchange.provider, {
-      judge: isSuccess && exchange.provider.classifyEvent ? (event) => this.#judge(event) : undefined,
+    this.#first = isSuccess && exchange.trail ? new FirstEvents() : undefined
+    const judging = {
+      judge: isSuccess && exchange.provider.classifyEvent ? this.#judge : undefined,
       harmless: answer.harmless,
-    })
+    }
+    const encoding = this.#upstream.headers['content-encoding']
+    this.#tap = usageTap(encoding, exchange.provider, judging, this.#first)
     this.#silence = silenceLimit(exchange.route.retry.idleTimeoutMs, () => {
       // A client that does not read holds the upstream back: such a silence is not the upstream's.
       if (response.writableNeedDrain) this.#silence.heard()
@@ -48,7 +53,7 @@ export class Delivery {
     const { response } = this
     const { answer } = this.outcome
     // In front of the metrics' own listener, which reads the usage.
-    response.prependOnceListener('close', () => void this.#finish()?.catch(this.#failed))
+    response.prependOnceListener('close', () => void this.#finish(false)?.catch(this.#failed))
     // The client must see a broken answer as broken: after a clean end it would not recover.
     answer.onBroken(() => this.#breakOff())
     for (const chunk of answer.begun) this.#read(chunk)
@@ -99,7 +104,7 @@ export class Delivery {
   }
 
   /** Applies a failure that comes after the first output. */
-  #judge(event: unknown): LateEvent {
+  #judge = (event: unknown): LateEvent => {
     const verdict = this.exchange.provider.classifyEvent?.(event, this.exchange)
     if (typeof verdict !== 'object') return verdict ?? 'nothing'
     const { account, credential } = this.outcome
@@ -110,7 +115,7 @@ export class Delivery {
   /** The client asks again, and may be served by another account. */
   #breakOff(): void {
     this.#cut = true
-    void this.#finish()?.catch(this.#failed)
+    void this.#finish(false)?.catch(this.#failed)
     this.outcome.answer.discard()
     if (!this.response.writableFinished) this.response.destroy()
   }
@@ -122,15 +127,16 @@ export class Delivery {
       endAnswer(this.response)
       this.outcome.answer.done()
     }
-    const late = this.#reading ? this.#reading.then(() => this.#finish()) : this.#finish()
+    const late = this.#reading ? this.#reading.then(() => this.#finish(true)) : this.#finish(true)
     if (late) late.then(end).catch(this.#failed)
     else end()
   }
 
   /** Asynchronous only for a compressed answer: the client's end waits for it, or its tokens would not be counted. */
-  #finish(): Promise<void> | undefined {
+  #finish(isWhole: boolean): Promise<void> | undefined {
     if (this.#finished) return undefined
     this.#finished = true
+    if (this.#first && !isWhole) this.#first.whole = false
     this.#silence.stop()
     this.outcome.release()
     try {
@@ -143,9 +149,10 @@ export class Delivery {
     return undefined
   }
 
-  /** Reads the end of an answer: resources that it made, the tokens used, and further ids of its conversation. */
+  /** Reads the end of an answer: resources that it made, the tokens used, and what tells its conversation. */
   #readEnd(payload: unknown): void {
     const { exchange, pool } = this
+    this.#rememberOpening(payload)
     const { answer, account } = this.outcome
     const { provider, route } = exchange
     if (answer.status < 400)
@@ -154,6 +161,14 @@ export class Delivery {
     exchange.usage ??= provider.usage?.(payload)
     const aliases = route.sticky ? (provider.aliases?.(payload) ?? []) : []
     for (const key of keysOf(exchange, aliases)) pool.pins.set(key, account.key)
+  }
+
+  /** Remembers how the answer begins, for a conversation that is recognised by what its requests repeat. */
+  #rememberOpening(payload: unknown): void {
+    const { provider, trail } = this.exchange
+    if (!trail || !this.#first) return
+    const opening = provider.opening?.(this.#first.parsed(payload), this.#first.whole)
+    if (opening) this.pool.trails.answered(trail, opening)
   }
 }
 

@@ -7,6 +7,7 @@ import type { Middleware, RetryPolicy } from '../config/config.js'
 import type { Answer, ClientRequest, Conversation, Provider, Usage } from '../config/provider.js'
 import type { Strategy } from '../config/account.js'
 import type { Account } from '../src/accounts/account.js'
+import type { Trail } from '../src/accounts/trails.js'
 import { decode, isPlain } from './decode.js'
 import { GatewayFailure } from './failure.js'
 import type { Body, HeldAnswer } from './forward.js'
@@ -57,6 +58,8 @@ export class Exchange implements ClientRequest {
   conversationKey: string | undefined
   /** Keys of the conversation and its aliases among the pins; empty if it is not to be kept together. */
   pinKeys: readonly string[] = []
+  /** Of a conversation that has no name: by what it was recognised. */
+  trail: Trail | undefined
   /** Keys of the pins of things that only one account has; see `Provider.resources`. */
   resourceKeys: readonly string[] = []
   readonly picks: PickRecord[] = []

@@ -18,7 +18,7 @@ import { finalAnswer, refusedByAll, type Trouble } from './final-answer.js'
 import type { HeldAnswer } from './forward.js'
 import { NO_OUTPUT } from './judge.js'
 import { holders, rememberServed } from './resources.js'
-import { homeOf, ownAccounts, pin } from './stickiness.js'
+import { homeOf, ownAccounts, pin, pinOf } from './stickiness.js'
 
 /** Why an account may be asked a second time for one request; once for each reason. */
 export type Replay = 'refresh' | 'stale' | 'repair'
@@ -109,9 +109,9 @@ export class Search {
 
   /** The accounts to choose from; the conversation's own alone while no other one can read the request. */
   get #fitting(): readonly Account[] {
-    const { conversation, model, pinKeys } = this.exchange
+    const { conversation, model } = this.exchange
     if (!conversation?.bound) return this.#able
-    const pinned = pinKeys.map((key) => this.pool.pins.get(key)).find((key) => key !== undefined)
+    const pinned = pinOf(this.exchange, this.pool)
     const home = usable(this.#able).find(({ key }) => key === pinned)
     const canServe =
       home && home.state(this.pool.now(), model) !== 'exhausted' && !this.tries.refusing.has(home)
@@ -174,7 +174,7 @@ export class Search {
   #choose(offered: readonly Account[], now: number): { account: Account | undefined; by: string } {
     const { exchange, pool, tries } = this
     if (offered.length === 0) return { account: undefined, by: 'no account is left' }
-    const home = homeOf(exchange, offered, pool.pins, this.#all)
+    const home = homeOf(exchange, offered, pool, this.#all)
     if (home) return home
     try {
       const account = choose(offered, exchange.route.strategy, {
@@ -216,7 +216,7 @@ export class Search {
     const { exchange, pool } = this
     if (answer.status < 400) {
       if (this.#probes(account)) pool.succeeded(account, exchange.model, credential)
-      pin(exchange, account, pool.pins)
+      pin(exchange, account, pool)
       rememberServed(exchange, account, pool.issued)
       // The upstream serves this account, so the trouble was of the accounts that met it.
       for (const troubled of this.tries.troubled)

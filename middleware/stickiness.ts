@@ -1,17 +1,19 @@
 import type { RequestHandler } from 'express'
 import { kept } from '../config/index.js'
-import type { Conversation } from '../config/provider.js'
+import type { ClientRequest, Conversation } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
+import type { Trails } from '../src/accounts/trails.js'
+import type { Pool } from '../src/pool/pool.js'
 import { exchangeOf, type Exchange } from './exchange.js'
 import { GatewayFailure } from './failure.js'
 import { resourceKeys } from './resources.js'
 
 /** Finds out which conversation and model a request belongs to. */
-export function stickiness(): RequestHandler {
+export function stickiness(trails: Trails): RequestHandler {
   return async function stickiness(request, _response, next) {
     const exchange = exchangeOf(request)
-    await exchange.readingBody(() => identify(exchange))
+    await exchange.readingBody(() => identify(exchange, trails))
     const failure = misread(exchange)
     if (failure) throw failure
     next()
@@ -21,20 +23,26 @@ export function stickiness(): RequestHandler {
 /** Characters. The client chooses the model's name, and requests and cooldowns keep it. */
 const LONGEST_MODEL = 200
 
-export function identify(exchange: Exchange): void {
-  const { provider, route } = exchange
+export function identify(exchange: Exchange, trails: Trails): void {
+  const { provider } = exchange
   const model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
   exchange.model =
     model !== undefined && model.length <= LONGEST_MODEL ? kept(model, LONGEST_MODEL) : undefined
   exchange.resourceKeys = resourceKeys(exchange)
-  const told = provider.conversation?.(exchange)
+  findConversation(exchange, exchange, trails)
+}
+
+/** Finds out the conversation of a request, or of a WebSocket by one of its messages. */
+export function findConversation(exchange: Exchange, request: ClientRequest, trails: Trails): void {
+  const { provider, route } = exchange
+  const told = provider.conversation?.(request)
   exchange.conversation = typeof told === 'string' ? { id: told } : told
-  if (exchange.conversation) {
-    const { id, aliases = [] } = exchange.conversation
-    const keys = keysOf(exchange, [id, ...aliases])
-    exchange.conversationKey = keys[0]
-    if (route.sticky) exchange.pinKeys = keys
-  }
+  if (!exchange.conversation) return
+  const { id, aliases = [], history } = exchange.conversation
+  if (history) exchange.trail = trails.follow(keysOf(exchange, [''])[0]!, history, exchange.id)
+  const keys = exchange.trail ? [exchange.trail.conversation] : keysOf(exchange, [id, ...aliases])
+  exchange.conversationKey = keys[0]
+  if (route.sticky) exchange.pinKeys = keys
 }
 
 /** The failure for a body that cannot be read. A body that cannot be rewritten would name another account's project. */
@@ -64,14 +72,25 @@ export function keysOf({ route, client }: Exchange, names: readonly string[]): s
 export function homeOf(
   exchange: Exchange,
   offered: readonly Account[],
-  pins: Pins,
+  pool: Pool,
   all: readonly Account[],
 ): { readonly account: Account; readonly by: string } | undefined {
   const own = ownAccounts(exchange.conversation, all).find((account) => offered.includes(account))
   if (own) return { account: own, by: 'owner' }
-  const pinned = exchange.pinKeys.map((key) => pins.get(key)).find((key) => key !== undefined)
+  const pinned = pinOf(exchange, pool)
   const home = offered.find(({ key }) => key === pinned)
   return home && { account: home, by: 'conversation' }
+}
+
+/** The key of the account that served the conversation last. */
+export function pinOf(exchange: Exchange, pool: Pool): string | undefined {
+  const pins = pinsFor(exchange, pool)
+  return exchange.pinKeys.map((key) => pins.get(key)).find((key) => key !== undefined)
+}
+
+/** Conversations without a name are pinned apart from those with one. */
+function pinsFor({ trail }: Exchange, pool: Pool): Pins {
+  return trail ? pool.trails.pins : pool.pins
 }
 
 /**
@@ -91,6 +110,8 @@ export function ownAccounts(
 }
 
 /** Remembers the account that serves the conversation. */
-export function pin(exchange: Exchange, account: Account, pins: Pins): void {
+export function pin(exchange: Exchange, account: Account, pool: Pool): void {
+  const pins = pinsFor(exchange, pool)
   for (const key of exchange.pinKeys) pins.set(key, account.key)
+  if (exchange.trail) pool.trails.served(exchange.trail)
 }

@@ -1,4 +1,5 @@
 import type { Transform } from 'node:stream'
+import { isDeepStrictEqual } from 'node:util'
 import { parseJson } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 import { decoderOf, isPlain } from './decode.js'
@@ -28,6 +29,31 @@ export interface Judging {
   readonly harmless: ReadonlySet<string> | undefined
 }
 
+/** Events that may be needed to read 120 characters, in the shortest pieces in which models write. */
+const FIRST_EVENTS = 64
+/** Bytes. A longer event is none that brings a piece of text: it repeats the request's instructions and tools. */
+const LONGEST_FIRST_EVENT = 16 * 1024
+
+/** The first events of a stream, for what the next request may repeat of it. Parsed only at the end. */
+export class FirstEvents {
+  #events: Buffer[] = []
+  /** Whether these are all that came. */
+  whole = true
+
+  add(event: Buffer): void {
+    if (event.length > LONGEST_FIRST_EVENT) return
+    // A copy: the event is a piece of a chunk, which would be kept as long.
+    if (this.#events.length < FIRST_EVENTS) this.#events.push(Buffer.from(event))
+    else this.whole = false
+  }
+
+  /** Their JSON, and behind them the event that tells the tokens, or the one JSON answer. */
+  parsed(payload: unknown): unknown[] {
+    const events = this.#events.map(eventIn).filter((event) => event !== undefined)
+    return isDeepStrictEqual(events.at(-1), payload) ? events : [...events, payload]
+  }
+}
+
 const DEAF: UsageTap = { write: () => true, end: () => undefined }
 
 /** An error in an event of any API that is spoken here. In a text that quotes one, the quotes are escaped. */
@@ -36,9 +62,15 @@ const FAILURE = /"error"\s*:\s*[{["]|"type"\s*:\s*"error"/
 /** Bytes that are kept of an answer: one event, or a whole JSON answer. Longer ones are not counted. */
 const LONGEST = 8 * 1024 * 1024
 
-export function usageTap(encoding: string | undefined, provider: Provider, judging: Judging): UsageTap {
+/** @param first gets the first events of a stream, where they are wanted */
+export function usageTap(
+  encoding: string | undefined,
+  provider: Provider,
+  judging: Judging,
+  first?: FirstEvents,
+): UsageTap {
   if (!provider.usage && !provider.aliases && !judging.judge) return DEAF
-  const tap = new Tap(Buffer.from(provider.usageMarker ?? '"usage'), judging)
+  const tap = new Tap(Buffer.from(provider.usageMarker ?? '"usage'), judging, first)
   if (isPlain(encoding)) return tap
   const decoder = decoderOf(encoding)
   return decoder ? decoding(tap, decoder) : DEAF
@@ -60,6 +92,7 @@ class Tap implements UsageTap {
   constructor(
     private readonly marker: Buffer,
     private readonly judging: Judging,
+    private readonly first: FirstEvents | undefined,
   ) {
     this.#harmless = new Set(judging.harmless)
   }
@@ -93,6 +126,7 @@ class Tap implements UsageTap {
    * type has not been judged yet, or if it holds an error.
    */
   #onEvent(bytes: Buffer): void {
+    this.first?.add(bytes)
     const tells = bytes.includes(this.marker)
     if (tells) this.#told = { bytes }
     const type = this.judging.judge && typeIn(bytes)

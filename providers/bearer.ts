@@ -1,12 +1,16 @@
 import type { BearerSettings } from '../config/provider-entry.js'
 import type { Inspection, Provider } from '../config/provider.js'
+import { conversationOf } from './conversation.js'
 import { fitsHeader } from './http.js'
 import { fields, text } from './json.js'
 import { custom } from './custom.js'
 
 /** Any upstream that takes `Authorization: Bearer`, with `{ "token": "…" }` files. */
 export function bearer({ upstream, credentials, passHeaders }: BearerSettings, name: string): Provider {
-  return custom({ type: 'custom', upstream, credentials, passHeaders, inspect, authorize }, name)
+  return custom(
+    { type: 'custom', upstream, credentials, passHeaders, inspect, authorize, conversation: conversationOf },
+    name,
+  )
 }
 
 const authorize: Provider['authorize'] = ({ credential }) => ({ authorization: `Bearer ${credential.token}` })

@@ -9,11 +9,13 @@ import { conversation, model, replayable, serves, upstreamPath, usesQuota } from
 import { resourcesIn, resourcesMade } from './codex/resources.js'
 import { codexSocket } from './codex/socket.js'
 import { classify, classifyEvent } from './codex/verdict.js'
+import { openingOf } from './history.js'
 import { openAiFailure, openAiHeaders, openAiUsage, openAiUsageMarker } from './openai.js'
 
 /** The members that no setting changes. */
 const withoutSettings = {
   conversation,
+  opening: openingOf,
   model,
   serves,
   replayable,

@@ -1,6 +1,7 @@
 import type { CustomSettings } from '../config/provider-entry.js'
 import { credentialsPattern } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
+import { openingOf } from './history.js'
 import { openAiExhausted, openAiFailure, openAiHeaders } from './openai.js'
 import { openAiUsage, openAiUsageMarker } from './openai.js'
 import { statusVerdict } from './http.js'
@@ -14,6 +15,7 @@ const defaults = {
   classify: statusVerdict,
   usage: openAiUsage,
   usageMarker: openAiUsageMarker,
+  opening: openingOf,
   exhausted: openAiExhausted,
   failure: openAiFailure,
 } satisfies Partial<Provider>

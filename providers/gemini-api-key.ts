@@ -8,15 +8,16 @@ import type {
   Provider,
   Verdict,
 } from '../config/provider.js'
+import { conversationOf } from './conversation.js'
 import { googleExhausted, googleFailure, googleHeaders } from './google/answers.js'
 import { type GoogleError, sentenceOf } from './google/errors.js'
 import { geminiUsage, keepAlive, streamFailure } from './google/generation.js'
 import { resourcesIn, resourcesMade, uploadHeaders } from './google/resources.js'
 import { googleVerdicts } from './google/verdict.js'
-import { fitsHeader, header, normalPath, queryOf } from './http.js'
-import { type Fields, fields, list, objects, text } from './json.js'
+import { openingOf } from './history.js'
+import { fitsHeader, normalPath, queryOf } from './http.js'
+import { fields, text } from './json.js'
 import { openAiExhausted, openAiFailure, openAiUsage } from './openai.js'
-import { fingerprint } from './tokens.js'
 
 /** The Gemini API with API keys, and its OpenAI-compatible side under `/v1beta/openai`. */
 export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 'upstream'>): Provider {
@@ -29,6 +30,7 @@ export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 
     path: (request) => pathOf(request) + queryOf(request.url),
     answer,
     conversation,
+    opening: openingOf,
     model,
     replayable: (request) => methodOf(request) !== undefined,
     usesQuota,
@@ -81,28 +83,11 @@ function answer(request: ClientRequest): Answer | undefined {
 }
 
 /**
- * This API has no sessions, and every request carries the whole conversation: its first message identifies it. Other
- * calls may name files and caches of one key's project, so a person's calls stay on one account.
+ * This API has no sessions, and every request carries the whole conversation. Other calls may name files and caches of one
+ * key's project, so a person's calls stay on one account.
  */
 function conversation(request: ClientRequest): Conversation | undefined {
-  if (methodOf(request) === undefined) return { id: `caller:${request.client}` }
-  const body = fields(request.json())
-  const begun = speaksOpenAi(request) ? firstMessages(body?.messages) : firstContent(body)
-  if (begun === undefined) return undefined
-  const person = header(request.headers, 'x-gemini-api-privileged-user-id')
-  return { id: fingerprint(JSON.stringify([person, ...begun])) }
-}
-
-function firstContent(body: Fields | undefined): unknown[] | undefined {
-  const [first] = list(body?.contents)
-  return first === undefined ? undefined : [body?.systemInstruction ?? body?.system_instruction, first]
-}
-
-/** The instructions and the first message of a person. */
-function firstMessages(messages: unknown): unknown[] | undefined {
-  const all = objects(messages)
-  const first = all.findIndex(({ role }) => role === 'user')
-  return first < 0 ? undefined : all.slice(0, first + 1)
+  return methodOf(request) === undefined ? { id: `caller:${request.client}` } : conversationOf(request)
 }
 
 const CALL =

@@ -8,6 +8,7 @@ import type { GoogleError } from './google/errors.js'
 import { geminiUsage, geminiUsageMarker, keepAlive, streamFailure } from './google/generation.js'
 import { resourcesIn, resourcesMade } from './google/resources.js'
 import { googleVerdicts, reasonOf } from './google/verdict.js'
+import { openingOf } from './history.js'
 import { normalPath, queryOf } from './http.js'
 import { text } from './json.js'
 
@@ -22,6 +23,7 @@ export function gemini(settings: ResolvedGeminiSettings): Provider {
     path: ({ path, url }) => normalPath(path) + queryOf(url),
     conversation,
     aliases,
+    opening: openingOf,
     model,
     replayable,
     usesQuota,

@@ -5,6 +5,7 @@ import type { Provider } from '../config/provider.js'
 const PASSIVE: ReadonlySet<string> = new Set([
   'usage',
   'aliases',
+  'opening',
   'resourcesMade',
   'quota',
   'classifyEvent',
@@ -88,6 +89,7 @@ const readers: Readonly<Record<string, (result: unknown) => unknown>> = {
   pollQuota: quotaFrom,
   redeem: quotaFrom,
   usage: (result) => (isRecord(result) ? mapped(result, tokensFrom) : undefined),
+  opening: openingFrom,
   classify: verdictFrom,
   classifyEvent: verdictFrom,
 }
@@ -101,6 +103,12 @@ function expiring(result: unknown): unknown {
 /** More tokens than any model has ever read or written. */
 const MOST_TOKENS = 1e9
 const tokensFrom = (count: unknown): number | undefined => numberFrom(count, 0, MOST_TOKENS)
+
+function openingFrom(result: unknown): unknown {
+  if (!isRecord(result)) return undefined
+  const texts = (list: unknown) => (Array.isArray(list) ? list.filter((one) => typeof one === 'string') : [])
+  return { names: texts(result.names), texts: texts(result.texts) }
+}
 
 /** Characters. It may hold an upstream's text, and accounts keep it. */
 const LONGEST_REASON = 1_000

@@ -3,6 +3,7 @@
 export { defineConfig } from '../config/config.js'
 export { ConfigError } from '../config/index.js'
 export { CredentialRejected } from '../config/provider.js'
+export { conversationOf } from '../providers/conversation.js'
 export { createGateway, type GatewayOptions } from './create-gateway.js'
 export type { Gateway } from './gateway.js'
 export { startServer, type RunningServer } from './server.js'

@@ -13,6 +13,7 @@ import {
 import type { Strategy } from '../config/account.js'
 import type { Snapshot } from '../middleware/exchange.js'
 import { headerFilter } from '../middleware/headers.js'
+import { conversationOf } from '../providers/conversation.js'
 import { createProvider } from '../providers/index.js'
 import { tolerant } from '../providers/tolerant.js'
 import { builtinStrategies } from './accounts/strategies.js'
@@ -118,7 +119,7 @@ export interface ConfigSource {
  * What a config file gets for `import … from 'codex-pool'`: the running module's own, so that the file needs no
  * `node_modules` beside it, and an error that it throws is an instance of the class that the gateway looks for.
  */
-const forConfigFiles = { ConfigError, CredentialRejected, defineConfig }
+const forConfigFiles = { ConfigError, conversationOf, CredentialRejected, defineConfig }
 
 /** @throws {ConfigError} with every problem at once */
 export async function readConfig({ config, cwd, env, flags }: ConfigSource): Promise<ResolvedConfig> {

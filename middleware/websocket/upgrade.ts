@@ -92,7 +92,7 @@ export class WebSockets {
     const passed = forwardableProtocols(offered)
     // Also the headers of the exchange, which go upstream.
     request.headers['sec-websocket-protocol'] = passed.length > 0 ? passed.join(', ') : undefined
-    identify(exchange)
+    identify(exchange, this.parts.pool.trails)
     const outcome = await this.#search(exchange)
     if (outcome.kind === 'left') return CLIENT_LEFT
     if (outcome.kind === 'own') {

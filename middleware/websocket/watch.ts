@@ -10,6 +10,7 @@ import { failureAnswer, GatewayFailure } from '../failure.js'
 import { type FailureOptions, finalAnswer, refusedByAll } from '../final-answer.js'
 import { isOfLogin } from '../judge.js'
 import { Tries } from '../search.js'
+import { findConversation, pin } from '../stickiness.js'
 import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
 
 /** Two connected sockets that belong to one account. */
@@ -130,9 +131,18 @@ export class SocketWatch {
     this.#turn?.end(undefined)
     this.#turn = new Turn(this.#parts, ++this.#turns, told)
     this.#asked = message
+    this.#nameConversation()
     this.#hold()
     const own = this.#withoutForeign(message)
     return own === message ? data : JSON.stringify(own)
+  }
+
+  /** Where the handshake names no conversation, a message may: then later requests that name it go to this account. */
+  #nameConversation(): void {
+    const { exchange, account, pool } = this.#parts
+    if (exchange.conversation) return
+    findConversation(exchange, this.#asRequest(), pool.trails)
+    pin(exchange, account, pool)
   }
 
   /** A value that another account issued must not reach this one. */

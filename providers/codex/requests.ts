@@ -1,4 +1,5 @@
 import type { ClientRequest, Conversation, Provider, ProviderAccount } from '../../config/provider.js'
+import { conversationOf, nameInHeaders } from '../conversation.js'
 import { header, join, normalPath, queryOf } from '../http.js'
 import { fields, parseJson, text } from '../json.js'
 import { identityOf, isApiKey, personOf, type ResolvedCodexSettings } from './credentials.js'
@@ -82,9 +83,8 @@ export function conversation(request: ClientRequest): Conversation | undefined {
   // A GET of the path itself is the handshake of a WebSocket.
   const isSession = area === 'responses' && (!reads || rest === '/responses')
   if (!isSession) return personal(request, area, rest)
-  const id = sessionOf(request)
-  if (id === undefined) return undefined
-  return isBound(request) ? { id, bound: true } : { id }
+  const told = sessionOf(request) ?? conversationOf(request)
+  return told && isBound(request) ? { ...told, bound: true } : told
 }
 
 /** The caller's own account: the known person's, else one of the same workspace. */
@@ -134,12 +134,14 @@ function isBound(request: ClientRequest): boolean {
   return header(request.headers, 'x-codex-routing-hint') !== undefined
 }
 
-function sessionOf(request: ClientRequest): string | undefined {
-  const named = header(request.headers, 'session-id') ?? text(turnMetadata(request)?.session_id)
-  if (named !== undefined) return named
-  const body = fields(request.json())
+/** The session as Codex alone names it. */
+function sessionOf(request: ClientRequest): Conversation | undefined {
+  if (nameInHeaders(request) !== undefined) return undefined
   // Web search sends the session in its own field.
-  return text(body?.prompt_cache_key) ?? (request.path.endsWith('/alpha/search') ? text(body?.id) : undefined)
+  const search = request.path.endsWith('/alpha/search')
+  const id =
+    text(turnMetadata(request)?.session_id) ?? (search ? text(fields(request.json())?.id) : undefined)
+  return id === undefined ? undefined : { id }
 }
 
 /** The model that a request is for; headers first, as above. */

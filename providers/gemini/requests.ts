@@ -1,4 +1,5 @@
 import type { ClientRequest, Conversation, ProviderAccount } from '../../config/provider.js'
+import { conversationOf } from '../conversation.js'
 import { normalPath } from '../http.js'
 import { fields, objects, text } from '../json.js'
 
@@ -33,7 +34,7 @@ export function conversation(request: ClientRequest): Conversation | undefined {
   switch (methodOf(request)) {
     case 'generateContent':
     case 'streamGenerateContent':
-      return sessionOf(fields(request.json()) ?? {})
+      return sessionOf(fields(request.json()) ?? {}) ?? conversationOf(request)
     case 'recordCodeAssistMetrics':
       return reportOf(fields(request.json()) ?? {})
     case 'countTokens':

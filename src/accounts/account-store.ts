@@ -51,16 +51,21 @@ export class AccountStore {
     return saved
   }
 
-  openPins(kind: 'pin' | 'issued', options: { max: number; idleMs: number }, now: () => number): Pins {
+  openPins(
+    kind: 'pin' | 'issued' | 'trail',
+    options: { max: number; idleMs: number },
+    now: () => number,
+  ): Pins {
+    const field = kind === 'trail' ? 'conversations' : 'account'
     const store: PinStore = {
-      put: (key, pin) => this.store.put(kind, key, pin),
+      put: (key, { value, at }) => this.store.put(kind, key, { [field]: value, at }),
       remove: (key) => this.store.remove(kind, key),
     }
     const pins = new Pins(options, store, now)
     pins.restore(
-      this.store.all(kind).flatMap(({ _id, account, at }) => {
+      this.store.all(kind).flatMap(({ _id, at, [field]: value }) => {
         const time = timeFrom(at)
-        return typeof account === 'string' && time !== undefined ? { key: keyOf(_id), account, at: time } : []
+        return typeof value === 'string' && time !== undefined ? { key: keyOf(_id), value, at: time } : []
       }),
     )
     return pins

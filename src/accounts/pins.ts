@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 
 /** Where pins are kept over a restart. */
 export interface PinStore {
-  put(key: string, pin: { account: string; at: number }): void
+  put(key: string, pin: { value: string; at: number }): void
   remove(key: string): void
 }
 
@@ -12,10 +12,10 @@ const TOUCH_MS = 10 * 60_000
 
 /**
  * The account of each conversation, and of each opaque value that an account issued. Bounded, because clients choose
- * the keys. Keys are hashes, because they may be secrets.
+ * the keys. Keys are hashes, because they may be secrets. The value is the account's key, but for {@link Trails}.
  */
 export class Pins {
-  #pins: LRUCache<string, { account: string; at: number }>
+  #pins: LRUCache<string, { value: string; at: number }>
 
   constructor(
     options: { max: number; idleMs: number },
@@ -38,28 +38,31 @@ export class Pins {
     return createHash('sha256').update(parts.join('\0')).digest('base64url').slice(0, 27)
   }
 
-  /** The account's key. */
   get(key: string): string | undefined {
     const pin = this.#pins.get(key)
-    if (pin && this.now() - pin.at > TOUCH_MS) this.#write(key, pin.account)
-    return pin?.account
+    if (pin && this.now() - pin.at > TOUCH_MS) this.#write(key, pin.value)
+    return pin?.value
   }
 
-  set(key: string, account: string): void {
-    if (this.get(key) !== account) this.#write(key, account)
+  set(key: string, value: string): void {
+    if (this.get(key) !== value) this.#write(key, value)
   }
 
-  #write(key: string, account: string): void {
-    const pin = { account, at: this.now() }
+  delete(key: string): void {
+    this.#pins.delete(key)
+  }
+
+  #write(key: string, value: string): void {
+    const pin = { value, at: this.now() }
     this.#pins.set(key, pin)
     this.store.put(key, pin)
   }
 
-  restore(pins: Iterable<{ key: string; account: string; at: number }>): void {
+  restore(pins: Iterable<{ key: string; value: string; at: number }>): void {
     const ttl = this.#pins.ttl
-    for (const { key, account, at } of [...pins].sort((a, b) => a.at - b.at)) {
+    for (const { key, value, at } of [...pins].sort((a, b) => a.at - b.at)) {
       const left = at + ttl - this.now()
-      if (left > 0) this.#pins.set(key, { account, at }, { ttl, start: at })
+      if (left > 0) this.#pins.set(key, { value, at }, { ttl, start: at })
       else this.store.remove(key)
     }
   }

@@ -6,6 +6,7 @@ import type { Account } from '../accounts/account.js'
 import { Accounts } from '../accounts/accounts.js'
 import { type Cooldown, type CooldownVerdict, NEW_LOOK_MS } from '../accounts/cooldowns.js'
 import type { Pins } from '../accounts/pins.js'
+import { Trails } from '../accounts/trails.js'
 import { usable } from '../accounts/selection.js'
 import { hasEnded, type RefreshOutcome } from '../refresh/refresh.js'
 import { type TokenResult, Tokens } from '../refresh/tokens.js'
@@ -31,6 +32,9 @@ export interface PoolOptions {
   readonly now: () => number
 }
 
+/** A conversation without a name waits at two marks, and is known by its account and by what was said last. */
+const PINS_OF_A_TRAIL = 4
+
 /** A quota poll is given up after this; ms. */
 const POLL_MS = 15_000
 
@@ -49,6 +53,8 @@ export class Pool {
    * and would push all others out.
    */
   readonly issued: Pins
+  /** Conversations that have no name. */
+  readonly trails: Trails
   readonly now: () => number
   readonly settings: () => PoolSettings
   readonly #unauthorized: Unauthorized
@@ -77,6 +83,8 @@ export class Pool {
     })
     this.pins = store.openPins('pin', settings().config.pins, now)
     this.issued = store.openPins('issued', settings().config.pins, now)
+    const { max, idleMs } = settings().config.pins
+    this.trails = new Trails(store.openPins('trail', { max: max * PINS_OF_A_TRAIL, idleMs }, now))
   }
 
   #provider(name: string): Provider | undefined {

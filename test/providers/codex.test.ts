@@ -199,7 +199,7 @@ describe('a conversation', () => {
       'k',
     ],
     ['the id of a search', { url: '/v1/alpha/search', body: { id: 'search-1' } }, 'search-1'],
-    ['no id of any other body', { body: { id: 'x', previous_response_id: 'resp_1' } }, undefined],
+    ['no id of any other body', { body: { id: 'x' } }, undefined],
   ]
   for (const [what, parts, id] of rows) {
     test(`is known by ${what}`, () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Credential, Provider, Verdict } from '../../config/provider.js'
+import type { Conversation, Credential, Provider, Verdict } from '../../config/provider.js'
 import { geminiApiKey, nextPacificMidnight } from '../../providers/gemini-api-key.js'
 import { startSimulator } from '../../src/simulator/index.js'
 import { account, answer, request } from '../kit/provider.js'
@@ -38,29 +38,30 @@ test('path, model and what may be sent twice are in the path', () => {
 
 describe('a conversation', () => {
   const turn = (text: string) => ({ role: 'user', parts: [{ text }] })
-  const id = (body: object, parts: object = {}) =>
-    (provider.conversation(request({ url, body, ...parts })) as { id: string } | undefined)?.id
-  const begun = { systemInstruction: { parts: [{ text: 'be kind' }] }, contents: [turn('hi')] }
+  const history = (body: object, at = url) =>
+    (provider.conversation(request({ url: at, body })) as Conversation | undefined)?.history?.parts
 
-  test('is known by its beginning, however long it grows', () => {
-    const later = { ...begun, contents: [turn('hi'), { role: 'model', parts: [] }, turn('more')] }
-    assert.equal(id(later), id(begun))
-    assert.doesNotMatch(id(begun)!, /kind|hi/)
+  test('is known by what was said, whatever the instruction', () => {
+    const begun = { systemInstruction: { parts: [{ text: 'be kind' }] }, contents: [turn('hi')] }
+    const later = { contents: [turn('hi'), { role: 'model', parts: [{ text: 'hello' }] }, turn('more')] }
+    assert.deepEqual(history(begun), [{ byModel: false, text: 'hi' }])
+    assert.deepEqual(history(later)?.slice(0, 1), history(begun))
+    const chat = {
+      messages: [
+        { role: 'system', content: 'be kind' },
+        { role: 'user', content: 'hi' },
+      ],
+    }
+    assert.deepEqual(history(chat, '/v1beta/openai/chat/completions'), history(begun))
   })
 
-  test('is another one for another beginning, instruction or person', () => {
-    const person = { headers: { 'x-gemini-api-privileged-user-id': 'u' } }
-    const ids = [
-      id(begun),
-      id({ ...begun, contents: [turn('hello')] }),
-      id({ ...begun, systemInstruction: { parts: [] } }),
-      id(begun, person),
-    ]
-    assert.equal(new Set(ids).size, ids.length)
-  })
-
-  test('is unknown without a body, and a person’s where no model is asked', () => {
+  test('is unknown without a body or an answer to come, and a person’s where no model is asked', () => {
     assert.equal(provider.conversation(request({ url })), undefined)
+    const counting = url.replace(/:.*/, ':countTokens')
+    assert.equal(
+      provider.conversation(request({ url: counting, body: { contents: [turn('hi')] } })),
+      undefined,
+    )
     assert.deepEqual(provider.conversation(request({ url: '/v1beta/files', client: 'c' })), {
       id: 'caller:c',
     })
