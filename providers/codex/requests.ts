@@ -118,7 +118,8 @@ function changesAccount(method: string, rest: string): boolean {
   return method !== 'GET' && method !== 'HEAD'
 }
 
-export const isTools = (rest: string): boolean => /^\/ps\/mcp\b/.test(rest)
+/** The MCP server of connected apps; Codex 0.118 knows it under `wham/apps`. */
+export const isTools = (rest: string): boolean => /^\/(ps\/mcp|wham\/apps)\b/.test(rest)
 
 /**
  * Whether the request holds a summary that the account encrypted in place of all that was said. Codex counts its context

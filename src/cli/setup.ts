@@ -2,6 +2,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { readConfig } from '../settings.js'
 import { codexFile, codexNotes, codexSettings } from '../setup/codex.js'
+import { formFor, installedCodex } from '../setup/codex-version.js'
 import { geminiFile, geminiNotes, geminiSettings, typeSetup, typeUndo } from '../setup/gemini.js'
 import { setUp, takeBack } from '../setup/marked-lines.js'
 import { carryOut, type Change, copyOf, readCopy, readPersonal } from '../setup/personal-file.js'
@@ -27,10 +28,16 @@ export async function setupCodex(common: CommonOptions, options: SetupOptions): 
   const config = { ...codexFile, file, before: text }
   if (options.undo) return finish([takeBack(config, await readCopy(file))], [], options)
   const address = poolAddress(await readConfig(sourceOf(common)), options)
-  const form = options.login === false ? 'no-login' : options.provider ? 'provider' : 'builtin'
+  const { form, notes } = await codexForm(options)
   const change = setUp(config, (values) => codexSettings(form, withKey(address), values))
-  const notes = await codexNotes(change, form, address.url)
-  await finish([change], [...notes, ...addressNotes(address, mode), AFTERWARDS], options)
+  const warnings = await codexNotes(change, form, address.url)
+  await finish([change], [...notes, ...warnings, ...addressNotes(address, mode), AFTERWARDS], options)
+}
+
+/** The form that the person asks for, else the one that the installed Codex knows. */
+async function codexForm({ login, provider }: SetupOptions): Promise<ReturnType<typeof formFor>> {
+  if (login === false) return { form: 'no-login', notes: [] }
+  return provider ? { form: 'provider', notes: [] } : formFor(await installedCodex())
 }
 
 const AFTERWARDS =

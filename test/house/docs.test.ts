@@ -122,6 +122,20 @@ for (const { what, source, within = /.*/s, pattern, manual } of lists)
     )
   })
 
+test('docs/clients.md tells the versions of the clients that the tests install', () => {
+  const { dependencies } = JSON.parse(read('test/real/clients/package.json')) as Record<
+    'dependencies',
+    object
+  >
+  const told = read('docs/clients.md').split('## Codex CLI')[0] ?? ''
+  // Node and zod are no clients.
+  const { node: _, zod: __, ...clients } = dependencies as Record<string, string>
+  assert.deepEqual(
+    Object.values(clients).filter((version) => !told.includes(version.replace(/^npm:.*@/, ''))),
+    [],
+  )
+})
+
 test('every code of an error of the gateway’s own stands in docs/endpoints.md', () => {
   const told = codeIn(read('docs/endpoints.md'))
   const sources = ['src', 'middleware', 'providers'].flatMap((folder) =>

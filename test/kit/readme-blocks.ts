@@ -14,6 +14,13 @@ export function filesIn(markdown: string): Map<string, string> {
   return new Map([...blocks].map(([, name, text]) => [name!, text!]))
 }
 
+/** The files that a page of the checkout shows. */
+export const docFiles = (page: string): Map<string, string> => filesIn(readFileSync(join(root, page), 'utf8'))
+
+/** The variables that a block for the shell sets. */
+export const variablesIn = (block: string): Record<string, string> =>
+  Object.fromEntries([...block.matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name!, value!]))
+
 export const readmeText = readFileSync(join(root, 'README.md'), 'utf8')
 
 export const readmeFiles = filesIn(readmeText)

@@ -249,6 +249,13 @@ test('without its owner in the pool, the server of a person’s tools is there a
   assert.deepEqual(batch.body, [{ ...rpc, result: {} }])
   for (const method of ['get', 'delete'] as const)
     await pool.request[method]('/backend-api/ps/mcp').set(clientHeaders()).expect(405)
+  // The address in Codex 0.118.
+  for (const path of ['/backend-api/wham/apps', '/api/codex/apps'])
+    await pool.request
+      .post(path)
+      .set(clientHeaders())
+      .send({ ...rpc, method: 'ping' })
+      .expect(200, { ...rpc, result: {} })
   assert.deepEqual(pool.sim.requests, [])
   await call({ ...rpc, method: 'tools/list' }, { ...clientHeaders(), ...owned(pool, 'bob') })
   assert.deepEqual(served(pool), ['bob'])

@@ -231,6 +231,8 @@ describe('a conversation', () => {
     ['DELETE', '/backend-api/ps/plugins/x', true],
     ['POST', '/backend-api/ps/mcp', true],
     ['GET', '/backend-api/ps/mcp', true],
+    ['POST', '/backend-api/wham/apps', true],
+    ['POST', '/api/codex/apps', true],
     ['GET', '/backend-api/ps//mcp', true],
     ['GET', '/backend-api/ps/%6dcp', true],
     ['GET', '/backend-api/ps/mcp%2f', true],

@@ -12,7 +12,7 @@ const six = {
 scenario('both clients work at once through one gateway, each on its own accounts', six, async (stage) => {
   stage.sim.reply(({ account, prompt }) => `${account} to ${/\bfrom (\w+)/.exec(prompt)?.[1]}.`)
   const google = await gemini(stage, tokenMode(stage.url))
-  const people = await Promise.all(['me', 'you'].map((name) => codex(stage, readme(stage.url), name)))
+  const people = await Promise.all(['me', 'you'].map((name) => codex(stage, readme(stage.url), { name })))
   const [hers, ...theirs] = await Promise.all([
     google.run('-p', 'from gemini'),
     ...people.map((person) => person.exec('from codex')),

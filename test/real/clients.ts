@@ -1,23 +1,46 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 
 const VARIABLE = 'CODEX_POOL_REAL_CLIENTS'
 
+/** The package of each program. Their versions stand in test/real/clients/package.json. */
+const PACKAGES = {
+  codex: '@openai/codex',
+  'codex-0.100': 'codex-0.100',
+  'codex-0.118': 'codex-0.118',
+  'codex-0.147': 'codex-0.147',
+  gemini: '@google/gemini-cli',
+  'gemini-0.45': 'gemini-0.45',
+  opencode: 'opencode-ai',
+  qwen: '@qwen-code/qwen-code',
+  // Some clients need a later Node than the one that runs the tests.
+  node: 'node',
+} as const
+
+export type Client = keyof typeof PACKAGES
+
 /**
  * The program of an installed client.
- * @throws if none is installed: a run that skips what it cannot find would look like one that passed
+ * @throws if it is not installed: a run that skips what it cannot find would look like one that passed
  */
-export function client(name: 'codex' | 'gemini'): string {
+export function client(name: Client): string {
+  const folder = join(packages(), PACKAGES[name])
+  const file = join(folder, 'package.json')
+  if (!existsSync(file)) throw new Error(`${VARIABLE} names a folder without ${PACKAGES[name]}. ${HOW}`)
+  const { bin } = JSON.parse(readFileSync(file, 'utf8')) as { bin: string | Record<string, string> }
+  return join(folder, typeof bin === 'string' ? bin : (Object.values(bin)[0] ?? ''))
+}
+
+/** The `node_modules` of the clients. */
+export function packages(): string {
   const folder = process.env[VARIABLE]
   if (!folder) throw new Error(`${VARIABLE} is not set. ${HOW}`)
-  const program = resolve(folder, 'node_modules/.bin', name)
-  if (!existsSync(program)) throw new Error(`${VARIABLE} names a folder without ${name}. ${HOW}`)
-  return program
+  return resolve(folder, 'node_modules')
 }
 
 const HOW =
-  'The real clients are installed in a folder of their own, ' +
-  '`npm install --prefix FOLDER @openai/codex@0.169.0 @google/gemini-cli@0.61.0`, which the variable names.'
+  'The real clients are installed in a folder of their own, which the variable names: ' +
+  'cp test/real/clients/package.json FOLDER && npm install --prefix FOLDER'
 
 /**
  * A program of the system.

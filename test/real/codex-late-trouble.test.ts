@@ -54,7 +54,7 @@ for (const [name, fault] of late)
 
 for (const plan of ['business', 'enterprise', 'edu'])
   scenario(`codex answers with a login of the plan ${plan}`, two, async (stage) => {
-    const me = await codex(stage, readme(stage.url), 'me', plan)
+    const me = await codex(stage, readme(stage.url), { plan })
     said(await me.exec('say hi'), 'Hello from the simulator.')
     const policies = stage.sim.requests.filter(({ path }) => path.endsWith('/config/bundle'))
     assert.deepEqual(policies, [], 'a workspace of the pool was asked for its policy')

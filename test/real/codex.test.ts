@@ -89,7 +89,7 @@ scenario('a resumed conversation stays on its account', three, async (stage) => 
   stage.sim.reply(({ request, account }) => `${account} has ${inputs(request.json)}`)
   const [, account] = /^(\w+) has/.exec((await me.exec('one')).stdout) ?? []
   // Somebody else in between: a pool that forgets would place the next turn elsewhere.
-  const other = await codex(stage, readme(stage.url), 'other')
+  const other = await codex(stage, readme(stage.url), { name: 'other' })
   await other.exec('hello')
   const resumed = await me.exec('resume', '--last', 'two')
   assert.match(resumed.stdout, new RegExp(`^${account} has`))

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
 import { startSimulator } from '../../src/simulator/index.js'
-import { client } from './clients.js'
+import { client, type Client } from './clients.js'
 import { run, type Run } from './run.js'
 import type { Stage } from './stage.js'
 
@@ -31,9 +31,22 @@ export const builtin = (url: string): string => `openai_base_url = "${url}/v1"
 chatgpt_base_url = "${url}/backend-api"
 `
 
+interface Person {
+  /** @default 'me' */
+  readonly name?: string
+  /** @default 'free' */
+  readonly plan?: string
+  /** @default 'codex' */
+  readonly version?: Client
+}
+
 /** Signs a person in, and promises that the login is theirs alone and stays as it is. */
-export async function codex(stage: Stage, config: string, name = 'me', plan = 'free'): Promise<Codex> {
-  const me = await person(stage, config, { name, issuer: stage.outside.url })
+export async function codex(
+  stage: Stage,
+  config: string,
+  { name = 'me', plan = 'free', version }: Person = {},
+): Promise<Codex> {
+  const me = await person(stage, config, { name, issuer: stage.outside.url, version })
   await signIn(stage, join(me.home, 'auth.json'), { name, plan })
   stage.promises.push(() => {
     // It also asks ab.chatgpt.com which experiments run.
@@ -47,15 +60,17 @@ export async function codex(stage: Stage, config: string, name = 'me', plan = 'f
 export async function person(
   stage: Stage,
   config: string,
-  { name, issuer }: { name: string; issuer: string },
+  { name, issuer, version = 'codex' }: { name: string; issuer: string; version?: Client | undefined },
 ): Promise<Codex> {
   const home = join(stage.folder, name, '.codex')
   const cwd = join(stage.folder, name, 'work')
   const tmp = join(stage.folder, name, 'tmp')
-  for (const folder of [home, cwd, tmp]) await mkdir(folder, { recursive: true })
+  const bin = join(stage.folder, name, 'bin')
+  for (const folder of [home, cwd, tmp, bin]) await mkdir(folder, { recursive: true })
   await writeFile(join(home, 'config.toml'), config)
+  await symlink(client(version), join(bin, 'codex'))
   const env = {
-    PATH: process.env.PATH ?? '',
+    PATH: [bin, process.env.PATH].join(delimiter),
     HOME: join(stage.folder, name),
     CODEX_HOME: home,
     TMPDIR: tmp,
@@ -66,7 +81,7 @@ export async function person(
   }
   async function exec(...args: string[]): Promise<Run> {
     const all = ['exec', '--skip-git-repo-check', '-s', 'danger-full-access', ...args]
-    const ended = await run(client('codex'), all, { cwd, env })
+    const ended = await run(client(version), all, { cwd, env })
     stage.runs.push(ended)
     return ended
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { client } from './clients.js'
+import { client, type Client } from './clients.js'
 import { run, type Run } from './run.js'
 import type { Stage } from './stage.js'
 
@@ -36,7 +36,11 @@ export const apiKeyMode = (url: string): SetUp => ({
   secret: 'a-key-of-nobody',
 })
 
-export async function gemini(stage: Stage, { selectedType, env, secret }: SetUp): Promise<Gemini> {
+export async function gemini(
+  stage: Stage,
+  { selectedType, env, secret }: SetUp,
+  version: Client = 'gemini',
+): Promise<Gemini> {
   const home = join(stage.folder, 'gemini')
   const cwd = join(home, 'work')
   const tmp = join(home, 'tmp')
@@ -66,7 +70,7 @@ export async function gemini(stage: Stage, { selectedType, env, secret }: SetUp)
   return {
     cwd,
     async run(...args) {
-      const ended = await run(client('gemini'), args, { cwd, env: whole })
+      const ended = await run(client(version), args, { cwd, env: whole })
       stage.runs.push(ended)
       return ended
     },

@@ -55,6 +55,15 @@ for (const [form, overSocket] of [
     },
   )
 
+scenario('a codex that knows only the form as a provider gets that form', two, async (stage) => {
+  const me = await codex(stage, '', { version: 'codex-0.100' })
+  const { stdout } = await setup(stage, me, 'codex')
+  assert.match(stdout, /Codex 0\.100\.0 is installed/)
+  // The list of models is asked of chatgpt.com again and again, which takes time where it cannot be reached.
+  said(await me.exec('-c', 'features.remote_models=false', 'say hi'), 'Hello from the simulator.')
+  assert.equal(turns(stage).length, 1)
+})
+
 scenario('what codex itself has written since stays after --undo', two, async (stage) => {
   const me = await codex(stage, CONFIG)
   const file = join(me.home, 'config.toml')

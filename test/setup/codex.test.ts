@@ -354,8 +354,9 @@ for (const [name, { files: more = {}, env, args = [], note }] of Object.entries(
   })
 
 test('where there is no trap nothing is said of one', async (t) => {
-  const home = await Home.create(t, AUTH)
-  const env = { HTTP_PROXY: 'http://p:1', NO_PROXY: 'localhost,127.0.0.1' }
+  const home = await Home.create(t, { ...AUTH, 'bin/codex': '#!/bin/sh\necho codex-cli 0.169.0\n' })
+  await chmod(home.file('bin/codex'), 0o755)
+  const env = { HTTP_PROXY: 'http://p:1', NO_PROXY: 'localhost,127.0.0.1', PATH: home.file('bin') }
   const { stdout } = await home.setup(['codex'], env)
   assert.equal(stdout.match(/^note: /gm)?.length, 1, stdout)
   const quiet = await home.setup(['codex', '--no-login'], env)

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { faults, type ReplyItem } from '../../src/simulator/index.js'
+import { readmeFile } from '../kit/readme-blocks.js'
+import type { Client } from './clients.js'
+import { codex } from './codex.js'
+import { fourTurns, PROMPTS } from './conversation.js'
+import { scenario } from './stage.js'
+
+const three = { codex: [{ id: 'alice' }, { id: 'bob' }, { id: 'carol' }] }
+
+const DAY_MS = 86_400_000
+const BUILT_IN = '~/.codex/config.toml'
+const PROVIDER = '~/.codex/config.toml, as a provider'
+
+/** How the model of each version runs a command. */
+const shell: ReplyItem = { call: 'exec_command', arguments: { cmd: 'echo "a cloud"' } }
+const script: ReplyItem = { custom: 'exec', input: 'text("a cloud")' }
+
+const versions: { version: Client; form: string; tool: ReplyItem; more?: string }[] = [
+  // Without this setting it asks chatgpt.com for its models, and again where that cannot be reached.
+  { version: 'codex-0.100', form: PROVIDER, tool: shell, more: '[features]\nremote_models = false\n' },
+  { version: 'codex-0.118', form: PROVIDER, tool: shell },
+  { version: 'codex-0.118', form: BUILT_IN, tool: shell },
+  { version: 'codex-0.147', form: PROVIDER, tool: script },
+  { version: 'codex-0.147', form: BUILT_IN, tool: script },
+  { version: 'codex', form: PROVIDER, tool: script },
+  { version: 'codex', form: BUILT_IN, tool: script },
+]
+
+for (const { version, form, tool, more = '' } of versions)
+  scenario(`four turns of ${version} with the README's ${form}`, three, async (stage) => {
+    const limit = faults.usageLimit({ resetsAt: Date.now() + DAY_MS })
+    const overSocket = form === BUILT_IN
+    const check = fourTurns(stage, { tool, output: 'a cloud', limit, warmsUp: overSocket })
+    const config = readmeFile(form).replaceAll('http://127.0.0.1:8989', stage.url)
+    const me = await codex(stage, config + more, { version })
+    const [first, ...others] = PROMPTS
+    const ended = [await me.exec(first)]
+    for (const prompt of others) ended.push(await me.exec('resume', '--last', prompt))
+    check(ended.map(({ stdout }) => stdout))
+    assert.equal(
+      stage.sim.requests.some(({ status }) => status === 101),
+      overSocket,
+    )
+    // The person's account is not in the pool, so there are no connected apps, and no word of them.
+    for (const { stderr } of ended) assert.doesNotMatch(stderr, /rmcp|mcp.*(fail|error)|\b403\b/i)
+  })
