@@ -35,16 +35,20 @@ export function numberFrom(value: unknown, least: number, most: number): number 
 }
 
 /** Levels of nesting. Requests and answers have about 10, and the schema of a tool perhaps 50. */
-const DEEPEST = 200
-const [QUOTE, BACKSLASH] = [0x22, 0x5c]
+export const DEEPEST = 200
+/** Values that `JSON.parse` reads in 20 ms. A long conversation has 20,000. */
+export const MOST_VALUES = 100_000
+/** Characters: an answer with a picture in it has some millions. */
+const LONGEST = 16 * 1024 * 1024
+const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c]
 
 /**
- * JSON from outside: a body, a frame, an answer, a file. `undefined` for a text that is no JSON or is nested too deeply:
- * `JSON.parse` takes any depth, but `JSON.stringify` and every function that walks through the value would overflow the
- * stack.
+ * JSON from outside: a body, a frame, an answer, a file. `undefined` for a text that is no JSON, nested too deeply or too
+ * large: `JSON.parse` takes any depth, but `JSON.stringify` and every function that walks through the value would overflow
+ * the stack; and no other request is served while it works.
  */
 export function parseJson(text: unknown): unknown {
-  if (typeof text !== 'string' || tooDeep(text)) return undefined
+  if (typeof text !== 'string' || excessOf(text) !== undefined) return undefined
   try {
     return JSON.parse(text)
   } catch {
@@ -52,24 +56,29 @@ export function parseJson(text: unknown): unknown {
   }
 }
 
-/** Whether JSON is nested deeper than {@link parseJson} reads. */
-export function tooDeep(text: string): boolean {
+/** Why {@link parseJson} does not read a text, whether it is JSON or not. */
+export function excessOf(text: string): 'depth' | 'size' | undefined {
+  if (text.length > LONGEST) return 'size'
   let depth = 0
+  let values = 0
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at)
     if (code === QUOTE) at = endOfString(text, at)
+    else if (code === COMMA) values++
     // `[` and `{`, `]` and `}`
-    else if ((code === 0x5b || code === 0x7b) && ++depth > DEEPEST) return true
-    else if (code === 0x5d || code === 0x7d) depth--
+    else if (code === 0x5b || code === 0x7b) {
+      values++
+      if (++depth > DEEPEST) return 'depth'
+    } else if (code === 0x5d || code === 0x7d) depth--
   }
-  return false
+  return values > MOST_VALUES ? 'size' : undefined
 }
 
 function endOfString(text: string, from: number): number {
-  for (let at = text.indexOf('"', from + 1); at >= 0; at = text.indexOf('"', at + 1)) {
-    let before = at
-    while (text.charCodeAt(before - 1) === BACKSLASH) before--
-    if ((at - before) % 2 === 0) return at
+  for (let at = from + 1; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) return at
+    if (code === BACKSLASH) at++
   }
   return text.length
 }

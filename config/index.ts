@@ -12,13 +12,15 @@ export { resolveConfig, type ConfigContext } from './resolve.js'
 export { covers, isLoopback, localAddress } from './rules.js'
 export {
   causeOf,
+  DEEPEST,
+  excessOf,
   isRecord,
   kept,
   messageOf,
+  MOST_VALUES,
   numberFrom,
   parseJson,
   quotaFrom,
   reasonOf,
   timeFrom,
-  tooDeep,
 } from './foreign.js'

@@ -293,7 +293,9 @@ export interface ClientRequest {
   readonly client: string
   /**
    * The parsed JSON body, decompressed if need be; `undefined` while none has been read, and for a body that is not
-   * JSON or is larger than `maxReplayBytes`. Parsed at the first call, which is costly: look at the headers first.
+   * JSON or is larger than `maxReplayBytes`. Parsed at the first call, which is costly: look at the headers first. A
+   * compressed body, and one above 4 MiB or of more than 100,000 values, is parsed for `answer`, `conversation`, `model`,
+   * `classify`, `classifyEvent` and `rewriteBody`; the other functions see it once one of these has asked for it.
    */
   json(): unknown
 }

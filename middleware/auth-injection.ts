@@ -37,7 +37,7 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
       return { unfit: 'needs-login', reason: authorized }
     }
     const target = targetOf(exchange, account)
-    const { body, rewritten } = await exchange.readingBody(() => bodyFor(exchange, account))
+    const { body, rewritten } = await bodyFor(exchange, account)
     const headers: IncomingHttpHeaders = {
       ...headersFor(exchange, account, pool.issued),
       ...authorized,
@@ -126,21 +126,21 @@ function isNamed({ protocol, hostname, host }: URL, hosts: readonly string[] = [
 }
 
 /** The body as this account gets it: the very bytes that came, unless the provider rewrites it. */
-function bodyFor(exchange: Exchange, account: Account): { body: Body; rewritten: boolean } {
+async function bodyFor(exchange: Exchange, account: Account): Promise<{ body: Body; rewritten: boolean }> {
   const { provider, body } = exchange
-  if (body.kind !== 'buffered' || (!provider.rewriteBody && exchange.repaired === undefined))
-    return { body, rewritten: false }
-  const original = exchange.json()
+  const asItCame = { body, rewritten: false }
+  if (body.kind !== 'buffered' || (!provider.rewriteBody && exchange.repaired === undefined)) return asItCame
+  const original = await exchange.readingBody(() => exchange.json())
   const repaired = exchange.repaired ?? original
-  if (repaired === undefined) return { body, rewritten: false }
+  if (repaired === undefined) return asItCame
   const json = provider.rewriteBody?.(repaired, account.forProvider(), exchange) ?? repaired
-  if (json === original) return { body, rewritten: false }
-  return { body: { kind: 'buffered', bytes: written(json) }, rewritten: true }
+  if (json === original) return asItCame
+  return { body: { kind: 'buffered', bytes: await written(exchange, json) }, rewritten: true }
 }
 
-function written(json: unknown): Buffer {
+async function written(exchange: Exchange, json: unknown): Promise<Buffer> {
   try {
-    return Buffer.from(JSON.stringify(json))
+    return await exchange.written(json)
   } catch {
     // JSON.stringify overflows the stack on nesting that JSON.parse accepts.
     throw new GatewayFailure(400, 'bad_json', 'the request body is nested too deeply')

@@ -13,12 +13,30 @@ export type Form = 'events' | 'array' | 'object' | 'other'
 /** How a line of server-sent events begins (HTML standard, §9.2.6). */
 const FIELDS = ['data', 'event', 'id', 'retry', ':']
 
-/** `undefined` while the bytes are too few to tell. */
-export function formOf(begun: Buffer): Form | undefined {
-  const text = begun
-    .toString('latin1', 0, 64)
-    .replace(/^\xef\xbb\xbf/, '')
-    .trimStart()
+/** The beginning of a body, which arrives in any pieces, until its form is known. */
+export class Beginning {
+  #bytes: Buffer = Buffer.alloc(0)
+
+  /** Adds a piece. @returns the form, and what has come from the first character on; `undefined` while it is too little */
+  add(chunk: Buffer): { readonly form: Form; readonly bytes: Buffer } | undefined {
+    this.#bytes = withoutBlanks(Buffer.concat([this.#bytes, chunk]))
+    const form = formOf(this.#bytes)
+    return form && { form, bytes: this.#bytes }
+  }
+}
+
+/** Servers send white space to keep a connection alive before an answer: it must not pile up. */
+function withoutBlanks(bytes: Buffer): Buffer {
+  let from = bytes.indexOf(MARK) === 0 ? MARK.length : 0
+  while (from < bytes.length && BLANKS.has(bytes[from]!)) from++
+  return bytes.subarray(from)
+}
+
+const MARK = Buffer.from('\ufeff')
+const BLANKS: ReadonlySet<number> = new Set(Buffer.from(' \t\r\n'))
+
+function formOf(bytes: Buffer): Form | undefined {
+  const text = bytes.toString('latin1', 0, 8)
   if (text === '' || '\xef\xbb'.startsWith(text)) return undefined
   if (text.startsWith('[')) return 'array'
   if (text.startsWith('{')) return 'object'
@@ -56,6 +74,8 @@ function payloadOf({ event, data }: { readonly event?: string | undefined; reado
 
 /** The JSON of the bytes of one event, or of one element of an array. */
 export function eventIn(bytes: Buffer): unknown {
+  // Comments keep a stream alive; some servers send thousands.
+  if (!bytes.includes('{') && !bytes.includes('error')) return undefined
   const text = bytes.toString('utf8').trim()
   if (/^[{[]/.test(text)) return parseJson(text)
   let payload: unknown
@@ -93,7 +113,8 @@ export function blockReader(onBlock: (block: Buffer) => void): EventReader {
       from = at + 1
       if (!ends) continue
       keep(chunk.subarray(start, from))
-      if (size <= LONGEST) onBlock(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
+      // Less than a field and its line feed: empty lines alone.
+      if (size > 4 && size <= LONGEST) onBlock(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
       parts = []
       size = 0
       start = from

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RequestHandler } from 'express'
-import { covers, parseJson } from '../config/index.js'
+import { covers } from '../config/index.js'
 import type { Middleware, RetryPolicy } from '../config/config.js'
 import type { Answer, ClientRequest, Conversation, Provider, Usage } from '../config/provider.js'
 import type { Strategy } from '../config/account.js'
@@ -14,6 +14,7 @@ import type { Body, HeldAnswer } from './forward.js'
 import { admitted } from './guard.js'
 import type { HeaderFilter } from './headers.js'
 import type { KeepAlive } from './keep-alive.js'
+import { parseLarge, parseSmall, writeLarge } from './large-json.js'
 
 /** A route with everything that it names looked up. */
 export interface Route {
@@ -75,8 +76,6 @@ export class Exchange implements ClientRequest {
   servedBy: Account | undefined
   firstByteAt: number | undefined
   usage: Usage | undefined
-  /** The body without its `content-encoding`, once `readingBody` has decoded it. */
-  #decoded: { readonly bytes: Buffer | undefined } | undefined
   #json: Parsed | undefined
 
   constructor(
@@ -102,36 +101,42 @@ export class Exchange implements ClientRequest {
     return this.route.provider
   }
 
-  /** `undefined` for a compressed body that has not been decoded yet: see {@link readingBody}. */
+  /** `undefined` for a compressed or large body that has not been read yet: see {@link readingBody}. */
   json(): unknown {
     if (this.body.kind !== 'buffered') return undefined
-    if (this.#json === undefined && this.#isDecoded(this.body.bytes)) this.#json = parse(this.#decoded?.bytes)
     this.#jsonWanted = true
+    if (!this.#json && isPlain(this.headers['content-encoding'])) this.#json = parseSmall(this.body.bytes)
     return this.#json?.value
   }
 
   #jsonWanted = false
 
-  #isDecoded(bytes: Buffer): boolean {
-    if (isPlain(this.headers['content-encoding'])) this.#decoded ??= { bytes }
-    return this.#decoded !== undefined
-  }
-
   /**
-   * Runs functions of the provider that may call `json()`. If they do and the body is compressed, it is decoded, which
-   * must not block other requests, and `look` runs once more.
-   * @throws GatewayFailure for a body that cannot be decoded
+   * Runs functions of the provider that may call `json()`. If they do and the body is compressed or large, it is decoded
+   * and parsed, which must not block other requests, and `look` runs once more.
+   * @throws GatewayFailure for a body that cannot be decoded, or holds too much
    */
   async readingBody<T>(look: () => T): Promise<T> {
     const seen = look()
-    if (!this.#jsonWanted || this.body.kind !== 'buffered' || this.#decoded) return seen
-    this.#decoded = { bytes: await decode(this.body.bytes, this.headers['content-encoding']) }
+    if (!this.#jsonWanted || this.body.kind !== 'buffered' || this.#json) return seen
+    this.#json = await this.#parsed(this.body.bytes)
     return look()
+  }
+
+  async #parsed(bytes: Buffer): Promise<Parsed> {
+    const decoded = await decode(bytes, this.headers['content-encoding'])
+    if (!decoded) return { value: undefined, unreadable: 'unknown_encoding' }
+    return parseSmall(decoded) ?? { value: await parseLarge(decoded), large: true }
+  }
+
+  /** A body that `json()` gives, or one made of it, as bytes. */
+  async written(json: unknown): Promise<Buffer> {
+    return this.#json?.large ? writeLarge(json) : Buffer.from(JSON.stringify(json))
   }
 
   /** Why `json()` gave nothing, if it was called. */
   get unreadable(): 'unknown_encoding' | 'not_json' | undefined {
-    return this.#json?.unreadable
+    return this.#json && this.#json.value === undefined ? (this.#json.unreadable ?? 'not_json') : undefined
   }
 
   /** Whether a POST may reach a second account after the first may have received it. */
@@ -154,14 +159,10 @@ const GENERATION =
 const pathOf = (url: string): string => split(url)[0]
 
 interface Parsed {
-  readonly value?: unknown
-  readonly unreadable?: 'unknown_encoding' | 'not_json'
-}
-
-function parse(bytes: Buffer | undefined): Parsed {
-  if (!bytes) return { unreadable: 'unknown_encoding' }
-  const value = parseJson(bytes.toString('utf8'))
-  return value === undefined ? { unreadable: 'not_json' } : { value }
+  readonly value: unknown
+  readonly unreadable?: 'unknown_encoding'
+  /** It takes too long to write it at once. */
+  readonly large?: true
 }
 
 const exchanges = new WeakMap<object, Exchange>()

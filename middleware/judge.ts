@@ -3,7 +3,7 @@ import { finished } from 'node:stream/promises'
 import { parseJson } from '../config/index.js'
 import type { UpstreamAnswer, Verdict } from '../config/provider.js'
 import { decodeText, decoderOf, isPlain } from './decode.js'
-import { type EventReader, eventReader, formOf } from './events.js'
+import { Beginning, type EventReader, eventReader, type Form } from './events.js'
 import type { Exchange } from './exchange.js'
 import type { HeldAnswer } from './forward.js'
 
@@ -117,7 +117,8 @@ class EarlyLook {
   #found: Verdict | 'output' | 'no-stream' | undefined
   /** The event that decided. */
   #decisive: unknown
-  #begun: Buffer[] = []
+  readonly #beginning = new Beginning()
+  #form: Form | undefined
   #finished = false
   /** Types of the events that are no failure. */
   readonly harmless = new Set<string>()
@@ -133,19 +134,18 @@ class EarlyLook {
   read(chunk: Buffer): boolean {
     if (this.#reader) this.#reader(chunk)
     else {
-      this.#begun.push(chunk)
-      const begun = Buffer.concat(this.#begun)
-      this.#reader = this.#readerOf(begun)
-      this.#reader?.(begun)
+      const begun = this.#beginning.add(chunk)
+      if (!begun) return false
+      this.#form = begun.form
+      this.#reader = this.#readerOf(begun.form)
+      this.#reader(begun.bytes)
     }
     return this.#found !== undefined
   }
 
-  #readerOf(begun: Buffer): EventReader | undefined {
+  #readerOf(form: Form): EventReader {
     const { exchange } = this
     const { keepAlive } = exchange
-    const form = formOf(begun)
-    if (form === undefined) return undefined
     if (form === 'other') this.#found = 'no-stream'
     // Without a function that judges events, any byte is output.
     else if (!exchange.provider.classifyEvent) this.#found = 'output'
@@ -170,7 +170,7 @@ class EarlyLook {
   async verdict(begun: Held): Promise<Verdict> {
     const { exchange } = this
     if (this.#found === 'output') return { kind: 'pass' }
-    if (this.#found === undefined && formOf(Buffer.concat(this.#begun)) !== 'object') {
+    if (this.#found === undefined && this.#form !== 'object') {
       const verdict = withoutOutput(begun)
       return verdict.kind === 'unavailable' && this.#finished && begun.ended
         ? { ...verdict, reason: NO_OUTPUT }

@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from 'node:util'
 import { parseJson } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 import { decoderOf, isPlain } from './decode.js'
-import { blockReader, elementReader, eventIn, formOf, typeIn } from './events.js'
+import { Beginning, blockReader, elementReader, eventIn, type Form, typeIn } from './events.js'
+import { LARGE, parseLarge } from './large-json.js'
 
 /** Reads an answer on its way through: the part that tells the tokens used, and failures after the first output. */
 export interface UsageTap {
@@ -11,7 +12,7 @@ export interface UsageTap {
   write(chunk: Buffer): boolean | Promise<boolean>
   /**
    * Call once, at the end of the answer: the part that tells the tokens, as JSON. A promise where the answer has to be
-   * decoded first.
+   * decoded first, or is large.
    */
   end(): unknown
 }
@@ -78,7 +79,7 @@ export function usageTap(
 
 /** Reads a plain answer. The body tells its form itself: its `Content-Type` may be missing or wrong. */
 class Tap implements UsageTap {
-  #begun: Buffer[] = []
+  readonly #beginning = new Beginning()
   #read: ((chunk: Buffer) => void) | undefined
   /** The last event that holds the marker; its JSON, if it has been parsed. */
   #told: { readonly bytes: Buffer; readonly json?: unknown } | undefined
@@ -100,16 +101,13 @@ class Tap implements UsageTap {
   write(chunk: Buffer): boolean {
     if (this.#read) this.#read(chunk)
     else {
-      this.#begun.push(chunk)
-      this.#begin(Buffer.concat(this.#begun))
+      const begun = this.#beginning.add(chunk)
+      if (begun) this.#begin(begun.form, begun.bytes)
     }
     return !this.#isPrivate
   }
 
-  #begin(bytes: Buffer): void {
-    const form = formOf(bytes)
-    if (form === undefined) return
-    this.#begun = []
+  #begin(form: Form, bytes: Buffer): void {
     if (form === 'events') this.#read = blockReader((event) => this.#onEvent(event))
     else if (form === 'array') this.#read = elementReader((event) => this.#onEvent(event))
     else this.#read = form === 'object' ? (chunk) => this.#keep(chunk) : () => {}
@@ -118,7 +116,8 @@ class Tap implements UsageTap {
 
   #keep(chunk: Buffer): void {
     this.#size += chunk.length
-    this.#object = this.#size > LONGEST ? [] : [...(this.#object ?? []), chunk]
+    if (this.#size > LONGEST) this.#object = []
+    else (this.#object ??= []).push(chunk)
   }
 
   /**
@@ -142,9 +141,13 @@ class Tap implements UsageTap {
   end(): unknown {
     // The last event may lack its empty line.
     this.#read?.(Buffer.from('\n\n'))
-    if (this.#object) return parseJson(Buffer.concat(this.#object).toString('utf8'))
+    if (this.#object) return wholeOf(Buffer.concat(this.#object))
     return this.#told && (this.#told.json ?? eventIn(this.#told.bytes))
   }
+}
+
+function wholeOf(bytes: Buffer): unknown {
+  return bytes.length > LARGE ? parseLarge(bytes).catch(() => undefined) : parseJson(bytes.toString('utf8'))
 }
 
 function holdsError(bytes: Buffer): boolean {

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import { HttpsProxyAgent } from 'https-proxy-agent'
 import { getProxyForUrl } from 'proxy-from-env'
 import { SocksProxyAgent } from 'socks-proxy-agent'
-import { Agent, buildConnector, fetch, ProxyAgent, type Dispatcher } from 'undici'
+import { Agent, buildConnector, fetch, ProxyAgent, Response, type Dispatcher } from 'undici'
 import { causeOf, isLoopback, reasonOf } from '../config/index.js'
 
 /**
@@ -37,7 +37,8 @@ export class Network {
     const own = async (input: Parameters<typeof fetch>[0], init?: Parameters<typeof fetch>[1]) => {
       const url = new URL(typeof input === 'object' && 'url' in input ? input.url : String(input))
       try {
-        return await fetch(input, { ...init, dispatcher: this.#dispatcher(proxyTowards(url, proxy)) })
+        const dispatcher = this.#dispatcher(proxyTowards(url, proxy))
+        return bounded(await fetch(input, { ...init, dispatcher }), url)
       } catch (error) {
         throw explained(error, url)
       }
@@ -72,6 +73,23 @@ export function fetchThrough(socketPath: string): typeof globalThis.fetch {
   const dispatcher = new Agent({ connect: { socketPath } })
   const through = (input: string, init?: Parameters<typeof fetch>[1]) => fetch(input, { ...init, dispatcher })
   return through as typeof globalThis.fetch
+}
+
+/** Bytes. Answers to the gateway's own calls, about tokens, quotas and projects, have a few KB. */
+const LARGEST_ANSWER = 4 * 1024 * 1024
+
+/** An answer whose body fails beyond a limit: each caller reads it as a whole. */
+function bounded(response: Response, { host }: URL): Response {
+  if (!response.body) return response
+  let left = LARGEST_ANSWER
+  const limit = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      left -= chunk.length
+      if (left >= 0) controller.enqueue(chunk)
+      else controller.error(new TypeError(`the answer of ${host} is larger than ${LARGEST_ANSWER} bytes`))
+    },
+  })
+  return new Response(response.body.pipeThrough(limit), response)
 }
 
 /** The error of a call, of the same kind, with its reason in the message: `fetch` says "fetch failed" for all of them. */

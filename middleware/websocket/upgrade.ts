@@ -18,17 +18,8 @@ import { CLIENT_LEFT, type MetricsOptions } from '../metrics.js'
 import { failover } from '../retry.js'
 import { identify } from '../stickiness.js'
 import { Search, type Tries } from '../search.js'
-import {
-  accept,
-  dial,
-  type End,
-  isHandshake,
-  offersWell,
-  protocolsOf,
-  Relay,
-  socketOf,
-  type WebSocket,
-} from './sockets.js'
+import { type End, Relay } from './relay.js'
+import { accept, dial, isHandshake, offersWell, protocolsOf, socketOf, type WebSocket } from './sockets.js'
 import { type Moved, SocketWatch } from './watch.js'
 
 export interface UpgradeParts extends MetricsOptions, FailureOptions {
@@ -184,9 +175,9 @@ export class WebSockets {
     const relay = new Relay({ socket: client, wire }, far, {
       budget: this.parts.budget,
       failureOf: (error) => failureOf(error, this.parts.onUnexpected),
-      fromClient: (data, binary) => watch.fromClient(data, binary),
-      fromUpstream: (data, binary) => {
-        const message = watch.fromUpstream(data, binary)
+      fromClient: (data, binary, large) => watch.fromClient(data, binary, large),
+      fromUpstream: (data, binary, large) => {
+        const message = watch.fromUpstream(data, binary, large)
         if (this.#draining && !watch.busy) setImmediate(() => client.close(SERVICE_RESTART, 'restart'))
         return message
       },

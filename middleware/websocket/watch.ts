@@ -1,4 +1,4 @@
-import { parseJson, tooDeep } from '../../config/index.js'
+import { excessOf, MOST_VALUES, parseJson } from '../../config/index.js'
 import type { ClientRequest, SocketProtocol, Usage, Verdict } from '../../config/provider.js'
 import type { Account } from '../../src/accounts/account.js'
 import { available, exhaustionOf, fit } from '../../src/accounts/selection.js'
@@ -11,6 +11,7 @@ import { type FailureOptions, finalAnswer, refusedByAll } from '../final-answer.
 import { isOfLogin } from '../judge.js'
 import { Tries } from '../search.js'
 import { findConversation, pin } from '../stickiness.js'
+import type { Parsed } from './relay.js'
 import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
 
 /** Two connected sockets that belong to one account. */
@@ -124,8 +125,8 @@ export class SocketWatch {
     return this.#turn !== undefined
   }
 
-  fromClient(data: Buffer, binary: boolean): Buffer | string {
-    const message = this.#protocol && !binary ? parsedOf(data) : undefined
+  fromClient(data: Buffer, binary: boolean, large?: Parsed): Buffer | string {
+    const message = this.#protocol && !binary ? parsedOf(data, large) : undefined
     const told = message === undefined ? undefined : this.#protocol!.begins(message)
     if (!told) return data
     this.#turn?.end(undefined)
@@ -155,14 +156,14 @@ export class SocketWatch {
     return this.#protocol!.withoutBound(message, foreign) ?? message
   }
 
-  fromUpstream(data: Buffer, binary: boolean): Buffer | string | undefined {
+  fromUpstream(data: Buffer, binary: boolean, large?: Parsed): Buffer | string | undefined {
     const protocol = this.#protocol
     if (!protocol || binary) return data
     const turn = this.#turn
     turn?.firstByte()
     // Once output has begun most messages are deltas: only their type is read.
     if ((!turn || turn.output) && this.#isHarmless(protocol, data)) return data
-    const message = parseJson(data.toString('utf8'))
+    const message = large ? large.json : parseJson(data.toString('utf8'))
     if (message === undefined) return data
     this.#note(protocol, message)
     const verdict = this.#judge(message, data)
@@ -365,9 +366,13 @@ export class SocketWatch {
 }
 
 /** A client's message. One that could be read by the upstream alone would slip past the rules about its parts. */
-function parsedOf(data: Buffer): unknown {
-  const text = data.toString('utf8')
-  if (tooDeep(text)) throw new GatewayFailure(400, 'bad_json', 'the message is nested too deeply')
+function parsedOf(data: Buffer, large: Parsed | undefined): unknown {
+  if (large?.json !== undefined) return large.json
+  const text = large ? '' : data.toString('utf8')
+  const excess = large ? 'depth' : excessOf(text)
+  if (excess === 'size')
+    throw new GatewayFailure(413, 'body_too_large', `a message may have at most ${MOST_VALUES} values`)
+  if (excess) throw new GatewayFailure(400, 'bad_json', 'the message is no JSON, or nested too deeply')
   return parseJson(text)
 }
 

@@ -51,7 +51,7 @@ test("a client's message that is nested too deeply ends its own connection, and 
   hostile.raw.send(frame)
   assert.deepEqual(await within(hostile.closed), {
     code: 1008,
-    reason: 'the message is nested too deeply',
+    reason: 'the message is no JSON, or nested too deeply',
   })
   socket.send('{"type":"x"}')
   assert.deepEqual(await within(other.next()), { type: 'x' })

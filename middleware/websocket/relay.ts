@@ -1,0 +1,285 @@
+import type { Duplex } from 'node:stream'
+import { WebSocket } from './sockets.js'
+import type { ReplayBudget } from '../body.js'
+import type { GatewayFailure } from '../failure.js'
+import { LARGE, parseLarge } from '../large-json.js'
+
+/**
+ * Called with each message; its result is sent in the message's place, `undefined` sends nothing. `large` is the content of
+ * a message that takes too long to parse at once.
+ */
+export type Watch = (data: Buffer, binary: boolean, large?: Parsed) => Buffer | string | undefined
+
+export interface Parsed {
+  /** `undefined` for a text that is no JSON, or nested too deeply. */
+  readonly json: unknown
+}
+
+export interface Watches {
+  readonly fromClient: Watch
+  readonly fromUpstream: Watch
+}
+
+/** Bytes that may wait for a slow reader before the sender is paused. */
+const HIGH_WATER = 1024 * 1024
+/** Frames that may wait: a frame of one byte costs hundreds in the queue. */
+const MOST_WAITING = 1_000
+/** Of pings and pongs. Only the latest has to be answered (RFC 6455 §5.5.3), so further ones are dropped. */
+const MOST_PINGS = 500
+
+/** One of the two ends of a relay. */
+export interface End {
+  readonly socket: WebSocket
+  /** The connection under it. */
+  readonly wire: Duplex
+}
+
+export interface RelayOptions extends Watches {
+  /** For the bytes of messages, of all relays together, that have not ended or not been sent on. */
+  readonly budget: ReplayBudget
+  /** The failure that the client gets for an error in one of the watches. */
+  readonly failureOf: (error: Error) => GatewayFailure
+  /** Asked when the upstream's socket ends. `true`: another one takes its place, and the client hears nothing of the end. */
+  readonly upstreamEnded: () => Promise<boolean>
+}
+
+/** Passes messages, pings and the end between two open sockets, both ways. The upstream's can be exchanged. */
+export class Relay {
+  /** Resolves when both sockets are closed. */
+  readonly closed: Promise<void>
+  #upstream: End
+  /** Events of the upstream since `pause`. */
+  #late: (() => void)[] | undefined
+
+  constructor(
+    private readonly client: End,
+    upstream: End,
+    private readonly options: RelayOptions,
+  ) {
+    this.#upstream = upstream
+    this.closed = closing(client.socket).then(() => closing(this.#upstream.socket))
+    const { budget, fromClient } = options
+    pump(
+      client,
+      () => this.#upstream.socket,
+      this.#bounded(fromClient),
+      new Held(budget),
+      new Line((error) => this.fail(error)),
+      (event) => event(),
+      (passOn) => passOn(),
+    )
+    this.#connect(upstream)
+  }
+
+  #connect(upstream: End): void {
+    const { budget, fromUpstream } = this.options
+    /** An upstream that has been exchanged is no longer heard. */
+    const heard = (event: () => void) => {
+      if (upstream !== this.#upstream) return
+      if (this.#late) this.#late.push(event)
+      else event()
+    }
+    const ended = (passOn: () => void) => {
+      // A client that has left ends the upstream too, and needs no other one.
+      if (this.client.socket.readyState !== WebSocket.OPEN) return passOn()
+      this.options.upstreamEnded().then(
+        (replaced) => replaced || passOn(),
+        (error: Error) => this.fail(error),
+      )
+    }
+    const line = new Line((error) => this.fail(error))
+    const watch = this.#bounded(fromUpstream)
+    pump(upstream, () => this.client.socket, watch, new Held(budget), line, heard, ended)
+    upstream.socket.resume()
+  }
+
+  /** An error in a watch costs this connection, never the process. */
+  #bounded(watch: Watch): Watch {
+    return (data, binary, large) => {
+      try {
+        return watch(data, binary, large)
+      } catch (error) {
+        this.fail(error as Error)
+        return undefined
+      }
+    }
+  }
+
+  fail(error: Error): void {
+    const { status, message } = this.options.failureOf(error)
+    const code = status < 500 ? POLICY_VIOLATION : INTERNAL_ERROR
+    for (const { socket } of [this.client, this.#upstream]) socket.close(code, message)
+  }
+
+  toUpstream(message: string): void {
+    this.#upstream.socket.send(message)
+  }
+
+  toClient(message: Buffer | string): void {
+    const { socket } = this.client
+    if (socket.readyState === WebSocket.OPEN) socket.send(message, { binary: false })
+  }
+
+  /** Both ends wait until the upstream has been exchanged, or `resume`. */
+  pause(): void {
+    this.#late = []
+    this.client.socket.pause()
+  }
+
+  resume(): void {
+    const late = this.#late ?? []
+    this.#late = undefined
+    for (const event of late) event()
+    this.client.socket.resume()
+  }
+
+  /** Goes on with another upstream, unseen by the client. */
+  exchange(upstream: End): void {
+    const before = this.#upstream
+    this.#upstream = upstream
+    this.#late = undefined
+    before.socket.terminate()
+    if (this.client.socket.readyState !== WebSocket.OPEN) return upstream.socket.terminate()
+    this.#connect(upstream)
+    this.client.socket.resume()
+  }
+}
+
+/** Codes of a close frame (RFC 6455 §7.4.1 and its registry). */
+const [POLICY_VIOLATION, INTERNAL_ERROR] = [1008, 1011]
+
+function closing(socket: WebSocket): Promise<void> {
+  if (socket.readyState === WebSocket.CLOSED) return Promise.resolve()
+  return new Promise((resolve) => socket.once('close', () => resolve()))
+}
+
+/** Counts the bytes that one direction of a relay holds. `ws` keeps the parts of a message until its last one comes. */
+class Held {
+  #unfinished = 0
+  #sending = 0
+  #closed = false
+
+  constructor(private readonly budget: ReplayBudget) {}
+
+  /** @returns `false` if there is no room left */
+  arrived(bytes: number): boolean {
+    if (this.#closed || !this.budget.take(bytes)) return this.#closed
+    this.#unfinished += bytes
+    return true
+  }
+
+  /** These bytes were no part of a message: a ping may come between two parts of one. */
+  passed(bytes: number): void {
+    const done = Math.min(bytes, this.#unfinished)
+    this.#unfinished -= done
+    this.budget.give(done)
+  }
+
+  /** A message is whole. @returns ends its count, once it has been sent on */
+  finished(): () => void {
+    const bytes = this.#unfinished
+    this.#unfinished = 0
+    this.#sending += bytes
+    return () => {
+      if (this.#closed) return
+      this.#sending -= bytes
+      this.budget.give(bytes)
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.budget.give(this.#unfinished + this.#sending)
+  }
+}
+
+/** Keeps the events of one direction in their order while a large message is parsed. */
+class Line {
+  #last: Promise<void> | undefined
+
+  constructor(private readonly failed: (error: Error) => void) {}
+
+  add(event: (large?: Parsed) => void, message?: Buffer): void {
+    if (!this.#last && !message) return event()
+    const before = this.#last ?? Promise.resolve()
+    const run = async () => event(message && { json: await parseLarge(message) })
+    const mine = before
+      .then(run)
+      .catch(this.failed)
+      .finally(() => {
+        if (this.#last === mine) this.#last = undefined
+      })
+    this.#last = mine
+  }
+}
+
+/** `heard` runs an event of `from`, now or later, or drops it. `ended` passes the end of `from` on, or has it replaced. */
+function pump(
+  { socket: from, wire }: End,
+  target: () => WebSocket,
+  watch: Watch,
+  held: Held,
+  line: Line,
+  heard: (event: () => void) => void,
+  ended: (passOn: () => void) => void,
+): void {
+  let broken = false
+  let waiting = 0
+  let pings = 0
+  const isFull = (part = 1) => target().bufferedAmount > HIGH_WATER * part || waiting > MOST_WAITING * part
+  const sent = () => {
+    if (!isFull(0.5)) from.resume()
+    if (broken && target().bufferedAmount === 0) target().terminate()
+  }
+  // In front of the listener of `ws`, which emits the messages that end in this chunk.
+  wire.prependListener('data', (chunk: Buffer) => {
+    if (!held.arrived(chunk.length)) from.terminate()
+  })
+  from.on('message', (data: Buffer, binary) => {
+    const done = held.finished()
+    const pass = (large?: Parsed) => {
+      const message = watch(data, binary, large)
+      if (message === undefined) return done()
+      waiting++
+      target().send(message, { binary }, () => {
+        waiting--
+        done()
+        sent()
+      })
+      if (isFull()) from.pause()
+    }
+    const isLarge = !binary && data.length > LARGE
+    line.add((large) => heard(() => pass(large)), isLarge ? data : undefined)
+  })
+  const echo = (kind: 'ping' | 'pong') => (data: Buffer) => {
+    held.passed(data.length)
+    if (pings >= MOST_PINGS) return
+    pings++
+    target()[kind](data, undefined, () => {
+      pings--
+      sent()
+    })
+  }
+  from.on('ping', echo('ping'))
+  from.on('pong', echo('pong'))
+  from.once('close', (code, reason) => {
+    held.close()
+    const passOn = () => {
+      const to = target()
+      if (code === 1005) to.close()
+      else if (sendable(code)) to.close(code, reason)
+      // Terminated at once, a slow reader would lose messages that came before the break.
+      else if (to.bufferedAmount > 0) broken = true
+      else to.terminate()
+    }
+    line.add(() => heard(() => ended(passOn)))
+  })
+  // The `close` that follows an error is enough.
+  from.on('error', () => {})
+}
+
+/** Whether a close frame may carry this code; 1005 and 1006 stand for an end without one (RFC 6455 §7.4). */
+function sendable(code: number): boolean {
+  return (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1006) || (code >= 3000 && code <= 4999)
+}
