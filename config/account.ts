@@ -28,10 +28,11 @@ export interface Inspection {
    */
   login?: string | undefined
   /**
-   * Held back while other accounts can serve: `when-exhausted` until no other is available, `when-alone` unless the
-   * provider has no other account. @default undefined (a full member of the pool)
+   * Held back while other accounts can serve: `when-exhausted` until no other is available, `when-needed` unless no other
+   * can ever serve the request, `when-alone` unless the provider has no other account.
+   * @default undefined (a full member of the pool)
    */
-  standby?: 'when-exhausted' | 'when-alone' | undefined
+  standby?: 'when-exhausted' | 'when-needed' | 'when-alone' | undefined
 }
 
 /** The means for a provider's own calls to its upstream. */

@@ -3,7 +3,7 @@ import { builtinStrategies, defaults } from './config.js'
 import { isRecord, recordAt } from './foreign.js'
 import { type Layers, settingOf } from './layers.js'
 import { keyOf, listChoices, type Problem, type ProblemCode, type ValueProblem } from './problems.js'
-import { builtinProviders } from './provider-entry.js'
+import { builtinProviders, leavesRoom } from './provider-entry.js'
 import { covers, isLoopback, parseListen, type RuleName, rules } from './rules.js'
 import { configSchema } from './schema.js'
 import { showValue } from './secrets.js'
@@ -136,7 +136,7 @@ export function checkReferences(config: Record<string, unknown>, file: string): 
     ...shadows(config, 'strategies'),
     ...shadows(config, 'retry'),
     ...routes.flatMap((route, index) => unknownNames(route, ['routes', index], names)),
-    ...unreachable(routes.map(({ path }) => path)),
+    ...unreachable(routes, { ...builtinProviders, ...recordAt(config, 'providers') }),
   ]
   return problems.map((problem) => ({ file, ...problem }))
 }
@@ -181,14 +181,19 @@ function undeclared(name: unknown, path: Path, choices: string[], code: ProblemC
   return [{ key, value: showValue(key, name), message, code }]
 }
 
-function unreachable(paths: unknown[]): ProblemAtKey[] {
-  return paths.flatMap((path, index) => {
-    const earlier = paths
-      .slice(0, index)
-      .findIndex((prefix) => isPath(prefix) && isPath(path) && covers(prefix, path))
-    if (earlier === -1) return []
+function unreachable(
+  routes: readonly Record<string, unknown>[],
+  providers: Record<string, unknown>,
+): ProblemAtKey[] {
+  return routes.flatMap((route, index) => {
+    const path = route['path']
+    const earlier = routes.slice(0, index).find((other) => {
+      const prefix = other['path']
+      return isPath(prefix) && isPath(path) && covers(prefix, path) && !leavesRoom(other, route, providers)
+    })
+    if (!earlier) return []
     const key = keyOf(['routes', index, 'path'])
-    const message = `can never match: routes[${earlier}] (${showValue(key, paths[earlier])}) comes first and takes it all`
+    const message = `can never match: routes[${routes.indexOf(earlier)}] (${showValue(key, earlier['path'])}) comes first and takes it all`
     return { key, value: showValue(key, path), message, code: 'unreachable_route' }
   })
 }

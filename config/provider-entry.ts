@@ -1,5 +1,6 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { recordAt } from './foreign.js'
 import type { CreditsUse, LoginFlow, Provider } from './provider.js'
 import { boolean, callable, integer, list, ms, named, object, oneOf, rule } from './rules.js'
 
@@ -36,8 +37,12 @@ const upstream = rule('upstream')
 /** Codex CLI over ChatGPT accounts and OpenAI API keys. */
 export interface CodexSettings extends ProviderSettings {
   type: 'codex'
-  /** API keys cost money per token. @default 'never' (while ChatGPT accounts exist) */
-  apiKeys?: 'never' | 'when-exhausted' | 'always'
+  /**
+   * When API keys, which cost money per token, are used beside ChatGPT accounts: never, for requests that no ChatGPT
+   * account can serve (such as embeddings), also when no ChatGPT account has quota left, or like any other account.
+   * @default 'when-needed'
+   */
+  apiKeys?: 'never' | 'when-needed' | 'when-exhausted' | 'always'
   /**
    * Whether an account is used on its credits once the quota of its plan is used up: never, last (only while no account
    * with quota of its plan is left), or like any other. @default 'last'
@@ -62,7 +67,7 @@ export interface CodexSettings extends ProviderSettings {
 
 const codexShape = object<CodexSettings>({
   ...common('codex'),
-  apiKeys: oneOf('never', 'when-exhausted', 'always'),
+  apiKeys: oneOf('never', 'when-needed', 'when-exhausted', 'always'),
   credits: oneOf('never', 'last', 'freely'),
   allow: list(rule('text')),
   codexHome: rule('textOrFalse'),
@@ -74,7 +79,7 @@ const codexShape = object<CodexSettings>({
 
 const codexDefaults: CodexSettings = {
   type: 'codex',
-  apiKeys: 'never',
+  apiKeys: 'when-needed',
   credits: 'last',
   allow: [],
   codexHome: join(homedir(), '.codex'),
@@ -189,6 +194,7 @@ const customShape = object<CustomSettings>(
     inspect: callable,
     path: callable,
     hosts: list(rule('text')),
+    claims: callable,
     conversation: callable,
     model: callable,
     serves: callable,
@@ -201,10 +207,10 @@ const customShape = object<CustomSettings>(
     login: loginShape,
     classify: callable,
     classifyEvent: callable,
-    keepAlive: object<NonNullable<CustomSettings['keepAlive']>>({ afterMs: ms(1), event: rule('text') }, [
-      'afterMs',
-      'event',
-    ]),
+    keepAlive: object<NonNullable<CustomSettings['keepAlive']>>(
+      { afterMs: ms(1), event: rule('text'), instead: callable },
+      ['afterMs', 'event'],
+    ),
     streamFailure: callable,
     usesQuota: callable,
     usage: callable,
@@ -222,6 +228,7 @@ const customShape = object<CustomSettings>(
     answer: callable,
     merge: callable,
     exhausted: callable,
+    unserved: callable,
     failure: callable,
     aliases: callable,
     opening: callable,
@@ -241,18 +248,45 @@ export const builtinProviders = {
 
 export type BuiltinProvider = keyof typeof builtinProviders
 
-/** In this order, after the user's own. Codex's token refresh can be pointed at the gateway: hence the last one. */
+/**
+ * In this order, after the user's own. Codex's token refresh can be pointed at the gateway: hence the last one. Two of them
+ * share `/v1`: see {@link leavesRoom}.
+ */
 export const builtinRoutes = [
   { path: '/v1internal:', provider: 'gemini', websocket: false },
-  { path: '/v1beta', provider: 'gemini-api-key', websocket: false },
-  { path: '/upload/v1beta', provider: 'gemini-api-key', websocket: false },
-  { path: '/download/v1beta', provider: 'gemini-api-key', websocket: false },
+  { path: '/v1beta', provider: 'gemini-api-key' },
+  { path: '/v1alpha', provider: 'gemini-api-key' },
+  { path: '/upload/v1beta', provider: 'gemini-api-key' },
+  { path: '/upload/v1alpha', provider: 'gemini-api-key' },
+  { path: '/upload/v1', provider: 'gemini-api-key' },
+  { path: '/download/v1beta', provider: 'gemini-api-key' },
+  { path: '/download/v1alpha', provider: 'gemini-api-key' },
+  { path: '/download/v1', provider: 'gemini-api-key' },
+  { path: '/ws/google.ai.', provider: 'gemini-api-key' },
+  { path: '/v1', provider: 'gemini-api-key' },
   { path: '/v1', provider: 'codex' },
   { path: '/responses', provider: 'codex' },
   { path: '/backend-api', provider: 'codex' },
   { path: '/api/codex', provider: 'codex' },
   { path: '/oauth/token', provider: 'codex' },
 ] as const
+
+interface PathOfProvider {
+  readonly path?: unknown
+  readonly provider?: unknown
+}
+
+/** Whether a route leaves a part of its path to a later route for the same path: see `Provider.claims`. */
+export function leavesRoom(
+  route: PathOfProvider,
+  later: PathOfProvider,
+  providers: Readonly<Record<string, unknown>>,
+): boolean {
+  const name = String(route.provider)
+  if (route.path !== later.path || route.provider === later.provider) return false
+  const { type = name, claims } = recordAt(providers, name)
+  return type === 'codex' || type === 'gemini-api-key' || claims !== undefined
+}
 
 /** Which files of the pool are accounts of a provider: its `credentials`, else `NAME_*.json`. */
 export function credentialsPattern(

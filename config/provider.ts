@@ -93,6 +93,11 @@ export interface RequestPart {
    * origin of `upstream`, or of one of `hosts`. @default the client's, without the route's prefix
    */
   path?(request: ClientRequest, account: ProviderAccount): string
+  /**
+   * Whether a request under a route's path is meant for the route's provider, as its head tells. One that is not goes to
+   * the next route that covers its path; if no provider claims it, to the first one. @default true
+   */
+  claims?(request: RequestHead): boolean
   /** Further hosts that a whole address of `path` may name: `api.example` or `api.example:8443`. @default none */
   readonly hosts?: readonly string[]
   /** Which conversation a request belongs to. @default every request is on its own */
@@ -209,13 +214,23 @@ export interface PoolPart {
   ): Readonly<Record<string, string | undefined>>
   /** "Every account is exhausted", in the client's own words. @default 429 */
   exhausted?(exhaustion: Exhaustion, request: ClientRequest): Answer
+  /**
+   * Why none of the pool's `accounts` serves a request, and the way out, for the answer to a request that no account can
+   * serve. @default a sentence that names the provider
+   */
+  unserved?(request: ClientRequest, accounts: readonly PoolAccount[]): string
   /** Any other failure of the gateway's own, in the shape that the client parses. @default OpenAI's error shape */
   failure?(failure: Failure, request: ClientRequest): Answer
   /**
    * For a client that gives up a stream on which no event arrives for too long: `event` is an event of the stream's own
    * form that the client ignores, sent whenever an answer has been held back for `afterMs`. @default none is sent
    */
-  readonly keepAlive?: { readonly afterMs: number; readonly event: string }
+  readonly keepAlive?: {
+    readonly afterMs: number
+    readonly event: string
+    /** The event for a request whose client does not ignore that one. @default `event` */
+    instead?(request: ClientRequest): string | undefined
+  }
   /**
    * The failing end of a stream whose head has been sent already: `answer` (what the client would have got instead of a
    * stream) as text of the stream's own form, such as `data: {"error":…}\n\n`. @default the connection is broken off
@@ -298,7 +313,12 @@ export interface ClientRequest {
    * `classify`, `classifyEvent` and `rewriteBody`; the other functions see it once one of these has asked for it.
    */
   json(): unknown
+  /** Whether the body contains these characters: far cheaper than `json()`. `false` for a compressed body. */
+  contains?(text: string): boolean
 }
+
+/** What is known of a request before its route is chosen. */
+export type RequestHead = Pick<ClientRequest, 'method' | 'path' | 'headers'>
 
 /** Which requests belong together, and whose account they need. */
 export interface Conversation {

@@ -27,6 +27,7 @@ import {
   builtinProviders,
   builtinRoutes,
   credentialsPattern,
+  leavesRoom,
   type ProviderEntry,
 } from './provider-entry.js'
 import { covers, type ListenAddress, parseListen } from './rules.js'
@@ -171,14 +172,16 @@ function withoutTrailingSlashes(entry: ProviderEntry): ProviderEntry {
   return Object.assign({ ...entry }, Object.fromEntries(addresses))
 }
 
-/** The user's routes, then the built-in ones that they do not cover and whose provider is there. */
+/**
+ * The user's routes, then the built-in ones whose provider is there and that they do not cover. A route for the same path
+ * leaves the built-in one of another provider in place, if the two share the path.
+ */
 function resolveRoutes(user: UserConfig, providers: ResolvedConfig['providers']): ResolvedRoute[] {
   const own = user.routes ?? []
   const builtin: readonly RouteEntry[] = (user.builtinRoutes ?? defaults.builtinRoutes) ? builtinRoutes : []
-  const left = builtin.filter(
-    ({ path, provider }) =>
-      Object.hasOwn(providers, provider) && !own.some((route) => covers(route.path, path)),
-  )
+  const covered = (route: RouteEntry) =>
+    own.some((earlier) => covers(earlier.path, route.path) && !leavesRoom(earlier, route, providers))
+  const left = builtin.filter((route) => Object.hasOwn(providers, route.provider) && !covered(route))
   return [...own, ...left].map(resolveRoute)
 }
 

@@ -157,10 +157,10 @@ export function isLoopback(host: string | undefined): boolean {
 
 /**
  * Whether a route's prefix matches a path; or, between two prefixes, whether the first leaves nothing to the second.
- * A prefix ends at a segment border: without that, `/v1` would swallow `/v1beta`. One that ends in `:` or `/` is plain.
+ * A prefix ends at a segment border: without that, `/v1` would swallow `/v1beta`. One that ends in `:`, `/` or `.` is plain.
  */
 export function covers(prefix: string, path: string): boolean {
-  return /[:/]$/.test(prefix) ? path.startsWith(prefix) : path === prefix || path.startsWith(`${prefix}/`)
+  return /[:/.]$/.test(prefix) ? path.startsWith(prefix) : path === prefix || path.startsWith(`${prefix}/`)
 }
 
 const ownPaths = ['/healthz', '/metrics', '/admin', '/k']

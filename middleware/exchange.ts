@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { RequestHandler } from 'express'
 import { covers } from '../config/index.js'
 import type { Middleware, RetryPolicy } from '../config/config.js'
-import type { Answer, ClientRequest, Conversation, Provider, Usage } from '../config/provider.js'
+import type { Answer, ClientRequest, Conversation, Provider, RequestHead, Usage } from '../config/provider.js'
 import type { Strategy } from '../config/account.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Trail } from '../src/accounts/trails.js'
@@ -109,6 +109,11 @@ export class Exchange implements ClientRequest {
     return this.#json?.value
   }
 
+  contains(text: string): boolean {
+    const { body, headers } = this
+    return body.kind === 'buffered' && isPlain(headers['content-encoding']) && body.bytes.includes(text)
+  }
+
   #jsonWanted = false
 
   /**
@@ -205,7 +210,8 @@ export function openExchange(
   if (!METHODS.has(request.method ?? ''))
     return new GatewayFailure(405, 'bad_method', `the method ${request.method} is not served`)
   const url = normalUrl(request.url ?? '/')
-  const route = matchRoute(snapshot.routes, pathOf(url))
+  const { method = 'GET', headers } = request
+  const route = matchRoute(snapshot.routes, { method, headers, path: pathOf(url) })
   if (!route) return noRoute(snapshot.routes)
   if (BAD_PATH.test(pathOf(url)))
     return new GatewayFailure(
@@ -237,8 +243,8 @@ function normalUrl(url: string): string {
   return query === undefined ? normal : withoutKey(`${normal}?${query}`)
 }
 
-/** An API key of the client's in the query must not reach the upstream. */
-function withoutKey(url: string): string {
+/** A URL without a key in its query: the client's must not reach the upstream, nor an account's the client. */
+export function withoutKey(url: string): string {
   const [path, query] = split(url)
   if (query === undefined) return url
   const parts = query.split('&')
@@ -264,9 +270,10 @@ function split(url: string): [path: string, query: string | undefined] {
   return at < 0 ? [url, undefined] : [url.slice(0, at), url.slice(at + 1)]
 }
 
-/** The first route whose prefix covers `path`. */
-export function matchRoute(routes: readonly Route[], path: string): Route | undefined {
-  return routes.find((route) => covers(route.path, path))
+/** The first route whose prefix covers the path, and whose provider claims the request. */
+export function matchRoute(routes: readonly Route[], head: RequestHead): Route | undefined {
+  const fitting = routes.filter(({ path }) => covers(path, head.path))
+  return fitting.find(({ provider }) => provider.claims?.(head) ?? true) ?? fitting[0]
 }
 
 /** The answer where no route matches. */

@@ -55,17 +55,17 @@ const SOME_TIME_MS = 5_000
 
 /**
  * The answer when no account could serve. It tells the state of the pool, never one account's limit, an upstream's 401
- * or a challenge page. `fitting` are the accounts that could ever serve this request.
+ * or a challenge page. `fitting` are those of `all` accounts that could ever serve this request.
  */
 export function finalAnswer(
   exchange: Exchange,
-  fitting: readonly Account[],
+  { fitting, all }: { readonly fitting: readonly Account[]; readonly all: readonly Account[] },
   trouble: Trouble | undefined,
   now: number,
 ): Answer {
   const { model, provider } = exchange
   const able = usable(fitting)
-  if (able.length === 0) return failureAnswer(noAccount(exchange, fitting), exchange)
+  if (able.length === 0) return failureAnswer(noAccount(exchange, fitting, all, now), exchange)
   if (trouble) return failureAnswer(upstreamDown(trouble), exchange)
   const exhaustion = exhaustionOf(able, model, now)
   if (exhaustion) return final(provider.exhausted?.(exhaustion, exchange) ?? { status: 429 }, exhaustion, now)
@@ -87,8 +87,19 @@ function final(answer: Answer, { resetsAt }: Exhaustion, now: number): Answer {
 }
 
 /** The answer when only the user can help. Not a 5xx, after which the client would try again in vain. */
-function noAccount(exchange: Exchange, fitting: readonly Account[]): GatewayFailure {
+function noAccount(
+  exchange: Exchange,
+  fitting: readonly Account[],
+  all: readonly Account[],
+  now: number,
+): GatewayFailure {
   const { providerName } = exchange.route
+  if (fitting.length === 0 && all.length > 0) {
+    const accounts = all.map((account) => account.forAnswers(now))
+    const why = exchange.provider.unserved?.(exchange, accounts)
+    const message = why ?? `none of the pool's ${providerName} accounts can serve ${exchange.path}`
+    return new GatewayFailure(400, 'no_accounts', message)
+  }
   if (fitting.length === 0) {
     const way = 'codex-pool login, codex-pool add FILE, or put a credential file into the pool folder'
     const message = `the pool has no ${providerName} account for this request: ${way}`

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
-import { type Exchange, matchRoute } from './exchange.js'
+import { type Exchange, matchRoute, withoutKey } from './exchange.js'
 import { admitted } from './guard.js'
 
 /** The keys of the pins that tell which account has these resources. */
@@ -52,14 +52,20 @@ export function ownAddresses(
   return own
 }
 
-/** Path and query of an address, if requests for it come back to this provider. */
-function pathHere({ provider, snapshot, route }: Exchange, address: string): string | undefined {
+/**
+ * Path and query of an address of the provider's, if requests for it come back to this provider. An account's key in the
+ * query stays here: on the way back the account's own is added.
+ */
+function pathHere(exchange: Exchange, address: string): string | undefined {
+  const { provider, snapshot, route, method, headers } = exchange
+  const upstream = new URL(provider.upstream)
   if (!URL.canParse(address)) return undefined
-  const { pathname, search } = new URL(address)
-  const base = new URL(provider.upstream).pathname.replace(/\/$/, '')
+  const { origin, host, pathname, search } = new URL(address)
+  if (origin !== upstream.origin && !provider.hosts?.includes(host)) return undefined
+  const base = upstream.pathname.replace(/\/$/, '')
   const path = pathname.startsWith(`${base}/`) ? pathname.slice(base.length) : pathname
-  const back = matchRoute(snapshot.routes, path)
-  return back?.providerName === route.providerName ? path + search : undefined
+  const back = matchRoute(snapshot.routes, { method, headers, path })
+  return back?.providerName === route.providerName ? withoutKey(path + search) : undefined
 }
 
 /** The gateway's address as this client uses it: with the mount path and the access key, which not every upload repeats. */

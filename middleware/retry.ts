@@ -10,7 +10,10 @@ export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function retry(request, response, next) {
     const exchange = exchangeOf(request)
     const { keepAlive } = exchange.provider
-    if (keepAlive) exchange.keepAlive = new KeepAlive(response, keepAlive, exchange.startedAt)
+    if (keepAlive) {
+      const event = keepAlive.instead?.(exchange) ?? keepAlive.event
+      exchange.keepAlive = new KeepAlive(response, { ...keepAlive, event }, exchange.startedAt)
+    }
     exchange.outcome ??= await failover(exchange, pool, attempt)
     // Middleware of the user's own has answered meanwhile, so this answer cannot be sent.
     if (exchange.outcome.kind === 'upstream' && response.headersSent && !exchange.keepAlive?.begun) {

@@ -249,7 +249,15 @@ export class Search {
     refusal?.answer.discard()
     if (empty && trouble?.reason === NO_OUTPUT) return passedOn(empty)
     empty?.answer.discard()
-    return { kind: 'own', answer: finalAnswer(this.exchange, this.#fitting, trouble, this.pool.now()) }
+    return {
+      kind: 'own',
+      answer: finalAnswer(
+        this.exchange,
+        { fitting: this.#fitting, all: this.#all },
+        trouble,
+        this.pool.now(),
+      ),
+    }
   }
 }
 

@@ -5,15 +5,25 @@ import { authHeaders, inspect, type ResolvedCodexSettings } from './codex/creden
 import { discover, login, refresh } from './codex/login.js'
 import { poolHeaders } from './codex/pool-quota.js'
 import { pollQuota, quotaFromHeaders, quotaFromMessage, redeem, spending } from './codex/quota.js'
-import { conversation, model, replayable, serves, upstreamPath, usesQuota } from './codex/requests.js'
+import {
+  conversation,
+  model,
+  replayable,
+  serves,
+  unserved,
+  upstreamPath,
+  usesQuota,
+} from './codex/requests.js'
 import { resourcesIn, resourcesMade } from './codex/resources.js'
 import { codexSocket } from './codex/socket.js'
 import { classify, classifyEvent } from './codex/verdict.js'
+import { isGemini } from './google/paths.js'
 import { openingOf } from './history.js'
 import { openAiFailure, openAiHeaders, openAiUsage, openAiUsageMarker } from './openai.js'
 
 /** The members that no setting changes. */
 const withoutSettings = {
+  claims: (head) => !isGemini(head),
   conversation,
   opening: openingOf,
   model,
@@ -35,6 +45,7 @@ const withoutSettings = {
   loginFields: ['auth_mode', 'OPENAI_API_KEY', 'tokens', 'last_refresh'],
   poolHeaders,
   merge: mergeModels,
+  unserved,
   failure: openAiFailure,
   keepAlive,
   streamFailure,

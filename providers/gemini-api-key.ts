@@ -12,6 +12,15 @@ import { conversationOf } from './conversation.js'
 import { googleExhausted, googleFailure, googleHeaders } from './google/answers.js'
 import { type GoogleError, sentenceOf } from './google/errors.js'
 import { geminiUsage, keepAlive, streamFailure } from './google/generation.js'
+import {
+  generationOf,
+  geminiPath,
+  isDoubled,
+  isGemini,
+  modelInPath,
+  speaksOpenAi,
+  usesQuota,
+} from './google/paths.js'
 import { resourcesIn, resourcesMade, uploadHeaders } from './google/resources.js'
 import { googleVerdicts } from './google/verdict.js'
 import { openingOf } from './history.js'
@@ -27,12 +36,13 @@ export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 
     passHeaders: googleHeaders,
     inspect,
     authorize,
-    path: (request) => pathOf(request) + queryOf(request.url),
+    claims: (head) => !normalPath(head.path).startsWith('/v1/') || isGemini(head),
+    path: ({ path, url }) => geminiPath(path) + queryOf(url),
     answer,
     conversation,
     opening: openingOf,
     model,
-    replayable: (request) => methodOf(request) !== undefined,
+    replayable: (request) => generationOf(request) !== undefined,
     usesQuota,
     resources: resourcesIn,
     resourcesMade,
@@ -56,15 +66,6 @@ function inspect(credential: Credential): Inspection | string {
   return { kind: 'api-key', label: text(file?.label) ?? 'API key' }
 }
 
-/** A client whose base address ends in `/v1beta` writes that segment twice. */
-function pathOf({ path }: Pick<ClientRequest, 'path'>): string {
-  return normalPath(path).replace(/^\/v1beta(?=\/(?:v1beta|upload\/v1beta)\/)/, '')
-}
-
-function speaksOpenAi(request: ClientRequest): boolean {
-  return pathOf(request).startsWith('/v1beta/openai/')
-}
-
 /** The OpenAI-compatible side takes the key as a bearer only, the API itself in a header of its own. */
 const authorize: Provider['authorize'] = ({ credential, request }) => {
   const key = String(credential.api_key)
@@ -73,43 +74,40 @@ const authorize: Provider['authorize'] = ({ credential, request }) => {
     : { authorization: undefined, 'x-goog-api-key': key }
 }
 
-/** A Code Assist client whose base address ends in `/v1beta`: its prompt is not for an API key's project. */
+/** Requests for another address or another API of Google's: their prompt is not for an API key's project. */
 function answer(request: ClientRequest): Answer | undefined {
-  if (!/^\/v1beta\/v1internal(?:[:/]|$)/.test(normalPath(request.path))) return undefined
-  const message =
-    "This is a request of Gemini CLI's Code Assist login under /v1beta: set CODE_ASSIST_ENDPOINT to the gateway's " +
-    'address without /v1beta.'
-  return googleFailure({ status: 400, code: 'wrong_base_address', message })
+  const path = normalPath(request.path)
+  if (/^\/v1(?:alpha|beta)?\/v1internal(?:[:/]|$)/.test(path)) return codeAssistHere
+  if (/\/(?:publishers|projects\/[^/]+\/locations)\//.test(path)) return vertexHere
+  return isDoubled(path) ? doubled : undefined
 }
+
+const misled = (message: string): Answer =>
+  googleFailure({ status: 400, code: 'wrong_base_address', message })
+
+const codeAssistHere = misled(
+  "This is a request of Gemini CLI's Code Assist login under a version of the Gemini API: set CODE_ASSIST_ENDPOINT to " +
+    "the gateway's address without /v1beta or /v1.",
+)
+const vertexHere = misled(
+  'This is a request of Vertex AI, whose address takes no API keys of the Gemini API: leave out `vertexai: true`, or in ' +
+    'the environment GOOGLE_GENAI_USE_VERTEXAI.',
+)
+const doubled = misled(
+  "Set the client's base address to the gateway without /v1: the client adds its API version itself.",
+)
 
 /**
  * This API has no sessions, and every request carries the whole conversation. Other calls may name files and caches of one
  * key's project, so a person's calls stay on one account.
  */
 function conversation(request: ClientRequest): Conversation | undefined {
-  return methodOf(request) === undefined ? { id: `caller:${request.client}` } : conversationOf(request)
-}
-
-const CALL =
-  /\/(?:models|tunedModels)\/([^/:]+):(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$/
-const OPENAI_CALL = /^\/v1beta\/openai\/(chat\/completions|completions|embeddings|images\/generations)$/
-
-/** The generation method of a request, which may be sent twice; `undefined` for other calls. */
-function methodOf(request: ClientRequest): string | undefined {
-  const path = pathOf(request)
-  return CALL.exec(path)?.[2] ?? OPENAI_CALL.exec(path)?.[1]
-}
-
-/** Every method costs but the counting of tokens, also those that must not be sent twice, such as `predictLongRunning`. */
-function usesQuota(request: ClientRequest): boolean {
-  const path = pathOf(request)
-  return request.method === 'POST' && (OPENAI_CALL.test(path) || /:(?!countTokens$)[a-zA-Z]+$/.test(path))
+  return generationOf(request) === undefined ? { id: `caller:${request.client}` } : conversationOf(request)
 }
 
 /** This API has the model in the path, its OpenAI-compatible side in the body. */
 function model(request: ClientRequest): string | undefined {
-  const path = pathOf(request)
-  if (!OPENAI_CALL.test(path)) return CALL.exec(path)?.[1]
+  if (!speaksOpenAi(request) || generationOf(request) === undefined) return modelInPath(request)
   return text(fields(request.json())?.model)?.replace(/^models\//, '')
 }
 

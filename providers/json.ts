@@ -21,6 +21,9 @@ export function objects(value: unknown): Fields[] {
   return list(value).filter((item): item is Fields => fields(item) !== undefined)
 }
 
+/** Whether a field says anything. */
+export const isSet = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
+
 /** A string that is not empty. */
 export function text(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined

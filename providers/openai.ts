@@ -1,6 +1,6 @@
 import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
 import { sentenceIn } from './http.js'
-import { fields, number } from './json.js'
+import { type Fields, fields, isSet, number } from './json.js'
 
 /** Headers in which OpenAI's clients describe themselves and the request, without the client's region and organization. */
 export const openAiHeaders: readonly string[] = [
@@ -50,7 +50,11 @@ export function openAiUsage(payload: unknown): Usage | undefined {
   const body = fields(payload)
   const usage = fields(fields(body?.response)?.usage) ?? fields(body?.usage)
   if (!usage) return undefined
-  const input = fields(usage.input_tokens_details) ?? fields(usage.prompt_tokens_details)
+  const input =
+    fields(usage.input_tokens_details) ??
+    fields(usage.prompt_tokens_details) ??
+    // Realtime sessions have a name of their own for it.
+    fields(usage.input_token_details)
   const output = fields(usage.output_tokens_details) ?? fields(usage.completion_tokens_details)
   return {
     inputTokens: number(usage.input_tokens) ?? number(usage.prompt_tokens),
@@ -60,6 +64,15 @@ export function openAiUsage(payload: unknown): Usage | undefined {
     totalTokens: number(usage.total_tokens),
   }
 }
+
+/** Whether a choice of a chat completion shows the user something. Its first event often has a role and nothing else. */
+export function isVisibleChoice({ delta, finish_reason, message, text }: Fields): boolean {
+  if ([finish_reason, message, text].some(isSet)) return true
+  return Object.entries(fields(delta) ?? {}).some(([name, value]) => !UNSEEN.has(name) && isSet(value))
+}
+
+/** No client shows these fields of a choice; the latter two are Google's. */
+const UNSEEN: ReadonlySet<string> = new Set(['role', 'thought', 'thoughtSignature'])
 
 /** In every usage object, and never in a model's text: inside a JSON string the quotes are escaped. */
 export const openAiUsageMarker = '"total_tokens"'

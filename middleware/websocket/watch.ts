@@ -398,7 +398,8 @@ function replacementMessage(
   const model = turn?.model
   if (kind === 'pass' || kind === 'repair' || exchange.route.retry.attempts === 1) return undefined
   const now = pool.now()
-  const fitting = fit(pool.accounts.of(account.provider), exchange.provider, exchange)
+  const all = pool.accounts.of(account.provider)
+  const fitting = fit(all, exchange.provider, exchange)
   const reconnect: Replacement = { message: protocol.reconnect, reconnects: true }
   if (kind === 'refused' || kind === 'unavailable') {
     if (kind === 'unavailable' && (!turn || turn.output)) return undefined
@@ -420,7 +421,7 @@ function replacementMessage(
   const exhaustion = exhaustionOf(fitting, model, now)
   // Most accounts are refused alike: on `reconnect` the client would come again without end.
   if (!exhaustion && kind === 'unauthorized' && trouble) {
-    const { status, body } = finalAnswer(exchange, fitting, trouble, now)
+    const { status, body } = finalAnswer(exchange, { fitting, all }, trouble, now)
     return { message: { type: 'error', status, ...(body as object) }, reconnects: false }
   }
   if (!exhaustion) return reconnect

@@ -1,11 +1,12 @@
 import type { Answer, ClientRequest, Exhaustion, PoolAccount, Provider } from '../../config/provider.js'
 import { failedResponse, openAiFailure } from '../openai.js'
 import { googleFailure } from '../google/answers.js'
+import { isGemini } from '../google/paths.js'
 import { header, normalPath } from '../http.js'
 import { type Fields, fields, list, number, objects, text } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './pool-quota.js'
-import { callerOf, isTools, type Place, placeOf } from './requests.js'
+import { callerOf, isCodexs, isTools, type Place, placeOf } from './requests.js'
 
 /** The parts of the ChatGPT backend that Codex calls, beside the model API. */
 const FAMILIES = ['wham', 'ps']
@@ -16,21 +17,20 @@ export function answer({ allow }: ResolvedCodexSettings): NonNullable<Provider['
   return function answer(request, { accounts, now }) {
     if (request.path === '/oauth/token' && request.method === 'POST') return keepYourLogin
     const place = placeOf(request.path)
-    if (isGemini(request, place)) return geminiHere
+    if (isGoogles(request, place)) return geminiHere
     return place.area === 'responses'
       ? responsesAnswer(request, place)
       : backendAnswer(request, place, families, accounts, now)
   }
 }
 
-/** Paths of Google's APIs: their methods stand behind a colon, which no path of OpenAI's has. */
-const GEMINI_PATH =
-  /^\/v1\/(?:v1(?:alpha|beta|internal)\b|upload\/|cachedContents\b|interactions\b|.*:[a-zA-Z]+$)/
-
-function isGemini(request: ClientRequest, { open }: Place): boolean {
-  if (GEMINI_PATH.test(normalPath(request.path))) return true
-  // Codex names its session in a header, so its bodies need not be read.
-  if (!open || request.method !== 'POST' || header(request.headers, 'session-id') !== undefined) return false
+/** Whether a request under a path of Codex is a Gemini client's: by its path, where no route for Gemini took it, or its body. */
+function isGoogles(request: ClientRequest, { open }: Place): boolean {
+  if (!open) return false
+  if (isGemini(request) || /^\/v1\/v1internal\b/.test(normalPath(request.path))) return true
+  // Codex's bodies are not parsed. In a text, the quotes would have backslashes in front.
+  const mayBe = !isCodexs(request) || request.contains?.('"parts"')
+  if (request.method !== 'POST' || !mayBe) return false
   const body = fields(request.json())
   if (!body || (body.input ?? body.messages ?? body.prompt) !== undefined) return false
   const all = objects([body, body.request, ...list(body.requests)])
@@ -44,8 +44,8 @@ const geminiHere = googleFailure({
   status: 400,
   code: 'wrong_base_address',
   message:
-    "This is a Gemini request under /v1, which leads to Codex accounts. Set the client's base address to the gateway " +
-    'without /v1, and the API version to v1beta.',
+    "This is a Gemini request on a path that leads to Codex accounts. Set the client's base address to the gateway's, " +
+    'without a path, and leave the API version to the client.',
 })
 
 function responsesAnswer({ method }: ClientRequest, { rest }: Place): Answer | undefined {
@@ -181,11 +181,19 @@ export function usageLimit({ resetsAt, plan, reason }: Exhaustion): object {
   }
 }
 
-/** Codex gives up a stream after 300 s without an event. Comments do not count; an event of an unknown type does. */
+/**
+ * Codex gives up a stream after 300 s without an event. Comments do not count; an event of an unknown type does. Clients
+ * of chat completions read `choices` of each event.
+ */
 export const keepAlive: NonNullable<Provider['keepAlive']> = {
   afterMs: 100_000,
   event: 'event: keepalive\ndata: {"type":"keepalive"}\n\n',
+  instead: ({ path }) => (isSdks(path) ? ': keep-alive\n\n' : undefined),
 }
+
+/** Streams of the public API that Codex never asks for. */
+const isSdks = (path: string): boolean =>
+  /^\/(?:chat\/completions|completions|audio)\b/.test(placeOf(path).rest)
 
 /** Codes that Codex knows in the events of a stream. On any other it sends the whole request again. */
 const KNOWN = new Set([
@@ -196,8 +204,10 @@ const KNOWN = new Set([
 ])
 
 /** A failure as the last event of a stream, under the code on which Codex does what it would do with the answer. */
-export function streamFailure({ status, headers, body }: Answer): string {
+export function streamFailure({ status, headers, body }: Answer, { path }: ClientRequest): string {
   const error = fields(fields(body)?.error) ?? {}
+  // Other clients of OpenAI's API take any event with an error for the end.
+  if (isSdks(path)) return `data: ${JSON.stringify({ error })}\n\n`
   const code = text(error.code) ?? ''
   const message = text(error.message) ?? text(fields(body)?.detail) ?? `the upstream answered ${status}`
   // Where nothing is to be had before a reset, the client must not wait for it silently.

@@ -39,7 +39,12 @@ interface AccessToken {
   readonly token: string
 }
 
-const STANDBY = { never: 'when-alone', 'when-exhausted': 'when-exhausted', always: undefined } as const
+const STANDBY = {
+  never: 'when-alone',
+  'when-needed': 'when-needed',
+  'when-exhausted': 'when-exhausted',
+  always: undefined,
+} as const
 
 /** Where a program keeps the tokens of a login, and their names there. */
 interface Place {

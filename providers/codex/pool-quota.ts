@@ -34,7 +34,9 @@ interface PoolQuota {
 function members(accounts: readonly PoolAccount[]): PoolAccount[] {
   return accounts.filter(
     ({ state, inspection }) =>
-      state !== 'needs-login' && state !== 'disabled' && inspection.standby !== 'when-alone',
+      state !== 'needs-login' &&
+      state !== 'disabled' &&
+      !/^when-(alone|needed)$/.test(inspection.standby ?? ''),
   )
 }
 

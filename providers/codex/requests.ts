@@ -1,4 +1,10 @@
-import type { ClientRequest, Conversation, Provider, ProviderAccount } from '../../config/provider.js'
+import type {
+  ClientRequest,
+  Conversation,
+  PoolAccount,
+  Provider,
+  ProviderAccount,
+} from '../../config/provider.js'
 import { conversationOf, nameInHeaders } from '../conversation.js'
 import { header, join, normalPath, queryOf } from '../http.js'
 import { fields, parseJson, text } from '../json.js'
@@ -44,13 +50,43 @@ export function upstreamPath(settings: ResolvedCodexSettings): NonNullable<Provi
   }
 }
 
-/** An API key can use the public API, and nothing of the ChatGPT backend. */
-export function serves({ credential }: ProviderAccount, { path }: ClientRequest): boolean {
-  return placeOf(path).open || !isApiKey(credential)
+/** Whether Codex itself sends a request, as its headers tell. */
+export function isCodexs({ headers }: Pick<ClientRequest, 'headers'>): boolean {
+  if (/^codex/i.test(header(headers, 'originator') ?? '')) return true
+  return Object.keys(headers).some((name) => name.startsWith('x-codex-') && !name.startsWith('x-codex-pool-'))
+}
+
+/** Paths that the ChatGPT backend has for every client. It does not keep the responses that it has given. */
+const CHATGPT = /^\/(?:responses(?:\/compact)?|models(?:\/[^/]+)?|alpha\/search|memories\/trace_summarize)$/
+/** Paths that it does not have. Codex itself asks for more than these two lists name, such as images. */
+const NOT_CHATGPT =
+  /^\/(?:chat|completions|embeddings|moderations|audio|batches|vector_stores|fine_tuning|assistants|threads)(?:\/|$)/
+
+/** An API key can use the public API, and nothing of the ChatGPT backend; a ChatGPT account the paths that Codex uses. */
+export function serves({ credential }: ProviderAccount, request: ClientRequest): boolean {
+  const { area, rest, open } = placeOf(request.path)
+  if (isApiKey(credential)) return open
+  if (!open || area !== 'responses' || CHATGPT.test(rest)) return true
+  return isCodexs(request) && !NOT_CHATGPT.test(rest)
+}
+
+/** Characters of a path in a message. */
+const LONGEST_PATH = 100
+
+/** Why no account of the pool can serve a request, and the way out. */
+export function unserved(request: ClientRequest, accounts: readonly PoolAccount[]): string {
+  const { open } = placeOf(request.path)
+  const path = request.path.slice(0, LONGEST_PATH)
+  if (!open) return `${path} is served by ChatGPT accounts only: codex-pool login codex`
+  const keys = accounts.filter(({ inspection }) => inspection.kind === 'api-key')
+  return keys.length > 0
+    ? `${path} is served by OpenAI API keys only, and providers.codex.apiKeys keeps ` +
+        `${keys.map(({ id }) => id).join(', ')} from being used beside ChatGPT accounts: set it to 'when-needed'`
+    : `${path} is served by OpenAI API keys only: codex-pool add FILE, with { "OPENAI_API_KEY": "…" } in it`
 }
 
 const GENERATION =
-  /^\/(responses(\/compact)?|alpha\/search|images\/(generations|edits)|memories\/trace_summarize)$/
+  /^\/(?:responses(?:\/(?:compact|input_tokens))?|chat\/completions|completions|embeddings|moderations|audio\/(?:transcriptions|translations|speech)|images\/(?:generations|edits|variations)|alpha\/search|memories\/trace_summarize)$/
 /** A question that is sent by POST because it is long. */
 const QUERY = /^\/wham\/usage\/.+\/query$/
 
@@ -62,9 +98,10 @@ export function generates(request: ClientRequest | undefined): boolean {
 }
 
 /** Every other call asks for settings, tasks, plugins and the like, or redeems a credit just because quota is used up. */
-export function usesQuota({ path }: ClientRequest): boolean {
+export function usesQuota({ method, path }: ClientRequest): boolean {
   const { area, rest } = placeOf(path)
-  return area === 'responses' && !/^\/(models|analytics-events)(\/|$)/.test(rest)
+  const reads = method === 'GET' || method === 'HEAD' || method === 'DELETE'
+  return area === 'responses' && !reads && !/^\/(models|analytics-events)(\/|$)/.test(rest)
 }
 
 /** Sent twice, these requests may be billed twice but create nothing twice. */
@@ -147,6 +184,7 @@ function sessionOf(request: ClientRequest): Conversation | undefined {
 
 /** The model that a request is for; headers first, as above. */
 export function model(request: ClientRequest): string | undefined {
+  if (request.path.endsWith('/realtime')) return modelInQuery(request)
   // An image's turn metadata names the chat model that asked for it.
   if (!/\/images\//.test(request.path)) {
     const hint = /(?:^|[;,\s])model=([^;,\s]+)/.exec(
@@ -156,6 +194,11 @@ export function model(request: ClientRequest): string | undefined {
     if (named !== undefined) return named
   }
   return text(fields(request.json())?.model)
+}
+
+/** The handshake of a Realtime WebSocket: `/v1/realtime?model=NAME`. */
+function modelInQuery({ url }: ClientRequest): string | undefined {
+  return new URLSearchParams(queryOf(url)).get('model') ?? undefined
 }
 
 function turnMetadata(request: ClientRequest) {

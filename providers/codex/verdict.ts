@@ -1,7 +1,8 @@
 import type { ClientRequest, UpstreamAnswer, Verdict } from '../../config/provider.js'
 import { sentenceOf } from '../google/errors.js'
 import { isPage } from '../http.js'
-import { type Fields, fields, text } from '../json.js'
+import { type Fields, fields, objects, text } from '../json.js'
+import { isVisibleChoice } from '../openai.js'
 import { readable } from './encrypted.js'
 import { type UpstreamError, upstreamError } from './errors.js'
 import { fullUntil, isOfOneModel } from './quota.js'
@@ -19,7 +20,7 @@ export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdic
 /** Events before the output, in which the user sees nothing. */
 const PRELUDE =
   /^response\.(created|in_progress|queued|(metadata|rate_limits?|heartbeat|keep[_-]?alive|ping)(\..+)?|codex\..+)$/
-const OUTPUT = /^(response|image_(generation|edit))\./
+const OUTPUT = /^(response|image_(generation|edit)|transcript|speech)\./
 const FAILURES = new Set(['error', 'response.failed', 'response.error'])
 /** An answer may end early for the request's own sake, or because the account is at a limit. */
 const ENDS = new Set(['response.completed', 'response.done', 'response.incomplete'])
@@ -29,6 +30,7 @@ export function classifyEvent(payload: unknown, request?: ClientRequest): Verdic
   const event = fields(payload)
   if (!event) return undefined
   const type = text(event.type)
+  if (type === undefined && objects(event.choices).some(isVisibleChoice)) return 'output'
   if (type === undefined ? isError(event) : FAILURES.has(type)) return verdictOnEvent(event, request)
   const shows = type !== undefined && OUTPUT.test(type) && !PRELUDE.test(type)
   if (shows && !ENDS.has(type)) return 'output'

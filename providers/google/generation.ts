@@ -1,5 +1,6 @@
 import type { Answer, Provider, Usage } from '../../config/provider.js'
-import { type Fields, count, fields, list, objects } from '../json.js'
+import { type Fields, count, fields, isSet, list, objects } from '../json.js'
+import { isVisibleChoice } from '../openai.js'
 
 /** An answer of the Gemini API. Code Assist wraps the same in `response`; without `alt=sse` a stream is a list of them. */
 function unwrapped(payload: unknown): Fields | undefined {
@@ -33,15 +34,8 @@ function isVisible({ content, finishReason }: Fields): boolean {
   return finishReason !== undefined || objects(fields(content)?.parts).some(hasContent)
 }
 
-/** A choice of the API's OpenAI-compatible side. Its first event often has a role and nothing else. */
-function isVisibleChoice({ delta, finish_reason, message, text }: Fields): boolean {
-  return [finish_reason, message, text].some(isSet) || hasContent(fields(delta) ?? {})
-}
-
-const isSet = (value: unknown): boolean => value !== undefined && value !== null && value !== ''
-
-/** No client shows these fields of a part or of a delta. */
-const UNSEEN: ReadonlySet<string> = new Set(['thought', 'thoughtSignature', 'role'])
+/** No client shows these fields of a part. */
+const UNSEEN: ReadonlySet<string> = new Set(['thought', 'thoughtSignature'])
 
 function hasContent(part: Fields): boolean {
   return Object.entries(part).some(([name, value]) => !UNSEEN.has(name) && isSet(value))

@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ClientRequest } from '../../config/provider.js'
-import { header, normalPath, queryOf } from '../http.js'
+import { header, queryOf } from '../http.js'
 import { type Fields, fields, list, objects, text } from '../json.js'
+import { geminiPath } from './paths.js'
 
 /** Response headers with the address for the next part of a resumable upload. */
 export const uploadHeaders = ['x-goog-upload-url', 'x-goog-upload-control-url', 'location'] as const
@@ -23,8 +24,8 @@ function nameIn(value: unknown): readonly string[] {
 
 /** Names of the resources that a request uses, in its path, its query and its body. */
 export function resourcesIn(request: ClientRequest): readonly string[] {
-  const path = normalPath(request.path)
-  const upload = /^(?:\/v1beta)?\/upload\//.test(path)
+  const path = geminiPath(request.path)
+  const upload = path.startsWith('/upload/')
   // The body of an upload is the file.
   const body = upload || request.method === 'GET' ? undefined : fields(request.json())
   return [

@@ -10,13 +10,22 @@ export class StrategyFailed extends Error {
   }
 }
 
-/** The accounts that could ever serve a request: those of its provider that are fit for it. */
+/**
+ * The accounts that could ever serve a request: those of its provider that are fit for it. A user with plan accounts has
+ * not agreed to pay per token for what they can serve, even while they cool down.
+ */
 export function fit(accounts: readonly Account[], provider: Provider, request: ClientRequest): Account[] {
   const able = accounts.filter((account) => provider.serves?.(account.forProvider(), request) ?? true)
-  const members = able.filter((account) => account.inspection.standby === undefined)
-  // A user with plan accounts has not agreed to pay per token, even while they cool down.
-  return members.length > 0 ? able.filter((account) => account.inspection.standby !== 'when-alone') : able
+  const others = accounts.some(isMember)
+  const needed = !able.some(isMember)
+  return able.filter(({ inspection: { standby } }) => {
+    if (standby === 'when-alone') return !others
+    return standby !== 'when-needed' || needed
+  })
 }
+
+/** Whether an account is used like any other, and not held back. */
+const isMember = ({ inspection }: Account): boolean => inspection.standby === undefined
 
 /** Those that a request can be sent on, now or once a cooldown is over. */
 export function usable(accounts: readonly Account[]): Account[] {
@@ -139,12 +148,12 @@ function returned(picked: unknown, offered: readonly Account[]): string {
 /** Says which accounts are held back and when they are used: some of them cost money per token. */
 export function standbyNotices(accounts: readonly Account[]): string[] {
   return accounts.flatMap(({ id, provider, inspection: { standby, kind } }) => {
-    const others = accounts.some(
-      (other) => other.provider === provider && other.inspection.standby === undefined,
-    )
+    const others = accounts.some((other) => other.provider === provider && isMember(other))
     const what = `${id} (${kind ?? provider})`
     if (standby === 'when-exhausted')
       return [`${what} is used only when no other ${provider} account can serve`]
+    if (standby === 'when-needed' && others)
+      return [`${what} is used only for requests that no other ${provider} account can serve`]
     if (standby === 'when-alone' && others)
       return [`${what} is not used while there are other ${provider} accounts`]
     return []

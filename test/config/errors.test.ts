@@ -139,6 +139,12 @@ const table: [user: unknown, ...problems: string[]][] = [
     'routes[1].path unreachable_route',
   ],
   [routes({ path: '/v1', provider: 'codex' }, { path: '/v1beta', provider: 'codex' })],
+  // These two share the path: each knows its own requests.
+  [routes({ path: '/v1', provider: 'gemini-api-key' }, { path: '/v1', provider: 'codex' })],
+  [
+    routes({ path: '/v1', provider: 'gemini' }, { path: '/v1', provider: 'codex' }),
+    'routes[1].path unreachable_route',
+  ],
   [routes({ path: '/v1/', provider: 'codex' }, { path: '/v1', provider: 'codex' })],
 
   [{ listen: '8989' }, 'listen bad_listen'],

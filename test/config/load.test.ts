@@ -205,7 +205,7 @@ describe('flags, environment, file, defaults', () => {
     assert.deepEqual(config.providers, {
       codex: {
         type: 'codex',
-        apiKeys: 'never',
+        apiKeys: 'when-needed',
         credits: 'last',
         allow: [],
         codexHome: resolve('/somewhere/codex'),
@@ -239,8 +239,15 @@ describe('what comes of it', () => {
   const builtin = [
     '/v1internal:',
     '/v1beta',
+    '/v1alpha',
     '/upload/v1beta',
+    '/upload/v1alpha',
+    '/upload/v1',
     '/download/v1beta',
+    '/download/v1alpha',
+    '/download/v1',
+    '/ws/google.ai.',
+    '/v1',
     '/v1',
     '/responses',
     '/backend-api',
@@ -251,7 +258,10 @@ describe('what comes of it', () => {
   test("the user's routes come first and the built-in ones follow, but for those that they cover", () => {
     assert.deepEqual(paths({}), builtin)
     const own = { path: '/v1', provider: 'codex' }
-    assert.deepEqual(paths({ routes: [own] }), ['/v1', ...builtin.filter((path) => path !== '/v1')])
+    const others = builtin.filter((path) => path !== '/v1')
+    assert.deepEqual(paths({ routes: [own] }).sort(), ['/v1', '/v1', ...others].sort())
+    const custom = { providers: { mine: { type: 'bearer' as const, upstream: 'https://mine.example' } } }
+    assert.deepEqual(paths({ ...custom, routes: [{ path: '/v1', provider: 'mine' }] }), ['/v1', ...others])
     assert.deepEqual(paths({ routes: [own], builtinRoutes: false }), ['/v1'])
     assert.deepEqual(paths({ routes: [{ path: '/', provider: 'codex' }] }), ['/'])
   })

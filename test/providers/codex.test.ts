@@ -140,7 +140,6 @@ describe('a path', () => {
       'https://api.test/v1/models?client_version=1',
     ],
     ['/v1/alpha/search', `${responses}/alpha/search`, 'https://api.test/v1/alpha/search'],
-    ['/v1/images/generations', `${responses}/images/generations`, 'https://api.test/v1/images/generations'],
     ['/responses', `${responses}/responses`, 'https://api.test/v1/responses'],
     ['/responses/compact', `${responses}/responses/compact`, 'https://api.test/v1/responses/compact'],
     ['//v1//responses', `${responses}/responses`, 'https://api.test/v1/responses'],
@@ -159,6 +158,17 @@ describe('a path', () => {
       if (key !== undefined) assert.equal(provider.path(asked, account(apiKey)), key)
     })
   }
+
+  test('of images and Realtime is Codex’s own on a ChatGPT account, and an API key’s for other clients', () => {
+    const metadata = { 'x-codex-turn-metadata': '{}' }
+    for (const path of ['images/generations', 'images/edits', 'realtime', 'realtime/calls']) {
+      const url = `/v1/${path}`
+      assert.equal(provider.path(request({ url }), account(login())), `${responses}/${path}`)
+      assert.equal(provider.serves(account(login()), request({ url, headers: metadata })), true)
+      assert.equal(provider.serves(account(login()), request({ url })), false)
+      assert.equal(provider.serves(account(apiKey), request({ url })), true)
+    }
+  })
 
   test('of a generation may be sent twice, of anything that creates something never', () => {
     const twice = (url: string) => provider.replayable(request({ url }))

@@ -3,7 +3,7 @@ import { describe, test, type TestContext } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { type Fault, field, geminiFaults, text } from '../../src/simulator/index.js'
 import type { UserConfig } from '../../src/index.js'
-import { startPool, stopClock, type PoolOptions, type TestPool } from '../kit/pool.js'
+import { clientHeaders, startPool, stopClock, type PoolOptions, type TestPool } from '../kit/pool.js'
 
 const inOrder: UserConfig = {
   strategies: { 'in-order': (accounts) => accounts[0] },
@@ -186,7 +186,6 @@ describe('a Gemini client whose base address leads elsewhere is told so, and its
   const pools = (t: TestContext) => startPool(t, { ...two, codex: [{ id: 'carol' }], config: {} })
   for (const path of [
     '/v1/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse',
-    '/v1/models/gemini-2.5-pro:generateContent',
     '/v1/v1internal:streamGenerateContent?alt=sse',
     '/v1//v1internal:loadCodeAssist',
     '/v1/publishers/google/models/gemini-2.5-pro:streamGenerateContent',
@@ -221,6 +220,15 @@ describe('a Gemini client whose base address leads elsewhere is told so, and its
       })
       assert.equal(zipped.status, 400)
       assert.deepEqual(pool.sim.requests, [])
+    })
+
+  for (const headers of [{ 'session-id': 's' }, { ...clientHeaders(), 'session-id': 's' }])
+    test(`the body of a Gemini request in a session, with ${Object.keys(headers).length} headers`, async (t) => {
+      const pool = await pools(t)
+      const { body } = await pool.request.post('/v1/responses').set(headers).send({ contents }).expect(400)
+      assert.equal(field(body, 'error', 'details', 0, 'reason'), 'wrong_base_address')
+      await pool.ask('s', { prompt: 'What does {"contents":[{"parts":[]}]} mean?' }).expect(200)
+      assert.deepEqual(pool.asked(), ['carol'])
     })
 
   test('but for one that writes /v1beta twice: it is served', async (t) => {

@@ -1,4 +1,4 @@
-import { field } from '../json.js'
+import { field, list } from '../json.js'
 import { PromptCache } from '../model.js'
 import type { SimRequest } from '../request.js'
 import { type Answer, json, type Upstream, type World } from '../upstream.js'
@@ -27,8 +27,9 @@ export function geminiKey({ id, key = `gemini-sim-${id}` }: GeminiKeyOptions): G
   return { id, key, revoked: false, cache: new PromptCache(), credential: () => ({ api_key: key }) }
 }
 
-const ROOT = /^(\/upload)?\/v1beta\/(?!openai\/)/
-const GENERATION = /^POST models\/([^:/]+):(generateContent|streamGenerateContent|countTokens)$/
+const ROOT = /^(?:\/(?:upload|download))?\/v1(?:alpha|beta)?\/(?!openai\/)/
+const GENERATION =
+  /^POST models\/([^:/]+):(generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$/
 
 /** `https://generativelanguage.googleapis.com`, with `x-goog-api-key` only. */
 export function createGeminiApi(keys: readonly GeminiKey[], world: World): Upstream {
@@ -61,10 +62,15 @@ function generation(asked: Generation, method: string | undefined): Answer {
   if (!MODELS.includes(model)) return streams ? asList(notFoundEntity) : notFoundEntity
   if (method === 'countTokens')
     return json(200, { totalTokens: promptTokens(field(body, 'generateContentRequest') ?? body) })
+  if (method === 'embedContent') return json(200, { embedding: EMBEDDING })
+  if (method === 'batchEmbedContents')
+    return json(200, { embeddings: list(body, 'requests').map(() => EMBEDDING) })
   const events = generate(asked)
   if (!streams) return json(200, whole(events))
   return googleStream(request, events)
 }
+
+const EMBEDDING = { values: [0.5, 0.25] }
 
 const modelEntry = (model: string) => ({
   name: `models/${model}`,

@@ -3,11 +3,16 @@ import { field, text } from '../json.js'
 import { countTokens } from '../model.js'
 import type { SimRequest } from '../request.js'
 import { type Answer, json, type World } from '../upstream.js'
-import { foreignResource } from './refusals.js'
+import { foreignResource, googleError } from './refusals.js'
 
 interface Resource {
   readonly owner: string
   readonly content: object
+}
+
+/** An upload that has begun, and the parts that have come. */
+interface Upload extends Resource {
+  readonly parts: Buffer[]
 }
 
 /**
@@ -19,7 +24,9 @@ export class KeyResources {
   /** By name: `files/…`, `cachedContents/…`. */
   readonly #resources = new Map<string, Resource>()
   /** Uploads that have begun, with the key that began each and the fields of its file. */
-  readonly #uploads = new Map<string, Resource>()
+  readonly #uploads = new Map<string, Upload>()
+  /** The bytes of the files. */
+  readonly #bytes = new Map<string, Buffer>()
 
   constructor(world: World) {
     this.#world = world
@@ -33,6 +40,8 @@ export class KeyResources {
   /** Answers a call about files or cached contents; `undefined` for another one. */
   answer(request: SimRequest, call: string, owner: string): Answer | undefined {
     if (request.path.startsWith('/upload/')) return this.#upload(request, owner)
+    const download = /^GET (files\/[\w-]+):download$/.exec(call)?.[1]
+    if (download !== undefined) return this.#download(download, owner)
     if (call === 'POST cachedContents') return json(200, this.#cache(request, owner))
     const [, method, name = ''] =
       /^(GET|PATCH|DELETE|POST) ((?:files|cachedContents)(?:\/[\w-]+)?)$/.exec(call) ?? []
@@ -53,14 +62,17 @@ export class KeyResources {
     return undefined
   }
 
-  /** The two requests of a resumable upload: the first is answered with the address of the second. */
+  /** A resumable upload: the first request is answered with the address of the others. */
   #upload(request: SimRequest, owner: string): Answer {
-    const { headers, query, raw } = request
+    const { headers, query, path } = request
+    const command = String(headers['x-goog-upload-command'] ?? '')
     const id = query.get('upload_id')
     if (id === null) {
+      if (command !== 'start' || headers['x-goog-upload-protocol'] !== 'resumable') return badUpload
       const upload_id = randomBytes(12).toString('base64url')
-      this.#uploads.set(upload_id, { owner, content: { ...(field(request.json, 'file') as object) } })
-      const url = `http://${headers.host}/upload/v1beta/files?upload_id=${upload_id}&upload_protocol=resumable`
+      const content = { ...(field(request.json, 'file') as object) }
+      this.#uploads.set(upload_id, { owner, content, parts: [] })
+      const url = `http://${headers.host}${path}?upload_id=${upload_id}&upload_protocol=resumable`
       return {
         status: 200,
         headers: { 'x-goog-upload-status': 'active', 'x-goog-upload-url': url },
@@ -69,12 +81,32 @@ export class KeyResources {
     }
     const upload = this.#uploads.get(id)
     if (!upload || upload.owner !== owner) return foreignResource('Upload is not valid for this key.')
+    return this.#part(request, command, id, upload)
+  }
+
+  /** One part of an upload; the command of the last one says `finalize`. */
+  #part({ headers, raw }: SimRequest, command: string, id: string, upload: Upload): Answer {
+    const { owner, content, parts } = upload
+    const begun = Buffer.concat(parts).length
+    if (!command.startsWith('upload') || Number(headers['x-goog-upload-offset']) !== begun) return badUpload
+    parts.push(raw)
+    if (!command.includes('finalize'))
+      return { status: 200, headers: { 'x-goog-upload-status': 'active' }, body: '' }
     this.#uploads.delete(id)
     const name = `files/${randomBytes(6).toString('hex')}`
     const uri = `http://${headers.host}/v1beta/${name}`
-    const file = { ...upload.content, name, uri, sizeBytes: String(raw.length), state: 'ACTIVE' }
+    const bytes = Buffer.concat(parts)
+    const file = { ...content, name, uri, sizeBytes: String(bytes.length), state: 'ACTIVE' }
     this.#resources.set(name, { owner, content: file })
+    this.#bytes.set(name, bytes)
     return json(200, { file }, { 'x-goog-upload-status': 'final' })
+  }
+
+  #download(name: string, owner: string): Answer {
+    const bytes = this.#bytes.get(name)?.toString('latin1')
+    return (
+      this.#refuse(name, owner) ?? { status: 200, headers: { 'content-type': 'text/plain' }, body: bytes }
+    )
   }
 
   #cache({ json: body }: SimRequest, owner: string): object {
@@ -101,6 +133,12 @@ export class KeyResources {
     )
   }
 }
+
+const badUpload = googleError({
+  code: 400,
+  status: 'INVALID_ARGUMENT',
+  message: 'The command, the protocol or the offset of the upload is not right.',
+})
 
 /** The names of the files in a prompt: `files/ID` of each `fileUri`. */
 function filesIn(value: unknown): string[] {
