@@ -113,7 +113,8 @@ function model(request: ClientRequest): string | undefined {
 
 /** The key is over; what is wrong with its project is judged with all other refusals. */
 const OVER = new Set(['API_KEY_INVALID', 'keyInvalid', 'keyExpired'])
-const OVER_WORDS = /^API key (?:not valid|not found|expired)|API key was reported as leaked/i
+const OVER_WORDS =
+  /^(?:(?:the|this|your) )?API key (?:is |has |was |has been )?(?:not valid|invalid|not found|expired|disabled|deleted|revoked)|API key was reported as leaked/i
 
 function accountVerdict({ code = 403, reason, message }: GoogleError): Verdict | undefined {
   if (code !== 400 && code !== 401 && code !== 403) return undefined

@@ -65,7 +65,8 @@ export function durationMs(value: unknown): number | undefined {
   return end === text.length ? ms : undefined
 }
 
-const HINT = /(?:try(?: again)?|resets?|available(?: again)?) (?:in|after) /gi
+const HINT =
+  /(?:(?:try(?: again)?|resets?|available(?: again)?) (?:in|after)|wait(?: for)?|retry-after:?) (?:about )?/gi
 
 /** How much of an error message is searched. A real one names its wait within the first lines. */
 const LONGEST_MESSAGE = 4_096
@@ -91,6 +92,14 @@ export function retryAfterMs(value: string | undefined, now: number = Date.now()
   return Number.isNaN(at) ? undefined : Math.min(Math.max(0, at - now), LONGEST_WAIT_MS)
 }
 
+/** `Retry-After`, or the same in ms under the name that OpenAI's and Azure's clients know. */
+export function waitIn(headers: IncomingHttpHeaders, now: number = Date.now()): number | undefined {
+  const ms = Number(header(headers, 'retry-after-ms') ?? 0)
+  return (
+    retryAfterMs(header(headers, 'retry-after'), now) ?? (ms > 0 && ms < LONGEST_WAIT_MS ? ms : undefined)
+  )
+}
+
 /** The upstream's own sentence in the reason of a verdict, which is a stable word and that sentence: `code: Sentence.` */
 export function sentenceIn(reason: string | undefined): string | undefined {
   return /^[\w.-]+: (.+)/.exec(reason ?? '')?.[1]
@@ -100,7 +109,7 @@ export function sentenceIn(reason: string | undefined): string | undefined {
 export function statusVerdict(answer: UpstreamAnswer): Verdict {
   const { status } = answer
   const reason = `http_${status}`
-  const wait = retryAfterMs(header(answer.headers, 'retry-after'))
+  const wait = waitIn(answer.headers)
   if (status === 401) return { kind: 'unauthorized', reason }
   if (status === 402) return { kind: 'exhausted', reason }
   if (status === 403)

@@ -1,4 +1,4 @@
-import { isRecord, timeFrom } from '../config/index.js'
+import { isRecord, parseJson, timeFrom } from '../config/index.js'
 
 export { parseJson } from '../config/index.js'
 
@@ -10,6 +10,17 @@ export type Fields = Readonly<Record<string, unknown>>
 
 export function fields(value: unknown): Fields | undefined {
   return isRecord(value) ? value : undefined
+}
+
+/** Characters of a sentence in front of JSON, as in "the upstream says: {…}". */
+const LONGEST_LEAD = 100
+
+/** The JSON in a text, alone or at its end behind a few words. In a text that quotes JSON, a quote stands before it. */
+export function jsonIn(value: unknown): unknown {
+  const given = text(value)
+  const start = given?.search(/[{[]/) ?? -1
+  if (given === undefined || start < 0 || start > LONGEST_LEAD) return undefined
+  return /["'`]/.test(given.slice(0, start)) ? undefined : parseJson(given.slice(start).trim())
 }
 
 export function list(value: unknown): readonly unknown[] {

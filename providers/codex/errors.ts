@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { statusNamed } from '../google/errors.js'
-import { durationMs, header, retryAfterMs, waitInMessage } from '../http.js'
-import { type Fields, fields, list, number, parseJson, text } from '../json.js'
+import { header } from '../http.js'
+import { type Fields, fields, jsonIn, list, number, parseJson, text } from '../json.js'
+import { resetFrom, timeIn, waitFrom, waitIn, waitInHeaders } from './times.js'
 
 /** An upstream's refusal, read alike from an answer, an event of a stream and a message of a WebSocket. */
 export interface UpstreamError {
@@ -39,19 +40,17 @@ export interface Carrier {
 /** Reads an error in any of its forms: nested or flat, with `error`, `detail`, a list of details, or JSON in a text. */
 export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError {
   const { page = false, now } = carrier
-  const layers = layersOf(payload)
+  const layers = [...layersOf(payload), ...layersOf(errorInHeader(carrier.headers))]
   const all = (names: readonly string[]) =>
     layers.flatMap((layer) => names.flatMap((name) => (layer[name] === undefined ? [] : [layer[name]])))
-  const carried = all(['headers']).map(headersFrom)
+  const carried = all(['headers', 'response_headers', 'responseHeaders']).map(headersFrom)
   const headers = Object.assign({}, ...carried, carrier.headers) as IncomingHttpHeaders
-  const words = all(['code', 'error_code', 'reason', 'type', 'error', 'detail', 'message']).flatMap(
-    (one) => wordOf(one) ?? [],
-  )
+  const words = all(CODES).flatMap((one) => wordOf(one) ?? [])
   const texts = textsOf(layers)
   const message = texts.join('\n').slice(0, 4_096)
   const wait = waitInHeaders(headers, now) ?? waitFrom(all) ?? waitIn(message)
   return {
-    status: carrier.status ?? all(STATUSES).map(statusOf).find(Boolean),
+    status: mostTelling([carrier.status, ...all(STATUSES).map(statusOf)]),
     headers,
     page,
     words,
@@ -67,6 +66,17 @@ export function upstreamError(payload: unknown, carrier: Carrier): UpstreamError
   }
 }
 
+const CODES = [
+  'code',
+  'error_code',
+  'errorCode',
+  'reason',
+  'type',
+  'error_type',
+  'error',
+  'detail',
+  'message',
+]
 const STATUSES = [
   'status',
   'status_code',
@@ -83,11 +93,27 @@ const WRAPPERS =
     ' ',
   )
 
+/** Statuses that speak of an account. Gateways in front of an upstream write them into a 400 or a 502 of their own. */
+const OF_ACCOUNT: ReadonlySet<number> = new Set([401, 402, 403, 429])
+
+function mostTelling(statuses: readonly (number | undefined)[]): number | undefined {
+  const told = statuses.filter((status) => status !== undefined)
+  return told.find((status) => OF_ACCOUNT.has(status)) ?? told[0]
+}
+
+/** Codex knows a header with the error as JSON in base64. */
+function errorInHeader(headers: IncomingHttpHeaders = {}): unknown {
+  const told = header(headers, 'x-error-json')
+  return told === undefined
+    ? undefined
+    : parseJson(Buffer.from(told.slice(0, 8_192), 'base64').toString('utf8'))
+}
+
 /** The nested objects of an error, the innermost first, since it says most. */
 function layersOf(payload: unknown, depth = 0): Fields[] {
   // Bounds the work on foreign data; no real error nests deeper.
-  if (depth > 5) return []
-  const one = fields(payload) ?? fields(parseJson(payload))
+  if (depth > 8) return []
+  const one = fields(payload) ?? fields(jsonIn(payload))
   if (!one)
     return list(payload)
       .slice(0, 8)
@@ -103,7 +129,7 @@ function textsOf(layers: readonly Fields[]): string[] {
 
 /** Whether a text is meant for people: not JSON, not a page, not a code. */
 function isSentence(given: string): boolean {
-  return !/^\s*[{[<]/.test(given) && /\w\s+\w/.test(given)
+  return !/^\s*[[<]|\{\s*"/.test(given) && /\w\s+\w/.test(given)
 }
 
 /** Event types that carry an error. They are no reason. */
@@ -121,134 +147,16 @@ function statusOf(value: unknown): number | undefined {
   return Number.isInteger(status) && status >= 400 && status <= 599 ? status : undefined
 }
 
+/** Headers inside a message: an object, a list of pairs, or a list of objects with name and value. */
 function headersFrom(value: unknown): IncomingHttpHeaders {
-  const entries = Object.entries(fields(value) ?? {}).flatMap(([name, given]) => {
+  const pairs: readonly unknown[] = Array.isArray(value)
+    ? value.map((one: unknown) => (fields(one) ? [fields(one)?.name, fields(one)?.value] : one))
+    : Object.entries(fields(value) ?? {})
+  const entries = pairs.flatMap((pair) => {
+    const [name, given] = list(pair)
     const one: unknown = Array.isArray(given) ? given[0] : given
-    return typeof one === 'string' || typeof one === 'number' || typeof one === 'boolean'
-      ? [[name.toLowerCase().replaceAll('_', '-'), String(one)]]
-      : []
+    const isPlain = typeof one === 'string' || typeof one === 'number' || typeof one === 'boolean'
+    return typeof name === 'string' && isPlain ? [[name.toLowerCase().replaceAll('_', '-'), String(one)]] : []
   })
   return Object.fromEntries(entries) as IncomingHttpHeaders
-}
-
-type All = (names: readonly string[]) => unknown[]
-
-const RESETS_AT = [
-  'resets_at',
-  'reset_at',
-  'resetsAt',
-  'resetAt',
-  'reset_time',
-  'resetTime',
-  'resets_at_ms',
-  'reset_at_ms',
-]
-const RESETS_IN = [
-  'resets_in_seconds',
-  'reset_after_seconds',
-  'resets_in',
-  'reset_in',
-  'resetsIn',
-  'resetsInSeconds',
-  'resetAfterSeconds',
-]
-const RESETS_IN_MS = ['resets_in_ms', 'reset_after_ms', 'resetsInMs', 'resetAfterMs']
-
-function resetFrom(all: All, now: number): number | undefined {
-  const at = all(RESETS_AT).map((value) => timeOf(value, now))
-  const after = all(RESETS_IN).map((value) => distanceOf(value, now))
-  const afterMs = all(RESETS_IN_MS).map((value) => distanceOf((number(value) ?? 0) / 1000, now))
-  return [...at, ...after, ...afterMs].find((time) => time !== undefined)
-}
-
-function waitFrom(all: All): number | undefined {
-  const ms = all(['retry_after_ms', 'retryAfterMs', 'wait_ms'])
-    .map(number)
-    .find((one) => one !== undefined && one > 0)
-  if (ms !== undefined) return ms
-  const told = all(['retry_after', 'retry_after_seconds', 'retryAfter', 'retry_delay', 'retryDelay'])
-  return told.map((value) => distanceOf(value, 0)).find((one) => one !== undefined)
-}
-
-/** `Retry-After`; else `retry-after-ms`, and the reset of the limit of which nothing is left (OpenAI, "Rate limits"). */
-function waitInHeaders(headers: IncomingHttpHeaders, now: number): number | undefined {
-  const ms = number(header(headers, 'retry-after-ms'))
-  const wait =
-    retryAfterMs(header(headers, 'retry-after'), now) ?? (ms !== undefined && ms > 0 ? ms : undefined)
-  if (wait !== undefined) return wait
-  const spent = ['requests', 'tokens'].find(
-    (what) => header(headers, `x-ratelimit-remaining-${what}`) === '0',
-  )
-  return durationMs(header(headers, `x-ratelimit-reset-${spent ?? ''}`))
-}
-
-/** The last day that `Date` knows; ms. */
-const LATEST = 8.64e15
-
-/** A time in seconds or milliseconds since 1970, as an ISO date, or in words; ms since 1970. */
-function timeOf(value: unknown, now: number): number | undefined {
-  const told = number(value)
-  if (told === undefined) {
-    const given = text(value) ?? ''
-    return dateIn(given) ?? distanceOf(given, now)
-  }
-  // As seconds since 1970 this would be before 2001, so it is a number of seconds from now.
-  if (told > 0 && told < 1e9) return now + told * 1000
-  // In seconds, 1e11 is the year 5138; in milliseconds, the year 1973.
-  const time = told >= 1e11 ? told : told * 1000
-  return told > 0 && time <= LATEST ? time : undefined
-}
-
-/** Seconds from now, as a number or in words; ms since 1970. */
-function distanceOf(value: unknown, now: number): number | undefined {
-  const seconds = number(value)
-  const ms = seconds === undefined ? durationMs(spelledOut(text(value) ?? '')) : seconds * 1000
-  return ms !== undefined && ms > 0 && now + ms <= LATEST ? now + ms : undefined
-}
-
-/** "in 2 weeks" and "an hour" as numbers of days and hours. */
-function spelledOut(given: string): string {
-  return given
-    .replace(/^\s*(?:in|after|about) /i, '')
-    .replace(/\b(an?|one) (?=(week|day|hour|minute|second)\b)/gi, '1 ')
-    .replace(/\b(\d{1,4}) ?(?:w|wks?|weeks?)\b/gi, (_, weeks: string) => `${Number(weeks) * 7} days`)
-}
-
-function waitIn(message: string): number | undefined {
-  return waitInMessage(spelledOut(message))
-}
-
-/** The reset that a message names: "try again at Dec 1st, 2026 9:14 AM UTC", "resets in 3 days 4 hours"; ms since 1970. */
-function timeIn(message: string, now: number): number | undefined {
-  const hint = /\b(?:again|resets?|until|available|back|renews?)\b(.{0,80})/is.exec(message)?.[1]
-  const date = hint === undefined ? undefined : dateIn(hint)
-  const wait = waitIn(message)
-  return date ?? (wait === undefined ? undefined : now + wait)
-}
-
-const ISO = /\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?/i
-const UNIX = /\b\d{10}(?:\d{3})?\b/
-const MONTH = String.raw`(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?`
-const CLOCK = String.raw`(?:,? (?:at )?\d{1,2}:\d{2}(?::\d{2})?(?: ?[ap]\.?m\.?)?(?: ?\(?(?:UTC|GMT|Z)\)?)?)?`
-const WORDS = new RegExp(
-  String.raw`${MONTH} \d{1,2}(?:st|nd|rd|th)?,? \d{4}${CLOCK}|\d{1,2}(?:st|nd|rd|th)? ${MONTH},? \d{4}${CLOCK}`,
-  'i',
-)
-
-/** The first date in a text that names its year. A time of the day alone may be of any time zone, so it tells nothing. */
-function dateIn(given: string): number | undefined {
-  const unix = UNIX.exec(given)?.[0]
-  const found = ISO.exec(given)?.[0] ?? WORDS.exec(given)?.[0]
-  if (found === undefined) return unix === undefined ? undefined : timeOf(Number(unix), 0)
-  const plain = found
-    .replace(/(\d)(?:st|nd|rd|th)\b/i, '$1')
-    .replace(/ at /i, ' ')
-    .replace(/([ap])\.?m\.?/i, '$1m')
-    .replace(/(\d) ?([ap]m)/i, '$1 $2')
-    .replace(/[()]/g, '')
-  const zoned = /(?:Z|UTC|GMT|[+-]\d{2}:?\d{2})$/i.test(plain.trim())
-    ? plain
-    : `${plain}${/T\d/i.test(plain) ? 'Z' : ' UTC'}`
-  const time = Date.parse(zoned)
-  return Number.isNaN(time) ? undefined : time
 }

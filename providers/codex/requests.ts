@@ -88,7 +88,7 @@ export function unserved(request: ClientRequest, accounts: readonly PoolAccount[
 const GENERATION =
   /^\/(?:responses(?:\/(?:compact|input_tokens))?|chat\/completions|completions|embeddings|moderations|audio\/(?:transcriptions|translations|speech)|images\/(?:generations|edits|variations)|alpha\/search|memories\/trace_summarize)$/
 /** A question that is sent by POST because it is long. */
-const QUERY = /^\/wham\/usage\/.+\/query$/
+const QUERY = /^\/wham\/usage\/.+\/query(_v\d+)?$/
 
 /** Whether a request, or the handshake of a WebSocket, is for the model API. */
 export function generates(request: ClientRequest | undefined): boolean {

@@ -7,7 +7,7 @@ import { readable } from './encrypted.js'
 import { type UpstreamError, upstreamError } from './errors.js'
 import { fullUntil, isOfOneModel } from './quota.js'
 import { generates, model } from './requests.js'
-import { codesSay, type Meaning, says, textsSay } from './wordings.js'
+import { codesSay, type Meaning, namesReason, says, textsSay } from './wordings.js'
 
 /** Judges an answer by its status and the error in its body. */
 export function classify(answer: UpstreamAnswer, request: ClientRequest): Verdict {
@@ -32,6 +32,8 @@ export function classifyEvent(payload: unknown, request?: ClientRequest): Verdic
   const type = text(event.type)
   if (type === undefined && objects(event.choices).some(isVisibleChoice)) return 'output'
   if (type === undefined ? isError(event) : FAILURES.has(type)) return verdictOnEvent(event, request)
+  // An error's own code in place of `error`: `{"type":"usage_limit_reached","resets_at":…}`.
+  if (type !== undefined && !type.includes('.') && namesReason(type)) return verdictOnEvent(event, request)
   const shows = type !== undefined && OUTPUT.test(type) && !PRELUDE.test(type)
   if (shows && !ENDS.has(type)) return 'output'
   const verdict = tellsError(event) ? verdictOnEvent(event, request) : undefined
@@ -67,7 +69,8 @@ function verdictOn(error: UpstreamError, request: ClientRequest | undefined): Ve
     overVerdict(error, reason) ??
     limitVerdict(error, reason, request) ??
     tokenVerdict(error, reason) ??
-    accessVerdict(error, reason, request)
+    accessVerdict(error, reason, request) ??
+    troubleVerdict(error, reason)
   if (!verdict || verdict.kind === 'pass') return { kind: 'pass' }
   return isOfLogin(error) ? { ...verdict, ofLogin: true } : verdict
 }
@@ -106,9 +109,13 @@ function limitVerdict(error: UpstreamError, reason: string, request?: ClientRequ
     if (fullUntil(headers).full) return exhausted(error, reason, request)
     return { kind: 'cooling', reason, retryAfterMs, model: limitedModel(error, request) }
   }
-  return overloaded || status === 408 || status >= 500
-    ? { kind: 'unavailable', reason, retryAfterMs }
-    : undefined
+  return overloaded ? { kind: 'unavailable', reason, retryAfterMs } : undefined
+}
+
+/** What the status alone says of the upstream, where no code says more. */
+function troubleVerdict({ status = 0, waitMs }: UpstreamError, reason: string): Verdict | undefined {
+  const isTrouble = status === 408 || status >= 500
+  return isTrouble ? { kind: 'unavailable', reason, retryAfterMs: waitMs } : undefined
 }
 
 function tokenVerdict(error: UpstreamError, reason: string): Verdict | undefined {
@@ -120,17 +127,19 @@ function tokenVerdict(error: UpstreamError, reason: string): Verdict | undefined
 
 /** Refusals of a resource of another account, of a model, of a path, or of everything. */
 function accessVerdict(error: UpstreamError, reason: string, request?: ClientRequest): Verdict | undefined {
-  const { status, code } = error
+  const { status = 0, code } = error
   const asked = request && model(request)
+  // The texts of an upstream in trouble say that something is not available now.
+  const means = (meaning: Meaning) => (status >= 500 ? codesSay(error, meaning) : says(error, meaning))
   // On this code the client sends the whole conversation again, so the code must reach it.
   if (code === 'previous_response_not_found' && status !== 403 && status !== 404) return undefined
-  const ofModel = says(error, 'no such model')
   // A code such as `permission_denied` does not say what is denied.
-  const names = !codesSay(error, 'no such model') && (status === 403 || status === 404)
-  if (says(error, 'no such thing') || (names && textsSay(error, 'no such thing')))
+  const deniesThing = (status === 403 || status === 404) && textsSay(error, 'no such thing')
+  if (means('no such thing') || (deniesThing && !codesSay(error, 'no such model')))
     return generates(request) || status === 403 ? { kind: 'refused', reason } : undefined
-  if (ofModel && asked !== undefined) return { kind: 'refused', reason: 'model_not_available', model: asked }
-  const forbidden = status === undefined ? says(error, 'forbidden') : codesSay(error, 'forbidden')
+  if (means('no such model') && asked !== undefined)
+    return { kind: 'refused', reason: 'model_not_available', model: asked }
+  const forbidden = status === 0 ? says(error, 'forbidden') : codesSay(error, 'forbidden')
   if (status === 403 || forbidden) return { kind: 'refused', reason, model: asked }
   // A path of the model API may be missing for one account only.
   return status === 404 && generates(request) ? { kind: 'refused', reason } : undefined

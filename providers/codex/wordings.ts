@@ -60,7 +60,9 @@ const CODES: Readonly<Record<Meaning, readonly string[]>> = {
     'requests?|tokens?|concurrency|tpm|rpm limit exceeded|reached',
   ],
   overloaded: [
-    'server|engine|model|service|upstream [is] overloaded|busy|at_capacity|capacity_exceeded|error|timeout|unavailable_now',
+    'server|engine|model|service|upstream [is] overloaded|busy|at_capacity|capacity_exceeded|error|timeout',
+    'backend|connection|generation|inference|network|processing|stream|system [\\w+] error|failed|failure|interrupted',
+    'policy_capacity|capacity|region unavailable',
     'overloaded [error]',
     'service|temporarily|backend|upstream unavailable',
     'unavailable|slow_down|timeout|bad_gateway|gateway_timeout|deadline_exceeded|api_error',
@@ -127,9 +129,10 @@ const TEXTS: Readonly<Partial<Record<Meaning, readonly RegExp[]>>> = {
 const EMPTY =
   /^(?:invalid_request(?:_error)?|bad_request|error|api_error|unknown(?:_error)?|not_found|upstream_error)$/
 
-/** Whether an error's codes name this meaning. */
+/** Whether an error's codes name this meaning. An empty code counts only where no other one tells a reason. */
 export function codesSay({ words }: UpstreamError, meaning: Meaning): boolean {
-  return words.some((word) => patterns[meaning].code.test(`${word}_`))
+  const telling = words.filter((word) => !EMPTY.test(word))
+  return (telling.length > 0 ? telling : words).some((word) => patterns[meaning].code.test(`${word}_`))
 }
 
 /** Whether an error's texts name this meaning. */
@@ -142,6 +145,11 @@ export function says(error: UpstreamError, meaning: Meaning): boolean {
   return (
     codesSay(error, meaning) || (error.words.every((word) => EMPTY.test(word)) && textsSay(error, meaning))
   )
+}
+
+/** Whether a word is a code of some meaning. */
+export function namesReason(word: string): boolean {
+  return Object.values(patterns).some(({ code }) => code.test(`${word}_`))
 }
 
 /** One pattern for the codes, which are tested with a `_` behind them, and one for the texts. */

@@ -1,5 +1,5 @@
 import { durationMs, waitInMessage } from '../http.js'
-import { type Fields, fields, number, objects, parseJson, text, time } from '../json.js'
+import { type Fields, fields, jsonIn, number, objects, text, time } from '../json.js'
 import { shortWord } from '../tokens.js'
 
 /** An error of Google's APIs (google.rpc.Status and its details). */
@@ -34,10 +34,9 @@ export function googleError(payload: unknown, now: number = Date.now()): GoogleE
   const error = errorIn(payload)
   if (!error) return undefined
   const message = (text(error.message) ?? '').slice(0, LONGEST_MESSAGE)
-  if (/^\s*[[{]/.test(message)) {
-    const inner = googleError(parseJson(text(error.message)), now)
-    if (inner) return inner
-  }
+  const inner = jsonIn(error.message)
+  const innerError = inner === undefined ? undefined : googleError(inner, now)
+  if (innerError) return innerError
   const details = objects(error.details)
   const detail = (type: string) => details.find((it) => text(it['@type'])?.endsWith(`google.rpc.${type}`))
   const info = detail('ErrorInfo')
@@ -45,12 +44,12 @@ export function googleError(payload: unknown, now: number = Date.now()): GoogleE
   const violations = objects(detail('QuotaFailure')?.violations)
   const status = shortWord(error.status)
   return {
-    code: httpStatus(error.code, status),
+    code: httpStatus(error.code ?? number(error.status), status) ?? statusSaid(message),
     status,
     message,
     reason: shortWord(info?.reason) ?? shortWord(objects(error.errors)[0]?.reason),
     metadata,
-    resetsAt: resetOf(metadata, detail('RetryInfo')?.retryDelay, message, now),
+    resetsAt: resetOf(metadata, delayIn(details.find(hasDelay) ?? error), message, now),
     quotaIds: [
       ...violations.flatMap(({ quotaId }) => text(quotaId) ?? []),
       ...(text(metadata.quota_limit)?.split(',') ?? []),
@@ -65,12 +64,24 @@ function errorIn(payload: unknown): Fields | undefined {
   if (Array.isArray(payload)) return payload.map(errorIn).find((error) => error !== undefined)
   const body = fields(payload)
   if (!body) return undefined
-  const error = body.error ?? fields(body.response)?.error
+  const error = body.error ?? fields(body.response)?.error ?? objects(body.errors)[0]
   if (fields(error)) return fields(error)
-  if (text(error) !== undefined)
-    return { ...body, message: text(body.error_description) ?? text(body.message) ?? error }
-  // A bare google.rpc.Status, as the final `error` of an operation.
-  return number(body.code) !== undefined && text(body.message) !== undefined ? body : undefined
+  const told = text(error) ?? text(body.detail)
+  if (told !== undefined)
+    return { ...body, message: text(body.error_description) ?? text(body.message) ?? told }
+  return isStatus(body) ? body : undefined
+}
+
+/** A bare google.rpc.Status, as the final `error` of an operation, or an error of another program's own. */
+function isStatus({ code, status, type, message }: Fields): boolean {
+  const tells = number(code) ?? number(status) ?? statusNamed(status)
+  return text(message) !== undefined && (tells !== undefined || type === 'error')
+}
+
+/** What gateways in front of an upstream write in place of a status. */
+function statusSaid(message: string): number | undefined {
+  if (/^(?:401 )?unauthori[sz]ed\b/i.test(message)) return 401
+  return /^(?:403 )?forbidden\b/i.test(message) ? 403 : undefined
 }
 
 /** google.rpc.Code by number, with the HTTP status that Google's APIs map each to. */
@@ -104,6 +115,14 @@ function httpStatus(code: unknown, status: string | undefined): number | undefin
   const named = statusNamed(status)
   const numbered = number(code)
   return named ?? (numbered !== undefined && numbered < CODES.length ? CODES[numbered]?.[1] : numbered)
+}
+
+const hasDelay = ({ retryDelay, retry_delay }: Fields): boolean => (retryDelay ?? retry_delay) !== undefined
+
+/** A delay in `RetryInfo`, or beside the message; with or without its `@type`, and in the spellings of other programs. */
+function delayIn({ retryDelay, retry_delay, retry_after, retry_after_ms }: Fields): unknown {
+  const ms = number(retry_after_ms)
+  return retryDelay ?? retry_delay ?? retry_after ?? (ms === undefined ? undefined : `${ms}ms`)
 }
 
 function resetOf(metadata: Fields, retryDelay: unknown, message: string, now: number): number | undefined {

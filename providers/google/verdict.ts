@@ -1,5 +1,5 @@
 import type { ClientRequest, Provider, UpstreamAnswer, Verdict } from '../../config/provider.js'
-import { header, isPage, retryAfterMs, statusVerdict } from '../http.js'
+import { isPage, statusVerdict, waitIn } from '../http.js'
 import { fields, parseJson, text } from '../json.js'
 import { googleError, type GoogleError, sentenceOf } from './errors.js'
 import { isOutput, withoutSignatures } from './generation.js'
@@ -62,13 +62,10 @@ function eventIn(body: string): unknown {
 function bareVerdict(answer: UpstreamAnswer, model: string | undefined): Verdict {
   const { status } = answer
   if (status === 429 && isPage(answer))
-    return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: waitOf(answer) }
-  if (status === 429) return { kind: 'cooling', reason: 'rate_limited', retryAfterMs: waitOf(answer), model }
+    return { kind: 'unavailable', reason: 'challenge_page', retryAfterMs: waitIn(answer.headers) }
+  if (status === 429)
+    return { kind: 'cooling', reason: 'rate_limited', retryAfterMs: waitIn(answer.headers), model }
   return byStatus(status, answer, model)
-}
-
-function waitOf({ headers }: UpstreamAnswer): number | undefined {
-  return retryAfterMs(header(headers, 'retry-after'))
 }
 
 /** "Corrupted thought signature.", "Thought signature is not valid." */
@@ -129,7 +126,7 @@ const NOT_SERVED_WORDS =
   /(?:country|region|territory|location) (?:is |are )?not (?:yet )?supported|(?:not available|not supported) in your (?:country|region|location)|free tier is not available|API has not been used in project|project has been (?:denied|suspended|deleted)|has been suspended|billing (?:is|has been|to be|account)|enable billing|without billing|\bdunning\b/i
 /** Money that has run out. Google tells it as a limit (429), or as a refusal. */
 const OUT_OF_MONEY =
-  /prepa(?:y|id)\w* credits?|(?:credits?|prepaid balance) (?:is|are|have been|has been) (?:depleted|exhausted|used up)|(?:run )?out of credits?|spend(?:ing)? (?:cap|limit)|insufficient (?:credits?|balance|funds)/i
+  /prepa(?:y|id)\w* credits?|(?:credits?|prepaid balance) (?:is|are|has|have|have been|has been) (?:depleted|exhausted|used up|run out)|(?:run )?out of credits?|spend(?:ing)? (?:cap|limit)|insufficient (?:credits?|balance|funds)/i
 /** The account's plan lacks the model. */
 const NOT_IN_PLAN =
   /\bfree (?:quota )?tier|\bpaid (?:quota )?(?:tier|plan)|upgrade (?:your|to a)|\bbilled (?:users|accounts|projects)|(?:in|on|by|with) your (?:current )?(?:plan|subscription)/i
@@ -173,7 +170,7 @@ const LIMIT_WORDS =
 
 function isLimit({ code, reason = '', message }: GoogleError, answer: UpstreamAnswer): boolean {
   if (answer.status === 429 || code === 429 || RATES.has(reason) || QUOTAS.has(reason)) return true
-  return code === undefined && LIMIT_WORDS.test(message)
+  return (code === undefined || code >= 500) && LIMIT_WORDS.test(message)
 }
 
 /** The Gemini CLI takes a longer delay for the end of a quota. */
@@ -198,7 +195,7 @@ function limitVerdict(
   if (QUOTAS.has(error.reason ?? '') || (wait !== undefined && wait > LONG_MS))
     return { kind: 'exhausted', reason, resetsAt, model }
   const minute = quotaIds.some((id) => /PerMinute/i.test(id)) ? 60_000 : undefined
-  return { kind: 'cooling', reason, retryAfterMs: wait ?? waitOf(answer) ?? minute, model }
+  return { kind: 'cooling', reason, retryAfterMs: wait ?? waitIn(answer.headers) ?? minute, model }
 }
 
 const CAPACITY = /no capacity available|capacity exceeded|exhausted your capacity|MODEL_CAPACITY_EXHAUSTED/i

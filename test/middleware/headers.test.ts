@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { CLIENT, clientHeaders, startPool, type TestPool } from '../kit/pool.js'
+import { dial } from '../kit/websocket.js'
 
 const SECRET = 'networkDown-business'
 
@@ -75,6 +76,43 @@ for (const [name, call] of Object.entries(calls))
     }
     assert.doesNotMatch(seen.url, /key=/i)
     for (const [name, value] of Object.entries(passing)) assert.equal(seen.headers[name], value, name)
+  })
+
+/** By the names that Codex 0.169 has in its program, and by those of other clients, proxies and clouds. */
+const ofRegion = [
+  'x-openai-internal-codex-residency',
+  'x-openai-account-routing-override',
+  'x-openai-fedramp',
+  'x-codex-residency',
+  'x-codex-region',
+  'x-oai-region',
+  'x-oai-attestation',
+  'openai-data-residency',
+  'openai-region',
+  'x-chatgpt-compute-residency',
+  'cf-ipcountry',
+  'x-country-code',
+  'cloudfront-viewer-country',
+  'x-goog-user-region',
+  'x-client-region',
+  'x-client-geo-location',
+]
+const regional: Record<string, (pool: TestPool, headers: Record<string, string>) => Promise<unknown>> = {
+  'a turn': (pool, headers) => pool.ask('s1', { headers }).expect(200),
+  'a handshake': (pool, headers) => dial(pool, 's1', { headers }),
+  'a question to the backend': (pool, headers) =>
+    pool.request
+      .get('/backend-api/wham/settings/user')
+      .set({ ...clientHeaders(), ...headers })
+      .expect(200),
+}
+for (const [name, call] of Object.entries(regional))
+  test(`where the client’s own account is at home is not told under another account: ${name}`, async (t) => {
+    const pool = await startPool(t, { codex: [{ id: 'alice' }], config: { access: { keys: false } } })
+    await call(pool, Object.fromEntries(ofRegion.map((name) => [name, 'eu'])))
+    const [seen] = pool.sim.requests
+    assert.ok(seen)
+    for (const name of ofRegion) assert.equal(seen.headers[name], undefined, name)
   })
 
 test('the account speaks for itself', async (t) => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Credential, Provider, Verdict } from '../../config/provider.js'
+import type { Provider, Verdict } from '../../config/provider.js'
 import { codex } from '../../providers/codex.js'
-import { Account } from '../../src/accounts/account.js'
+import { outcomeOf, outcomes } from '../kit/outcome.js'
 import { answer, request } from '../kit/provider.js'
 
 const provider = codex({
@@ -21,114 +21,70 @@ const ENCRYPTED = { type: 'reasoning', id: 'rs_1', summary: [], encrypted_conten
 const asked = request({ url: '/v1/responses', body: { model: MODEL, input: [ENCRYPTED] } })
 const RESET = Date.UTC(2033, 4, 18, 3, 33, 20)
 
-/** One thing that an upstream says. */
-interface Wording {
-  readonly what: string
-  readonly status: number
-  readonly code?: string
-  readonly message?: string
-  /** More fields beside the code. */
-  readonly more?: object
-  readonly headers?: Record<string, string>
-  readonly verdict: Partial<Verdict>
-}
-
-/** What follows from a verdict: for the client, the account, and the next request for the same model. */
-const OUTCOMES: Record<Verdict['kind'], readonly [client: string, account: string, next: string]> = {
-  pass: ['hears it', 'ready', 'same account'],
-  repair: ['is served without the unreadable part', 'ready', 'same account'],
-  unavailable: ['is served by another account', 'ready', 'same account'],
-  refused: ['is served by another account', 'ready', 'an account that serves the model'],
-  unauthorized: ['is served after one refresh, or by another account', 'ready', 'same account'],
-  cooling: ['is served by another account', 'cooling', 'another account'],
-  exhausted: ['is served by another account', 'exhausted', 'another account'],
-  'needs-login': ['is served by another account', 'needs-login', 'another account'],
-}
+/** One thing that an upstream says, and what follows from it. */
+type Wording = readonly [
+  what: string,
+  status: number,
+  code: string,
+  outcome: keyof typeof outcomes,
+  more?: { readonly message?: string; readonly headers?: Record<string, string> },
+]
 
 const exhausted = { kind: 'exhausted' } as const
+const spark = { 'X-Codex-Active-Limit': 'codex_spark' }
 const WORDINGS: readonly Wording[] = [
-  {
-    what: 'the usage limit',
-    status: 429,
-    code: 'usage_limit_reached',
-    verdict: { ...exhausted, model: undefined },
-  },
-  { what: 'a limit in capitals', status: 429, code: 'USAGE-LIMIT-REACHED', verdict: exhausted },
-  { what: 'a plan without Codex', status: 429, code: 'usage_not_included', verdict: exhausted },
-  { what: 'a used-up balance', status: 402, code: 'insufficient_quota', verdict: exhausted },
-  { what: 'depleted credits', status: 403, code: 'workspace_member_credits_depleted', verdict: exhausted },
-  {
-    what: 'the limit of one model by its header',
-    status: 429,
-    code: 'usage_limit_reached',
-    headers: { 'X-Codex-Active-Limit': 'codex_spark' },
-    verdict: { ...exhausted, model: MODEL },
-  },
-  {
-    what: 'the account’s own limit by its header',
-    status: 429,
-    code: 'usage_limit_reached',
-    headers: { 'x-codex-active-limit': 'premium' },
-    verdict: { ...exhausted, model: undefined },
-  },
-  { what: 'too many requests', status: 429, code: 'rate_limit_exceeded', verdict: { kind: 'cooling' } },
-  {
-    what: 'a wait in words',
-    status: 429,
-    code: 'rate_limit_exceeded',
-    message: 'Please try again in 1.5s.',
-    verdict: { kind: 'cooling', retryAfterMs: 1_500 },
-  },
-  { what: 'overload', status: 503, code: 'server_is_overloaded', verdict: { kind: 'unavailable' } },
-  { what: 'capacity', status: 429, code: 'model_at_capacity', verdict: { kind: 'unavailable' } },
-  { what: 'a fault of the server', status: 500, code: 'server_error', verdict: { kind: 'unavailable' } },
-  { what: 'an expired token', status: 401, code: 'token_expired', verdict: { kind: 'unauthorized' } },
-  { what: 'a wrong key', status: 401, code: 'invalid_api_key', verdict: { kind: 'unauthorized' } },
-  { what: 'an invalidated token', status: 401, code: 'token_invalidated', verdict: { kind: 'needs-login' } },
-  { what: 'a revoked token', status: 401, code: 'token_revoked', verdict: { kind: 'needs-login' } },
-  {
-    what: 'a deactivated account',
-    status: 403,
-    code: 'account_deactivated',
-    verdict: { kind: 'needs-login' },
-  },
-  {
-    what: 'a deactivated workspace',
-    status: 402,
-    code: 'deactivated_workspace',
-    verdict: { kind: 'needs-login' },
-  },
-  {
-    what: 'a forbidden workspace',
-    status: 403,
-    code: 'invalid_workspace_selected',
-    verdict: { kind: 'refused' },
-  },
-  {
-    what: 'an unknown model',
-    status: 404,
-    code: 'model_not_found',
-    verdict: { kind: 'refused', model: MODEL },
-  },
-  {
-    what: 'a file of another account',
-    status: 403,
-    code: 'file_not_found',
-    verdict: { kind: 'refused', model: undefined },
-  },
-  {
-    what: 'content that another account encrypted',
-    status: 400,
-    code: 'invalid_encrypted_content',
-    verdict: { kind: 'repair' },
-  },
-  {
-    what: 'a context that is too long',
-    status: 400,
-    code: 'context_length_exceeded',
-    verdict: { kind: 'pass' },
-  },
-  { what: 'a policy', status: 400, code: 'content_policy_violation', verdict: { kind: 'pass' } },
+  ['the usage limit', 429, 'usage_limit_reached', 'exhausts the account'],
+  ['a limit in capitals', 429, 'USAGE-LIMIT-REACHED', 'exhausts the account'],
+  ['a usage limit under 402', 402, 'usage_limit_reached', 'exhausts the account'],
+  ['a usage limit under 403', 403, 'usage_limit_reached', 'exhausts the account'],
+  ['a usage limit under 400', 400, 'weekly_usage_limit_reached', 'exhausts the account'],
+  ['a limit without a verb', 429, 'usage_limit', 'exhausts the account'],
+  ['a plan without Codex', 429, 'usage_not_included', 'exhausts the account'],
+  ['a used-up balance', 402, 'insufficient_quota', 'exhausts the account'],
+  ['depleted credits', 403, 'workspace_member_credits_depleted', 'exhausts the account'],
+  ['credits that ran out', 429, 'out_of_credits', 'exhausts the account'],
+  [
+    'the limit of one model by its header',
+    429,
+    'usage_limit_reached',
+    'exhausts the model',
+    { headers: spark },
+  ],
+  [
+    'the account’s own limit by its header',
+    429,
+    'usage_limit_reached',
+    'exhausts the account',
+    { headers: { 'x-codex-active-limit': 'premium' } },
+  ],
+  ['too many requests', 429, 'rate_limit_exceeded', 'cools the account'],
+  ['too many requests by the name of an RPC', 429, 'RESOURCE_EXHAUSTED', 'cools the account'],
+  [
+    'a wait in words',
+    429,
+    'rate_limit_exceeded',
+    'cools the account',
+    { message: 'Please wait 30 seconds.' },
+  ],
+  ['overload', 503, 'server_is_overloaded', 'is the upstream’s trouble'],
+  ['capacity', 429, 'model_at_capacity', 'is the upstream’s trouble'],
+  ['a fault of the server', 500, 'server_error', 'is the upstream’s trouble'],
+  ['a fault of processing', 500, 'processing_error', 'is the upstream’s trouble'],
+  ['a deadline', 504, 'DEADLINE_EXCEEDED', 'is the upstream’s trouble'],
+  ['an expired token', 401, 'token_expired', 'refreshes the token'],
+  ['a wrong key', 401, 'invalid_api_key', 'refreshes the token'],
+  ['a token under 400', 400, 'invalid_token', 'refreshes the token'],
+  ['an invalidated token', 401, 'token_invalidated', 'asks for a login'],
+  ['a revoked token', 401, 'token_revoked', 'asks for a login'],
+  ['a deactivated account', 403, 'account_deactivated', 'asks for a login'],
+  ['a deactivated workspace', 402, 'deactivated_workspace', 'asks for a login'],
+  ['a forbidden workspace', 403, 'invalid_workspace_selected', 'refuses the model'],
+  ['a country', 403, 'unsupported_country_region_territory', 'refuses the model'],
+  ['an unknown model', 404, 'model_not_found', 'refuses the model'],
+  ['a file of another account', 403, 'file_not_found', 'goes to another account'],
+  ['content that another account encrypted', 400, 'invalid_encrypted_content', 'repairs the history'],
+  ['a context that is too long', 400, 'context_length_exceeded', 'is the request’s own'],
+  ['a policy', 400, 'content_policy_violation', 'is the request’s own'],
 ]
 
 /** The forms in which one error is written. */
@@ -141,65 +97,83 @@ const FORMS: Readonly<Record<string, (error: { code?: string; message?: string }
   'detail.code': (error) => ({ detail: error }),
   'a list of details': (error) => ({ detail: [error] }),
   flat: (error) => error,
+  'a list of errors': (error) => ({ errors: [error], message: 'Several errors' }),
+  'the metadata of another error': (error) => ({
+    error: {
+      code: 'upstream_error',
+      message: 'Provider returned error',
+      metadata: { raw: JSON.stringify({ error }) },
+    },
+  }),
+  'JSON behind words': ({ code, ...rest }) => ({
+    error: { message: `upstream said: ${JSON.stringify({ error: { code, ...rest } })}` },
+  }),
   'an error in an error': (error) => ({ error: { error } }),
   'JSON in a text': (error) => ({ error: { message: JSON.stringify({ error }) } }),
 }
 
+interface Said {
+  readonly status: number
+  readonly headers?: Record<string, string> | undefined
+}
+
 /** What carries it. A provider's WebSocket messages are judged by the function that judges events. */
-const CARRIERS: Readonly<Record<string, (wording: Wording, body: object) => Verdict | 'output' | undefined>> =
-  {
-    'an answer': ({ status, headers = {} }, body) => {
-      const lower = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])
-      return provider.classify(answer(status, body, Object.fromEntries(lower)), asked)
-    },
-    'the first event': ({ headers }, body) =>
-      provider.classifyEvent(
-        { type: 'response.failed', response: { status: 'failed', ...body, headers } },
-        asked,
-      ),
-    'a late event': ({ status, headers }, body) =>
-      provider.classifyEvent(
-        { ...body, type: 'error', sequence_number: 7, status_code: status, headers },
-        asked,
-      ),
-    'a frame': ({ status, headers }, body) =>
-      provider.classifyEvent({ ...body, type: 'error', status, headers }, asked),
-  }
+const CARRIERS: Readonly<Record<string, (said: Said, body: object) => Verdict | 'output' | undefined>> = {
+  'an answer': ({ status, headers = {} }, body) => {
+    const lower = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])
+    return provider.classify(answer(status, body, Object.fromEntries(lower)), asked)
+  },
+  'an answer of a gateway in front': ({ headers }, body) =>
+    provider.classify(answer(502, { error: { response: { ...body, headers } } }), asked),
+  'the first event': ({ headers }, body) =>
+    provider.classifyEvent(
+      { type: 'response.failed', response: { status: 'failed', ...body, headers } },
+      asked,
+    ),
+  'a late event': ({ status, headers }, body) =>
+    provider.classifyEvent(
+      { ...body, type: 'error', sequence_number: 7, status_code: status, headers },
+      asked,
+    ),
+  'an early end': ({ headers }, body) =>
+    provider.classifyEvent(
+      { type: 'response.incomplete', response: { incomplete_details: { ...body, headers } } },
+      asked,
+    ),
+  'a frame': ({ status, headers }, body) =>
+    provider.classifyEvent({ ...body, type: 'error', status: String(status), headers }, asked),
+  'a frame with headers as a list': ({ status, headers = {} }, body) =>
+    provider.classifyEvent(
+      { ...body, type: 'error', status, response_headers: Object.entries(headers) },
+      asked,
+    ),
+}
+
+/** Carriers under which a request's own fault is not to be told from the upstream's trouble, or from an early end. */
+const SAY_NOTHING_OF_REQUESTS = new Set(['an answer of a gateway in front', 'an early end'])
 
 for (const [carrier, judge] of Object.entries(CARRIERS))
   describe(`${carrier} with`, () => {
-    for (const wording of WORDINGS) {
-      const { kind } = wording.verdict as Verdict
-      for (const [form, write] of Object.entries(FORMS))
-        test(`${wording.what} as ${form}: the client ${OUTCOMES[kind][0]}`, () => {
-          const { code, message, more } = wording
-          const verdict = judge(wording, write({ code, message, ...more } as { code?: string }))
-          assert.ok(typeof verdict === 'object')
-          matches(verdict, wording.verdict)
-          assert.deepEqual(stateAfter(verdict), expectedState(wording.verdict as Verdict))
-        })
-    }
+    const told = WORDINGS.filter(
+      ([, , , outcome]) => outcome !== 'is the request’s own' || !SAY_NOTHING_OF_REQUESTS.has(carrier),
+    )
+    for (const [what, status, code, outcome, { message, headers } = {}] of told)
+      test(`${what} ${outcome}, in whatever fields it is written`, () => {
+        for (const [form, write] of Object.entries(FORMS)) {
+          const verdict = judge({ status, headers }, write({ code, ...(message && { message }) }))
+          assert.ok(typeof verdict === 'object', form)
+          assert.deepEqual(
+            outcomeOf(verdict, MODEL),
+            outcomes[outcome],
+            `${form}: ${JSON.stringify(verdict)}`,
+          )
+        }
+      })
   })
 
 function matches(verdict: object, expected: object): void {
   const told = Object.keys(expected).map((name) => [name, (verdict as Record<string, unknown>)[name]])
   assert.deepEqual(Object.fromEntries(told), expected)
-}
-
-/** The account's state for this model and for another one, once the verdict is applied. */
-function stateAfter(verdict: Verdict): unknown[] {
-  const account = new Account('alice', 'codex', '/pool/alice.json', {} as Credential, {}, 'digest')
-  const now = Date.now()
-  if (verdict.kind === 'needs-login') account.loginNeeded = { reason: verdict.reason, since: now }
-  if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') account.cool(verdict, now)
-  return [account.state(now, MODEL), account.state(now, 'another')]
-}
-
-function expectedState(verdict: Verdict): unknown[] {
-  const [, state] = OUTCOMES[verdict.kind]
-  return 'model' in verdict && verdict.model !== undefined && verdict.kind === 'exhausted'
-    ? [state, 'ready']
-    : [state, state]
 }
 
 describe('a text for people, where no code says anything,', () => {

@@ -3,8 +3,7 @@ import { describe, test } from 'node:test'
 import type { Provider, Verdict } from '../../config/provider.js'
 import { geminiApiKey } from '../../providers/gemini-api-key.js'
 import { gemini } from '../../providers/gemini.js'
-import { Account } from '../../src/accounts/account.js'
-import { available, usable } from '../../src/accounts/selection.js'
+import { outcomeOf, outcomes } from '../kit/outcome.js'
 import { answer, request } from '../kit/provider.js'
 
 const settings = { refreshBase: 'r', loginBase: 'l', oauthClientId: 'i', oauthClientSecret: 's' }
@@ -61,47 +60,7 @@ const legacy = (code: number, reason: string) => ({
   errors: [{ message: 'x', domain: 'usageLimits', reason }],
 })
 
-/** What follows from a refusal: for the client, the account, and the next requests. */
-interface Outcome {
-  /** Another account is asked, the same one again, or the client gets this answer. */
-  readonly client: 'moves' | 'again' | 'gets it'
-  readonly account: string
-  /** Whether the account is asked first by the next request for this model, and for another model. */
-  readonly next: readonly [sameModel: boolean, otherModel: boolean]
-}
-const outcomes = {
-  'is the request’s own': { client: 'gets it', account: 'ready', next: [true, true] },
-  'is the upstream’s trouble': { client: 'moves', account: 'ready', next: [true, true] },
-  'cools the model': { client: 'moves', account: 'cooling', next: [false, true] },
-  'exhausts the model': { client: 'moves', account: 'exhausted', next: [false, true] },
-  'exhausts the account': { client: 'moves', account: 'exhausted', next: [false, false] },
-  'goes to another account': { client: 'moves', account: 'ready', next: [true, true] },
-  'refuses the model': { client: 'moves', account: 'ready', next: [false, true] },
-  'asks for a login': { client: 'moves', account: 'needs-login', next: [false, false] },
-  'refreshes the token': { client: 'again', account: 'ready', next: [true, true] },
-  'repairs the history': { client: 'again', account: 'ready', next: [true, true] },
-} satisfies Record<string, Outcome>
-
 const now = Date.now()
-
-function accountNamed(id: string): Account {
-  return new Account(id, 'p', `${id}.json`, {}, {}, 'digest')
-}
-
-/** Applies a verdict as the pool does. */
-function outcomeOf(verdict: Verdict): Outcome {
-  const [alice, bob] = [accountNamed('alice'), accountNamed('bob')]
-  if (verdict.kind === 'needs-login') alice.loginNeeded = { reason: verdict.reason, since: now }
-  if (verdict.kind === 'cooling' || verdict.kind === 'exhausted') alice.cool(verdict, now)
-  if (verdict.kind === 'refused' && verdict.model !== undefined) alice.cool(verdict, now)
-  const first = (model: string) => available(usable([alice, bob]), new Set(), model, now + 1).includes(alice)
-  const again = verdict.kind === 'unauthorized' || verdict.kind === 'repair'
-  return {
-    client: again ? 'again' : verdict.kind === 'pass' ? 'gets it' : 'moves',
-    account: alice.state(now, MODEL),
-    next: [first(MODEL), first('gemini-other')],
-  }
-}
 
 type Row = readonly [what: string, error: object, outcome: keyof typeof outcomes]
 
@@ -181,6 +140,20 @@ const limits: readonly Row[] = [
   ['a lack of capacity in words', err(503, 'No capacity available for model x'), 'is the upstream’s trouble'],
 ]
 
+/** The same in the spellings of other programs. */
+const cousins: readonly Row[] = [
+  ['a delay beside the message', { ...err(429, 'x'), retryDelay: '7s' }, 'cools the model'],
+  ['a delay in ms', { ...err(429, 'x'), retry_after_ms: 2_500 }, 'cools the model'],
+  ['a delay without a type', err(429, 'x', { retry_delay: '7s' }), 'cools the model'],
+  ['a code as a text', { code: '429', message: 'x' }, 'cools the model'],
+  ['a limit under its name alone', { status: 'RESOURCE_EXHAUSTED', message: 'x' }, 'cools the model'],
+  ['a limit in another language', err(429, 'Ressource erschöpft'), 'cools the model'],
+  ['a balance that has run out', precondition('Your prepaid balance has run out.'), 'exhausts the account'],
+  ['a payment that is required', { code: 402, message: 'Payment required' }, 'exhausts the account'],
+  ['a token under its name alone', { status: 'UNAUTHENTICATED', message: 'x' }, 'refreshes the token'],
+  ['a right under its name alone', { status: 'PERMISSION_DENIED', message: 'x' }, 'refuses the model'],
+]
+
 const others: readonly Row[] = [
   ['a bad request', err(400, 'Invalid JSON payload received.'), 'is the request’s own'],
   ['a prompt about billing', err(400, 'Invalid value "enable billing is not set"'), 'is the request’s own'],
@@ -245,6 +218,7 @@ const own: Record<Name, readonly Row[]> = {
   'an API key': [
     ['a key that is not valid', err(400, 'API key not valid.', info('API_KEY_INVALID')), 'asks for a login'],
     ['a key that is over', err(400, 'API key expired. Please renew the API key.'), 'asks for a login'],
+    ['a key that is disabled', err(403, 'API key has been disabled.'), 'asks for a login'],
     ['a leaked key', err(403, 'Your API key was reported as leaked.'), 'asks for a login'],
     ['a key of the older form', legacy(400, 'keyInvalid'), 'asks for a login'],
     ['an API that is off', err(403, 'x', info('SERVICE_DISABLED')), 'exhausts the account'],
@@ -269,6 +243,9 @@ const carriers: Record<string, (error: object, name: Name) => Verdict | 'output'
   'as a list': (error, name) => judge(statusOf(error), [{ error }], name),
   'as an event in the body of a status': (error, name) =>
     judge(statusOf(error), `data: ${JSON.stringify({ error })}\r\n\r\n`, name),
+  'as a list of errors': (error, name) => judge(statusOf(error), { errors: [error] }, name),
+  'behind words in a 502': (error, name) =>
+    judge(502, { error: { message: `got status: 500. ${JSON.stringify({ error })}` } }, name),
   'as JSON in the message of another': (error, name) =>
     judge(statusOf(error), { error: { code: 500, message: JSON.stringify({ error }) } }, name),
   'in a 200 stream': (error, name) => event({ error }, name),
@@ -288,12 +265,16 @@ function event(payload: unknown, name: Name): Verdict | 'output' | undefined {
 
 for (const name of Object.keys(providers) as Name[])
   describe(`with ${name},`, () => {
-    for (const [what, error, outcome] of [...limits, ...others, ...own[name]])
+    for (const [what, error, outcome] of [...limits, ...cousins, ...others, ...own[name]])
       test(`${what} ${outcome}, however it comes`, () => {
         for (const [carrier, read] of Object.entries(carriers)) {
           const verdict = read(error, name)
           assert.ok(typeof verdict === 'object', carrier)
-          assert.deepEqual(outcomeOf(verdict), outcomes[outcome], `${carrier}: ${JSON.stringify(verdict)}`)
+          assert.deepEqual(
+            outcomeOf(verdict, MODEL),
+            outcomes[outcome],
+            `${carrier}: ${JSON.stringify(verdict)}`,
+          )
         }
       })
   })
