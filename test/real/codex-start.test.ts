@@ -47,7 +47,7 @@ for (const [setUp, config] of [
         const plan = / (\w+) login/.exec(who)?.[1]
         try {
           const me = plan
-            ? await codex(stage, config(recorder.url), 'me', plan)
+            ? await codex(stage, config(recorder.url), { plan })
             : await person(stage, config(recorder.url), { name: 'me', issuer: stage.outside.url })
           said(await me.exec('say hi'), 'Hello from the simulator.')
           if (plan) await startTerminal(stage, me)
