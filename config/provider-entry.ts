@@ -48,6 +48,11 @@ export interface CodexSettings extends ProviderSettings {
    * with quota of its plan is left), or like any other. @default 'last'
    */
   credits?: CreditsUse
+  /**
+   * Whether requests of plain OpenAI clients, Responses and chat completions, are put into the form that ChatGPT accounts
+   * take, and their answers into the form that was asked for. @default true
+   */
+  adapt?: boolean
   /** More path families that may pass under `/backend-api`, such as `files/`. @default [] */
   allow?: string[]
   /**
@@ -69,6 +74,7 @@ const codexShape = object<CodexSettings>({
   ...common('codex'),
   apiKeys: oneOf('never', 'when-needed', 'when-exhausted', 'always'),
   credits: oneOf('never', 'last', 'freely'),
+  adapt: boolean,
   allow: list(rule('text')),
   codexHome: rule('textOrFalse'),
   responsesBase: upstream,
@@ -81,6 +87,7 @@ const codexDefaults: CodexSettings = {
   type: 'codex',
   apiKeys: 'when-needed',
   credits: 'last',
+  adapt: true,
   allow: [],
   codexHome: join(homedir(), '.codex'),
   responsesBase: 'https://chatgpt.com/backend-api/codex',
@@ -200,6 +207,7 @@ const customShape = object<CustomSettings>(
     serves: callable,
     replayable: callable,
     rewriteBody: callable,
+    adapt: callable,
     discover: callable,
     clientFiles: list(rule('text')),
     loginFields: list(rule('text')),

@@ -119,6 +119,12 @@ export interface RequestPart {
   /** Rewrites the JSON body for the chosen account; with this, a request's body is always buffered. */
   rewriteBody?(body: unknown, account: ProviderAccount, request: ClientRequest): unknown
   /**
+   * Puts a request into the only form that the chosen account's upstream takes, and that upstream's events into the form
+   * that the client asked for. `body` gives the JSON to start from; it is parsed at the first call. A request whose body
+   * has not been kept (`maxReplayBytes`) has none. @default the request goes as it came
+   */
+  adapt?(request: ClientRequest, account: ProviderAccount, body: () => unknown): Adaptation | undefined
+  /**
    * Names of things in a request that only the account which made them can use, such as an uploaded file. Such a
    * request goes to that account, whatever the route's strategy. @default none
    */
@@ -131,6 +137,41 @@ export interface RequestPart {
   /** Names of headers whose value is an account's own: a value that one account issued goes back to that account only. */
   readonly boundHeaders?: readonly string[]
 }
+
+/** What an upstream gets in place of the client's request, or why this account cannot serve the request at all. */
+export type Adaptation =
+  | {
+      /** As `path` gives it. @default what `path` gives */
+      readonly path?: string
+      /** The JSON body. @default the bytes that came */
+      readonly body?: unknown
+      readonly answer: AnswerForm
+    }
+  /** The next account is asked. The client hears this answer if there is none. */
+  | { readonly refusal: Answer }
+
+/**
+ * The form of one answer for the client, made of the events of the upstream's stream. `event` gets every one of them, as
+ * JSON.
+ */
+export type AnswerForm = {
+  /** The body of an upstream's refusal, in the client's shape. @default as it came */
+  refusal?(status: number, body: unknown): unknown
+} & (
+  | {
+      readonly kind: 'stream'
+      /** The text that the client gets for an event; `undefined`: the event as it came. */
+      event(event: unknown): string | undefined
+      /** The last text, at the end of the upstream's stream. */
+      end(): string
+    }
+  | {
+      readonly kind: 'whole'
+      event(event: unknown): void
+      /** The one answer, at the end of the upstream's stream. */
+      end(): Answer
+    }
+)
 
 /** Header names with their values; an `undefined` one is left out. */
 export type AuthorizationHeaders = Readonly<Record<string, string | undefined>>
@@ -200,9 +241,10 @@ export interface PoolPart {
   ): Answer | undefined
   /**
    * For a GET whose answer differs from account to account but must speak for the pool: makes one answer of what all
-   * accounts answered (parsed JSON of status 200, at least one); `undefined` if that cannot be. @default one account's
+   * accounts answered (parsed JSON of status 200, at least one); `undefined` if that cannot be. `accounts` is how many
+   * are asked. @default one account's
    */
-  merge?(request: ClientRequest): ((answers: readonly unknown[]) => unknown) | undefined
+  merge?(request: ClientRequest, accounts?: number): ((answers: readonly unknown[]) => unknown) | undefined
   /**
    * Headers of an answer that tell one account's quota, with the pool's in its place: a client that shows its user what
    * is left would else show another number with every change of account. By lower-case name; `undefined` takes one out.
@@ -228,7 +270,7 @@ export interface PoolPart {
   readonly keepAlive?: {
     readonly afterMs: number
     readonly event: string
-    /** The event for a request whose client does not ignore that one. @default `event` */
+    /** The event for a request whose client does not ignore that one; `''`: it reads no stream. @default `event` */
     instead?(request: ClientRequest): string | undefined
   }
   /**

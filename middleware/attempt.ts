@@ -54,6 +54,10 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
     }
     const injected = await injectAuth(exchange, account)
     if (signal.aborted) return end({ kind: 'unfit' }, whyAborted(signal))
+    if ('refusal' in injected) {
+      tries.decline(account, injected.refusal)
+      return end({ kind: 'unfit' }, 'not in a form that this account takes')
+    }
     if ('unfit' in injected) {
       if (injected.unfit === 'unavailable') tries.trouble = troubleOf(injected)
       return end({ kind: 'unfit' }, injected.reason)

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { isLoopback, isRecord, messageOf, redact } from '../config/index.js'
+import type { Adaptation, Answer } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/pool/pool.js'
 import { Pins } from '../src/accounts/pins.js'
@@ -11,7 +12,10 @@ import { forwardable } from './headers.js'
 
 /** A request made ready for one account, or why this account cannot take it. */
 export type Injected =
-  { readonly plan: AttemptPlan } | { readonly unfit: 'needs-login' | 'unavailable'; readonly reason: string }
+  | { readonly plan: AttemptPlan }
+  | { readonly unfit: 'needs-login' | 'unavailable'; readonly reason: string }
+  /** The account's upstream knows nothing of the kind; see `Provider.adapt`. */
+  | { readonly refusal: Answer }
 
 export type InjectAuth = (exchange: Exchange, account: Account) => Promise<Injected>
 
@@ -22,6 +26,8 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
   return async function authInjection(exchange, account) {
     // A request whose upstream `close` has ended would open a connection to the next account, and keep it open.
     if (network.closed) throw closed
+    const adapted = await exchange.readingBody(() => adaptation(exchange, account))
+    if (adapted && 'refusal' in adapted) return adapted
     const token = await pool.tokens.ready(account)
     if (token.kind === 'needs-login')
       return { unfit: 'needs-login', reason: account.loginNeeded?.reason ?? '' }
@@ -36,8 +42,8 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
       await pool.applyVerdict(account, { kind: 'needs-login', reason: authorized }, credential)
       return { unfit: 'needs-login', reason: authorized }
     }
-    const target = targetOf(exchange, account)
-    const { body, rewritten } = await bodyFor(exchange, account)
+    const target = targetOf(exchange, account, adapted?.path)
+    const { body, rewritten } = await bodyFor(exchange, account, adapted?.body)
     const headers: IncomingHttpHeaders = {
       ...headersFor(exchange, account, pool.issued),
       ...authorized,
@@ -46,12 +52,18 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
     for (const [name, value] of Object.entries(headers)) if (value === undefined) delete headers[name]
     // A rewritten body is not compressed again.
     if (rewritten) delete headers['content-encoding']
+    if (adapted) headers.accept = 'text/event-stream'
     // A request that must not be sent twice gets a connection of its own. On a kept-alive one that the upstream has
     // closed it would be lost, and it would be unknown whether it had arrived.
     const reuse = exchange.replayable && !exchange.upgrades
     const agent = network.agent(account.key, target, exchange.route.proxyOf(account.id), reuse)
-    return { plan: { method: exchange.method, target, headers, body, agent } }
+    return { plan: { method: exchange.method, target, headers, body, agent, form: adapted?.answer } }
   }
+}
+
+function adaptation(exchange: Exchange, account: Account): Adaptation | undefined {
+  const body = () => exchange.repaired ?? exchange.json()
+  return exchange.provider.adapt?.(exchange, account.forProvider(), body)
 }
 
 /** The account's headers; a string says what is wrong with them. */
@@ -104,9 +116,10 @@ export function boundKey(exchange: Exchange, header: string, value: string): str
   return Pins.key('bound', exchange.route.providerName, header, value)
 }
 
-function targetOf(exchange: Exchange, account: Account): URL {
+function targetOf(exchange: Exchange, account: Account, adapted: string | undefined): URL {
   const { provider, url, prefix } = exchange
-  const path = provider.path?.(exchange, account.forProvider()) ?? url.slice(prefix.replace(/\/$/, '').length)
+  const path =
+    adapted ?? provider.path?.(exchange, account.forProvider()) ?? url.slice(prefix.replace(/\/$/, '').length)
   if (/^https?:\/\//i.test(path)) return checkedAddress(path, exchange)
   const base = provider.upstream.replace(/\/$/, '')
   return new URL(path.startsWith('/') || path.startsWith('?') ? base + path : `${base}/${path}`)
@@ -126,7 +139,13 @@ function isNamed({ protocol, hostname, host }: URL, hosts: readonly string[] = [
 }
 
 /** The body as this account gets it: the very bytes that came, unless the provider rewrites it. */
-async function bodyFor(exchange: Exchange, account: Account): Promise<{ body: Body; rewritten: boolean }> {
+async function bodyFor(
+  exchange: Exchange,
+  account: Account,
+  adapted: unknown,
+): Promise<{ body: Body; rewritten: boolean }> {
+  if (adapted !== undefined)
+    return { body: { kind: 'buffered', bytes: await written(exchange, adapted) }, rewritten: true }
   const { provider, body } = exchange
   const asItCame = { body, rewritten: false }
   if (body.kind !== 'buffered' || (!provider.rewriteBody && exchange.repaired === undefined)) return asItCame

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Pool } from '../src/pool/pool.js'
+import { AdaptedAnswer } from './adapted.js'
 import type { Exchange, Outcome } from './exchange.js'
-import { endAnswer, type Flushable } from './failure.js'
+import { endAnswer, failureAnswer, type Flushable, GatewayFailure, sendJson } from './failure.js'
 import { deliverable } from './headers.js'
 import { isOfLogin } from './judge.js'
 import { rememberMade } from './resources.js'
@@ -12,10 +13,11 @@ export type FromUpstream = Extract<Outcome, { kind: 'upstream' }>
 
 const NOTHING = Buffer.alloc(0)
 
-/** Passes the body of one answer to the client byte for byte, and reads it on its way. */
+/** Passes the body of one answer to the client, byte for byte unless it is adapted, and reads it on its way. */
 export class Delivery {
   readonly #upstream: IncomingMessage
   readonly #tap: UsageTap
+  readonly #adapted: AdaptedAnswer | undefined
   readonly #silence: { heard: () => void; stop: () => void }
   /** Resolves when the chunks so far have been read, where they have to be decoded for that. */
   #reading: Promise<void> | undefined
@@ -33,6 +35,7 @@ export class Delivery {
   ) {
     const { answer } = outcome
     this.#upstream = answer.response
+    this.#adapted = answer.form && new AdaptedAnswer(answer.form)
     const isSuccess = answer.status < 400
     this.#first = isSuccess && exchange.trail ? new FirstEvents() : undefined
     const judging = {
@@ -59,12 +62,17 @@ export class Delivery {
     for (const chunk of answer.begun) this.#read(chunk)
     if (answer.ended) return this.#end()
     // Not `flushHeaders`, which sends header bytes beyond ASCII in another encoding.
-    if (answer.begun.length === 0) response.write(NOTHING)
+    if (answer.begun.length === 0 && !this.#isWhole) response.write(NOTHING)
     response.on('drain', () => this.#upstream.resume())
     this.#upstream.on('data', this.#onData)
     this.#upstream.once('end', () => this.#upstream.complete && this.#end())
     // The upstream was paused while its answer was held.
     this.#upstream.resume()
+  }
+
+  /** Whether the client gets one JSON answer, made of a stream. */
+  get #isWhole(): boolean {
+    return this.outcome.answer.form?.kind === 'whole'
   }
 
   #onData = (chunk: Buffer): void => {
@@ -97,8 +105,10 @@ export class Delivery {
   #pass(chunk: Buffer, mayPass: boolean): void {
     if (this.#cut) return
     if (!mayPass) return this.#breakOff()
+    const shown = this.#adapted ? this.#adapted.write(chunk) : chunk
+    if (shown.length === 0) return
     this.exchange.firstByteAt ??= Date.now()
-    if (!this.response.write(chunk)) this.#upstream.pause()
+    if (!this.response.write(shown)) this.#upstream.pause()
     // `compression()` in front would keep events until its block is full.
     this.response.flush?.()
   }
@@ -117,14 +127,18 @@ export class Delivery {
     this.#cut = true
     void this.#finish(false)?.catch(this.#failed)
     this.outcome.answer.discard()
-    if (!this.response.writableFinished) this.response.destroy()
+    if (this.#isWhole && !this.response.headersSent && !this.response.destroyed)
+      sendJson(this.response, failureAnswer(brokenOff, this.exchange))
+    else if (!this.response.writableFinished) this.response.destroy()
   }
 
   #end(): void {
     const end = (): void => {
       if (this.#cut) return
-      passTrailers(this.#upstream, this.response)
-      endAnswer(this.response)
+      const last = this.#adapted?.end()
+      if (last === undefined) passTrailers(this.#upstream, this.response)
+      if (typeof last === 'object') sendJson(this.response, last)
+      else endAnswer(this.response, last)
       this.outcome.answer.done()
     }
     const late = this.#reading ? this.#reading.then(() => this.#finish(true)) : this.#finish(true)
@@ -171,6 +185,14 @@ export class Delivery {
     if (opening) this.pool.trails.answered(trail, opening)
   }
 }
+
+/** Told in place of a whole answer. */
+const brokenOff = new GatewayFailure(
+  502,
+  'upstream_unavailable',
+  'the upstream broke off its answer; this is no limit of an account',
+  1_000,
+)
 
 /** Calls back after a silence of `ms` between two chunks; there is no limit on the whole. */
 function silenceLimit(ms: number, onSilence: () => void): { heard: () => void; stop: () => void } {

@@ -49,15 +49,23 @@ export type EventReader = (chunk: Buffer) => void
 /** Bytes of one event. A longer event is skipped. */
 const LONGEST = 8 * 1024 * 1024
 
-/** Calls back with the JSON of each event of a stream that arrives in any pieces. Other data is skipped. */
-export function eventReader(form: 'events' | 'array', onEvent: (event: unknown) => void): EventReader {
-  const tell = (event: unknown): void => {
-    if (event !== undefined) onEvent(event)
+/**
+ * Calls back with the JSON of each event of a stream that arrives in any pieces, its text and its name. Other data is
+ * skipped.
+ */
+export function eventReader(
+  form: 'events' | 'array',
+  onEvent: (event: unknown, text: string, name?: string) => void,
+  onComment?: (comment: string) => void,
+): EventReader {
+  const tell = (event: unknown, text = '', name?: string): void => {
+    if (event !== undefined) onEvent(event, text, name)
   }
   if (form === 'array') return elementReader((element) => tell(parseJson(element.toString('utf8'))))
   const decoder = new TextDecoder()
   const parser = createParser({
-    onEvent: (message) => tell(payloadOf(message)),
+    onEvent: (message) => tell(payloadOf(message), message.data, message.event),
+    onComment,
     onError: ({ type }) => type === 'max-buffer-size-exceeded' && parser.reset(),
     maxBufferSize: LONGEST,
   })

@@ -5,6 +5,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { createProxyMiddleware, type Plugin, type RequestHandler } from 'http-proxy-middleware'
 import { reasonOf } from '../config/index.js'
+import type { AnswerForm } from '../config/provider.js'
 
 /** A request's body, as attempts send it. */
 export type Body =
@@ -24,6 +25,8 @@ export interface HeldAnswer {
   readonly ended: boolean
   /** Types of its events that have been judged, and were no failure. @default none */
   readonly harmless?: ReadonlySet<string>
+  /** The form in which the client gets it. @default byte for byte */
+  readonly form?: AnswerForm | undefined
   /** Drops the answer; the upstream's connection is closed if the body has not ended. */
   readonly discard: () => void
   /** Tells the forwarder that the whole answer has been passed on. */
@@ -110,7 +113,8 @@ class Attempt {
   }
 
   onAnswer(response: IncomingMessage): void {
-    this.#finish({ kind: 'answered', answer: held(response, this.response) })
+    const { form } = this.request.plan
+    this.#finish({ kind: 'answered', answer: { ...held(response, this.response), form } })
   }
 
   fail(error: Partial<NodeJS.ErrnoException>, reason = reasonOf(error, this.request.plan.target)): void {
@@ -205,6 +209,8 @@ export interface AttemptPlan {
   readonly headers: IncomingHttpHeaders
   readonly body: Body
   readonly agent: Agent | false
+  /** See {@link HeldAnswer.form}. */
+  readonly form?: AnswerForm | undefined
 }
 
 /**

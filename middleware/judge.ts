@@ -42,13 +42,15 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
     return { answer, verdict: { kind: 'unavailable', reason: 'empty_answer' } }
   const encoding = response.headers['content-encoding']
   const decoder = isPlain(encoding) ? undefined : decoderOf(encoding)
-  if (!isPlain(encoding) && exchange.keepAlive?.begun)
+  if (!isPlain(encoding) && (answer.form || exchange.keepAlive?.begun))
     return { answer, verdict: { kind: 'unavailable', reason: 'compressed_answer' } }
   if (!isPlain(encoding) && !decoder) return { answer, verdict }
   const type = response.headers['content-type']?.toLowerCase() ?? ''
   if (type.includes('text/html')) return { answer, verdict: { kind: 'unavailable', reason: 'not_an_answer' } }
   const streams =
-    type.includes('text/event-stream') || (await exchange.readingBody(() => asksStream(exchange)))
+    type.includes('text/event-stream') ||
+    answer.form !== undefined ||
+    (await exchange.readingBody(() => asksStream(exchange)))
   if (streams) return lookEarly(answer, exchange, decoder)
   return exchange.usesQuota && type.includes('json') ? lookAtWhole(answer, exchange) : { answer, verdict }
 }
@@ -183,7 +185,7 @@ class EarlyLook {
     )
     if (typeof this.#found === 'object') return typeof verdict === 'object' ? verdict : { kind: 'pass' }
     if (typeof verdict === 'object' && verdict.kind !== 'pass') return verdict
-    const wrong = await exchange.readingBody(() => asksStream(exchange))
+    const wrong = begun.form !== undefined || (await exchange.readingBody(() => asksStream(exchange)))
     return wrong ? { kind: 'unavailable', reason: 'not_a_stream' } : { kind: 'pass' }
   }
 }

@@ -41,9 +41,10 @@ const MAX_BYTES = 8 * 1024 * 1024
 export function pooledAnswer(pool: Pool, attempt: AttemptOne): RequestHandler {
   return async function pooledAnswer(request, _response, next) {
     const exchange = exchangeOf(request)
-    const merge = exchange.method === 'GET' ? exchange.provider.merge?.(exchange) : undefined
-    const accounts = merge ? asked(exchange, pool) : []
-    if (!merge || accounts.length < 2) return next()
+    if (exchange.method !== 'GET' || !exchange.provider.merge) return next()
+    const accounts = asked(exchange, pool)
+    const merge = exchange.provider.merge(exchange, accounts.length)
+    if (!merge || accounts.length === 0) return next()
     const answers = await askAll(exchange, accounts, attempt)
     const body = answers.length > 0 ? merge(answers) : undefined
     if (body !== undefined) {

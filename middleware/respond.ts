@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { RequestHandler } from 'express'
 import { parseJson } from '../config/index.js'
+import type { AnswerForm } from '../config/provider.js'
 import type { Pool } from '../src/pool/pool.js'
+import { OF_THE_BODY, sendRefusal } from './adapted.js'
 import { boundKey } from './auth-injection.js'
 import { Delivery, type FromUpstream } from './delivery.js'
 import { exchangeOf, type Exchange } from './exchange.js'
@@ -21,6 +23,9 @@ export function respond(pool: Pool, { onUnexpected }: FailureOptions): RequestHa
     if (outcome.kind === 'upstream') {
       const inStream = keepAlive?.begun && outcome.answer.status >= 400
       if (inStream) return void tellRefusal(exchange, outcome, response)
+      const { answer } = outcome
+      if (answer.status >= 400 && answer.form?.refusal)
+        return void refuse(exchange, outcome, response).catch(onUnexpected)
       return deliver(exchange, outcome, response, pool, onUnexpected)
     }
     if (keepAlive?.begun) return endStream(exchange, response, outcome.answer)
@@ -42,6 +47,13 @@ async function tellRefusal(
     status: answer.status,
     body: parseJson(text) ?? { error: { message: text } },
   })
+}
+
+/** Sends an upstream's refusal in the shape that an adapted request's client reads. */
+async function refuse(exchange: Exchange, outcome: FromUpstream, response: ServerResponse): Promise<void> {
+  exchange.servedBy = outcome.account
+  outcome.release()
+  await sendRefusal(response, outcome.answer, exchange.provider.hiddenHeaders)
 }
 
 function deliver(
@@ -71,11 +83,15 @@ function writeHead(exchange: Exchange, outcome: FromUpstream, response: ServerRe
   const addresses = ownAddresses(exchange, response.req, upstream.headers)
   // Node ends the connection without a byte where trailers are announced and cannot be sent.
   const trailer = isChunked(answer.status, upstream, response.req) ? {} : { trailer: undefined }
-  const replaced = { ...pools, ...addresses, ...trailer }
+  const replaced = { ...pools, ...addresses, ...trailer, ...(answer.form && headersOf(answer.form)) }
   const headers = deliverable(upstream.rawHeaders, provider.hiddenHeaders, replaced)
   setHeaders(response, headers)
-  response.writeHead(answer.status, upstream.statusMessage)
+  // The status of a whole answer is known at its end.
+  if (answer.form?.kind !== 'whole') response.writeHead(answer.status, upstream.statusMessage)
 }
+
+const headersOf = ({ kind }: AnswerForm) =>
+  kind === 'whole' ? OF_THE_BODY : { ...OF_THE_BODY, 'content-type': 'text/event-stream; charset=utf-8' }
 
 /** Whether Node sends the body in chunks, behind which trailers can stand (RFC 9110 §6.5.1). */
 function isChunked(

@@ -12,7 +12,8 @@ export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {
     const { keepAlive } = exchange.provider
     if (keepAlive) {
       const event = keepAlive.instead?.(exchange) ?? keepAlive.event
-      exchange.keepAlive = new KeepAlive(response, { ...keepAlive, event }, exchange.startedAt)
+      const settings = { ...keepAlive, event }
+      if (event !== '') exchange.keepAlive = new KeepAlive(response, settings, exchange.startedAt)
     }
     exchange.outcome ??= await failover(exchange, pool, attempt)
     // Middleware of the user's own has answered meanwhile, so this answer cannot be sent.

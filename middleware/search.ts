@@ -48,6 +48,9 @@ export class Tries {
   /** Accounts that cannot serve this model or path, and the last answer that said so. */
   readonly refusing = new Set<Account>()
   refusal: Refusal | undefined
+  /** Accounts whose upstream takes no request of this form, and the answer that tells why. */
+  readonly declining = new Set<Account>()
+  declined: Answer | undefined
   /** The last stream that ended well without output, and the accounts that gave one. */
   empty: { readonly account: Account; readonly answer: HeldAnswer } | undefined
   readonly #empty = new Set<Account>()
@@ -58,6 +61,12 @@ export class Tries {
     if (this.#replays.has(key)) return false
     this.#replays.add(key)
     return true
+  }
+
+  /** Nothing was sent. The client gets the answer if no other account can be asked. */
+  decline(account: Account, answer: Answer): void {
+    this.declining.add(account)
+    this.declined = answer
   }
 
   /** Keeps a stream without output. Returns whether a second account gave one, so that the request itself is the cause. */
@@ -233,12 +242,15 @@ export class Search {
   }
 
   giveUp(): Outcome {
-    const { refusal, refusing, trouble, empty } = this.tries
+    const { refusal, refusing, trouble, empty, declined, declining } = this.tries
+    const takers = this.#fitting.filter((account) => !declining.has(account))
+    const isAsked = this.exchange.route.retry.attempts === 1 || usable(takers).length === 0
+    if (declined && isAsked) return { kind: 'own', answer: declined }
     if (refusal?.replacement) {
       refusal.answer.discard()
       return { kind: 'own', answer: refusal.replacement }
     }
-    if (refusal && usable(this.#fitting).every((account) => refusing.has(account))) {
+    if (refusal && usable(takers).every((account) => refusing.has(account))) {
       if (!refusal.ofLogin) return passedOn(refusal)
       refusal.answer.discard()
       return {
@@ -249,15 +261,8 @@ export class Search {
     refusal?.answer.discard()
     if (empty && trouble?.reason === NO_OUTPUT) return passedOn(empty)
     empty?.answer.discard()
-    return {
-      kind: 'own',
-      answer: finalAnswer(
-        this.exchange,
-        { fitting: this.#fitting, all: this.#all },
-        trouble,
-        this.pool.now(),
-      ),
-    }
+    const accounts = { fitting: takers, all: this.#all }
+    return { kind: 'own', answer: finalAnswer(this.exchange, accounts, trouble, this.pool.now()) }
   }
 }
 

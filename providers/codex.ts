@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import type { Provider } from '../config/provider.js'
+import type { ClientRequest, Provider, ProviderAccount } from '../config/provider.js'
+import { adapt, apiOf } from './codex/adapt.js'
 import { answer, keepAlive, mergeModels, streamFailure, usageLimit } from './codex/answers.js'
 import { authHeaders, inspect, type ResolvedCodexSettings } from './codex/credentials.js'
 import { discover, login, refresh } from './codex/login.js'
@@ -64,6 +65,11 @@ export function codex(settings: ResolvedCodexSettings): Provider {
     login: login(settings),
     clientFiles: settings.codexHome === false ? [] : [join(settings.codexHome, 'auth.json')],
     path: upstreamPath(settings),
+    ...(settings.adapt && {
+      adapt: adapt(settings),
+      serves: (account: ProviderAccount, request: ClientRequest) =>
+        apiOf(request) === 'chat' || serves(account, request),
+    }),
     hosts: [settings.whamBase, settings.openaiBase].flatMap((base) =>
       URL.canParse(base) ? new URL(base).host : [],
     ),

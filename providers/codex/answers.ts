@@ -6,7 +6,7 @@ import { header, normalPath } from '../http.js'
 import { type Fields, fields, list, number, objects, text } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './pool-quota.js'
-import { callerOf, isCodexs, isTools, type Place, placeOf } from './requests.js'
+import { callerOf, isCodexs, isTools, namesVersion, type Place, placeOf } from './requests.js'
 
 /** The parts of the ChatGPT backend that Codex calls, beside the model API. */
 const FAMILIES = ['wham', 'ps']
@@ -147,9 +147,23 @@ function foreignFamily(rest: string): Answer {
 }
 
 /** `GET /models`: the pool may use each model that one of its accounts may use. */
-export const mergeModels: NonNullable<Provider['merge']> = ({ method, path }) => {
-  const { area, rest } = placeOf(path)
-  return method === 'GET' && area === 'responses' && rest === '/models' ? union : undefined
+export const mergeModels: NonNullable<Provider['merge']> = (request, accounts = 2) => {
+  const { area, rest, open } = placeOf(request.path)
+  if (request.method !== 'GET' || area !== 'responses' || rest !== '/models') return undefined
+  if (open && !namesVersion(request.url) && !isCodexs(request)) return openAiList
+  return accounts > 1 ? union : undefined
+}
+
+/** The same models in the form of OpenAI's API: only Codex names its version, and reads its own form. */
+function openAiList(answers: readonly unknown[]): unknown {
+  const models = new Map<string, object>()
+  for (const model of answers.flatMap((answer) => objects(fields(answer)?.models ?? fields(answer)?.data))) {
+    const id = text(model.slug) ?? text(model.id)
+    if (id === undefined || models.has(id)) continue
+    const listed = model.object === 'model' ? model : { id, object: 'model', created: 0, owned_by: 'openai' }
+    models.set(id, listed)
+  }
+  return { object: 'list', data: [...models.values()] }
 }
 
 /**
@@ -182,13 +196,17 @@ export function usageLimit({ resetsAt, plan, reason }: Exhaustion): object {
 }
 
 /**
- * Codex gives up a stream after 300 s without an event. Comments do not count; an event of an unknown type does. Clients
- * of chat completions read `choices` of each event.
+ * Codex gives up a stream after 300 s without an event. Comments do not count; an event of an unknown type does. OpenAI's
+ * SDKs fail on such an event, and a client that waits for one JSON answer reads none.
  */
 export const keepAlive: NonNullable<Provider['keepAlive']> = {
   afterMs: 100_000,
   event: 'event: keepalive\ndata: {"type":"keepalive"}\n\n',
-  instead: ({ path }) => (isSdks(path) ? ': keep-alive\n\n' : undefined),
+  instead: (request) => {
+    if (isCodexs(request) && !isSdks(request.path)) return undefined
+    const body = fields(request.json())
+    return body && body.stream !== true ? '' : ': keep-alive\n\n'
+  },
 }
 
 /** Streams of the public API that Codex never asks for. */

@@ -46,9 +46,17 @@ export function upstreamPath(settings: ResolvedCodexSettings): NonNullable<Provi
       : area === 'responses'
         ? settings.responsesBase
         : settings.whamBase
-    return join(base, rest) + queryOf(request.url)
+    const query = queryOf(request.url)
+    if (base !== settings.responsesBase || rest !== '/models' || namesVersion(query))
+      return join(base, rest) + query
+    return `${join(base, rest)}${query === '' ? '?' : `${query}&`}client_version=${CLIENT_VERSION}`
   }
 }
+
+/** The ChatGPT backend refuses `/models` without the version of a client, and lists the models that this one knows. */
+const CLIENT_VERSION = '0.169.0'
+
+export const namesVersion = (url: string): boolean => /[?&]client_version=/.test(url)
 
 /** Whether Codex itself sends a request, as its headers tell. */
 export function isCodexs({ headers }: Pick<ClientRequest, 'headers'>): boolean {

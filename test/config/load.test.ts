@@ -207,6 +207,7 @@ describe('flags, environment, file, defaults', () => {
         type: 'codex',
         apiKeys: 'when-needed',
         credits: 'last',
+        adapt: true,
         allow: [],
         codexHome: resolve('/somewhere/codex'),
         responsesBase: 'http://127.0.0.1:1/a',

@@ -171,7 +171,16 @@ export function clientHeaders(): Record<string, string> {
 
 export function turn({ model = 'gpt-5.5', prompt = 'hi' }: AskOptions = {}): object {
   const input = [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: prompt }] }]
-  return { model, stream: true, store: false, input, tool_choice: 'auto', parallel_tool_calls: true }
+  const instructions = 'You are a coding agent.'
+  return {
+    model,
+    instructions,
+    stream: true,
+    store: false,
+    input,
+    tool_choice: 'auto',
+    parallel_tool_calls: true,
+  }
 }
 
 /** The events of a stream: the parsed `data:` of each. */
@@ -181,7 +190,8 @@ export function eventsOf(text: string): unknown[] {
 
 /** What the model has said in a stream. */
 export function saidIn(text: string): unknown {
-  return field(eventsOf(text).at(-1), 'response', 'output', 0, 'content', 0, 'text')
+  const done = eventsOf(text).find((event) => field(event, 'type') === 'response.output_item.done')
+  return field(done, 'item', 'content', 0, 'text')
 }
 
 /** The code of an error of the gateway's own. */

@@ -142,8 +142,10 @@ test('an API key speaks for itself, without an account id of anybody', async (t)
 
 test('the rest of a query stays as it was written', async (t) => {
   const pool = await startPool(t, { codex: [{ id: 'alice' }] })
-  await pool.request.get('/v1/models?a=%20b&key=k&monkey=1&%6Bey=k&access_token=k&&c').expect(200)
-  assert.equal(pool.sim.requests[0]?.url, '/backend-api/codex/models?a=%20b&monkey=1&&c')
+  await pool.request
+    .get('/v1/models?client_version=1&a=%20b&key=k&monkey=1&%6Bey=k&access_token=k&&c')
+    .expect(200)
+  assert.equal(pool.sim.requests[0]?.url, '/backend-api/codex/models?client_version=1&a=%20b&monkey=1&&c')
 })
 
 test('a generation is asked for uncompressed, anything else as the client likes it', async (t) => {

@@ -154,7 +154,7 @@ test('unless the configuration allows it', async (t) => {
 const passing: [string, string, string][] = [
   ['/backend-api/wham/settings/user', 'wham', '/backend-api/wham/settings/user'],
   ['/backend-api/ps/plugins/installed?limit=200', 'wham', '/backend-api/ps/plugins/installed?limit=200'],
-  ['/backend-api/codex/models', 'codex', '/backend-api/codex/models'],
+  ['/backend-api/codex/models?client_version=1', 'codex', '/backend-api/codex/models?client_version=1'],
   ['/api/codex/tasks/list', 'wham', '/backend-api/wham/tasks/list'],
   ['/v1/models?client_version=1', 'codex', '/backend-api/codex/models?client_version=1'],
 ]

@@ -7,6 +7,7 @@ import { jwt, poolAccount, request, type RequestParts } from '../kit/provider.js
 const settings = {
   apiKeys: 'never' as const,
   credits: 'last' as const,
+  adapt: true,
   allow: ['files/'],
   codexHome: false as const,
   responsesBase: 'https://chat.test/backend-api/codex',

@@ -9,6 +9,7 @@ const providerAt = (refreshBase: string, whamBase = refreshBase) =>
   codex({
     apiKeys: 'never',
     credits: 'last',
+    adapt: true,
     allow: [],
     codexHome: false as const,
     responsesBase: `${whamBase}/codex`,

@@ -10,6 +10,7 @@ const providerAt = (url: string) =>
   codex({
     apiKeys: 'never',
     credits: 'last',
+    adapt: true,
     allow: [],
     codexHome: false,
     responsesBase: `${url}/codex`,

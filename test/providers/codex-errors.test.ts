@@ -8,6 +8,7 @@ import { answer, request } from '../kit/provider.js'
 const provider = codex({
   apiKeys: 'never',
   credits: 'last',
+  adapt: true,
   allow: [],
   codexHome: false,
   responsesBase: 'https://chat.test/backend-api/codex',

@@ -7,6 +7,7 @@ import { account, answer, jwt, poolAccount, request, type RequestParts } from '.
 const settings = {
   apiKeys: 'never' as const,
   credits: 'last' as const,
+  adapt: true,
   allow: [] as string[],
   codexHome: false as const,
   responsesBase: 'https://chat.test/backend-api/codex',

@@ -13,7 +13,13 @@ import {
   startSimulator,
 } from '../../src/simulator/index.js'
 
-const turn = { model: 'gpt-5.5', stream: true, store: false, input: [{ role: 'user', content: 'hi' }] }
+const turn = {
+  model: 'gpt-5.5',
+  instructions: 'You are a coding agent.',
+  stream: true,
+  store: false,
+  input: [{ role: 'user', content: 'hi' }],
+}
 
 function headersFor(account: CodexAccount): Record<string, string> {
   return {
@@ -53,6 +59,12 @@ function eventsOf(text: string): unknown[] {
   return frames.map((frame) => JSON.parse(/^event: [\w.]+\ndata: (.+)$/.exec(frame)?.[1] ?? 'null'))
 }
 
+/** The items of a response: its last event tells none, since nothing is stored. */
+const outputOf = (events: unknown[]) =>
+  events.flatMap((event) =>
+    field(event, 'type') === 'response.output_item.done' ? [field(event, 'item')] : [],
+  )
+
 const typesOf = (text: string) => eventsOf(text).map((event) => field(event, 'type'))
 
 async function withSimulator(
@@ -82,7 +94,8 @@ test('a turn streams its events in the order of the real upstream, with usage at
     ])
     assert.deepEqual(types.slice(-2), ['response.output_item.done', 'response.completed'])
     const completed = events.at(-1)
-    assert.equal(field(completed, 'response', 'output', 0, 'content', 0, 'text'), 'Hello from the simulator.')
+    assert.equal(field(events.at(-2), 'item', 'content', 0, 'text'), 'Hello from the simulator.')
+    assert.deepEqual(field(completed, 'response', 'output'), [], 'nothing is stored')
     assert.equal(
       typeof field(completed, 'response', 'usage', 'input_tokens_details', 'cached_tokens'),
       'number',
@@ -216,14 +229,14 @@ test('a script says what the model does and sees what the tools answered', () =>
         : [{ reasoning: 'Let me look.' }, { call: 'shell', arguments: { command: ['echo', prompt] } }],
     )
     const first = eventsOf(await (await ask(sim, sim.account('alice'))).text())
-    const call = field(first.at(-1), 'response', 'output', 1)
+    const call = outputOf(first)[1]
     assert.equal(field(call, 'type'), 'function_call')
     assert.deepEqual(JSON.parse(String(field(call, 'arguments'))), { command: ['echo', 'hi'] })
 
     const output = { type: 'function_call_output', call_id: field(call, 'call_id'), output: '42' }
-    const body = { ...turn, input: [...turn.input, ...list(first.at(-1), 'response', 'output'), output] }
+    const body = { ...turn, input: [...turn.input, ...outputOf(first), output] }
     const second = eventsOf(await (await ask(sim, sim.account('alice'), { body })).text())
-    assert.equal(field(second.at(-1), 'response', 'output', 0, 'content', 0, 'text'), 'The tool said 42')
+    assert.equal(field(outputOf(second)[0], 'content', 0, 'text'), 'The tool said 42')
   }))
 
 test('a script that throws is told to its caller, and the next request is served', () =>
@@ -242,7 +255,7 @@ test('a conversation that is compacted gets one compaction item', () =>
   withSimulator({ codex: [{ id: 'alice' }] }, async (sim) => {
     const body = { ...turn, input: [...turn.input, { type: 'compaction_trigger' }] }
     const events = eventsOf(await (await ask(sim, sim.account('alice'), { body })).text())
-    const output = list(events.at(-1), 'response', 'output')
+    const output = outputOf(events)
     assert.deepEqual(
       output.map((item) => field(item, 'type')),
       ['compaction'],
@@ -252,7 +265,9 @@ test('a conversation that is compacted gets one compaction item', () =>
 test('an account has its own list of models, and no other may be used on it', () =>
   withSimulator({ codex: [{ id: 'alice', models: ['gpt-5.5'] }] }, async (sim) => {
     const alice = sim.account('alice')
-    const response = await fetch(`${sim.url}/backend-api/codex/models`, { headers: headersFor(alice) })
+    const response = await fetch(`${sim.url}/backend-api/codex/models?client_version=1`, {
+      headers: headersFor(alice),
+    })
     const slugs = list(await response.json(), 'models').map((model) => field(model, 'slug'))
     assert.deepEqual(slugs, ['gpt-5.5'])
     assert.equal((await ask(sim, alice)).headers.get('x-models-etag'), response.headers.get('etag'))
@@ -265,7 +280,7 @@ test('with strictHistory, reasoning of one account is refused by another', () =>
   withSimulator({ codex: [{ id: 'alice' }, { id: 'bob' }], strictHistory: true }, async (sim) => {
     sim.reply(() => [{ reasoning: 'Hm.' }, { text: 'Yes.' }])
     const first = eventsOf(await (await ask(sim, sim.account('alice'))).text())
-    const body = { ...turn, input: [...list(first.at(-1), 'response', 'output'), ...turn.input] }
+    const body = { ...turn, input: [...outputOf(first), ...turn.input] }
     assert.equal((await ask(sim, sim.account('alice'), { body })).status, 200)
     const refused = await ask(sim, sim.account('bob'), { body })
     assert.equal(refused.status, 400)

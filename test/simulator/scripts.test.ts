@@ -14,7 +14,13 @@ import {
 import { CODEX_BETA, connect, create, isTurn } from '../kit/websocket.js'
 
 const PATH = '/backend-api/codex/responses'
-const turn = { model: 'gpt-5.5', stream: true, store: false, input: [{ role: 'user', content: 'hi' }] }
+const turn = {
+  model: 'gpt-5.5',
+  instructions: 'You are a coding agent.',
+  stream: true,
+  store: false,
+  input: [{ role: 'user', content: 'hi' }],
+}
 
 async function simulate(t: TestContext, options: SimulatorOptions): Promise<Simulator> {
   const sim = await startSimulator(options)
@@ -216,6 +222,13 @@ test('colleagues share a workspace and are users of their own; the plan stands i
   assert.equal(field(bundle, 'workspace_id'), 'acct-firm')
 })
 
+/** The first item of a response. */
+const itemIn = (events: unknown[]) =>
+  field(
+    events.find((event) => field(event, 'type') === 'response.output_item.done'),
+    'item',
+  )
+
 for (const [wording, sign] of [
   ['item', /content for item rs_/],
   ['content', /encrypted content enc-\.\.\.\S+ could not be verified\. Reason/],
@@ -224,8 +237,7 @@ for (const [wording, sign] of [
   test(`encrypted content is its account's own wherever it is nested, refused by the ${wording}`, async (t) => {
     const sim = await simulate(t, { codex: [{ id: 'alice' }, { id: 'bob' }], strictHistory: wording })
     sim.reply(() => [{ reasoning: 'Hm.' }])
-    const completed = (await eventsOf(await post(sim, 'alice'))).at(-1)
-    const [reasoning] = list(completed, 'response', 'output')
+    const reasoning = itemIn(await eventsOf(await post(sim, 'alice')))
     const nested = { type: 'function_call_output', call_id: 'c', output: [{ inner: reasoning }] }
     for (const item of [reasoning, { ...nested, id: 'rs_9' }]) {
       const body = { ...turn, input: [item, ...turn.input] }
@@ -241,7 +253,7 @@ for (const [wording, sign] of [
 test('a compacted conversation is its account’s own, and worth nothing without its content', async (t) => {
   const sim = await simulate(t, { codex: [{ id: 'alice' }, { id: 'bob' }], strictHistory: true })
   const compact = { ...turn, input: [...turn.input, { type: 'compaction_trigger' }] }
-  const [item] = list((await eventsOf(await post(sim, 'alice', compact))).at(-1), 'response', 'output')
+  const item = itemIn(await eventsOf(await post(sim, 'alice', compact)))
   const body = { ...turn, input: [item, ...turn.input] }
   assert.equal((await post(sim, 'alice', body)).status, 200)
   assert.equal((await post(sim, 'bob', body)).status, 400)

@@ -1,7 +1,7 @@
 import { bearer, type SimRequest } from '../request.js'
 import { type Answer, type Dialogue, json, notFound, type Upstream, type World } from '../upstream.js'
 import type { CodexAccount } from './account.js'
-import { expired, foreignAccount, missingToken, unknownToken } from './errors.js'
+import { badRequest, expired, foreignAccount, missingToken, unknownToken } from './errors.js'
 import { usageReport } from './quota.js'
 import { availableCredits, consumeResetCredit, listResetCredits } from './quota.js'
 import { MODELS_ETAG, responses, responsesSocket } from './responses.js'
@@ -58,6 +58,8 @@ function codexPath(request: SimRequest, account: CodexAccount, world: World): An
   const call = `${request.method} ${request.path.slice(CODEX.length)}`
   if (call === 'POST responses') return responses(request, account, world)
   // With an empty list, the Codex CLI takes the catalogue that it brings along.
+  if (call === 'GET models' && !request.query.has('client_version'))
+    return badRequest('client_version is required')
   if (call === 'GET models')
     return json(200, { models: (account.models ?? []).map(model) }, { etag: MODELS_ETAG })
   if (call === 'POST alpha/search') return json(200, { output: 'No results: this is a simulator.' })

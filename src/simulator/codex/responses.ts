@@ -25,7 +25,7 @@ export function responses(request: SimRequest, account: CodexAccount, world: Wor
   const taken = takeTurn({ request, body, length: request.body.length }, account, world)
   if (!Array.isArray(taken)) return taken
   return eventStream(
-    { events: taken, frame: sseFrame },
+    { events: taken.map(withoutOutput), frame: sseFrame },
     {
       ...quotaHeaders(account, world.now(), limitOf(body, account)),
       'cache-control': 'no-cache',
@@ -44,7 +44,57 @@ function badBody(request: SimRequest, account: CodexAccount): Answer | undefined
   if (encoding === 'zstd' && decoded === raw) return undefined
   if (body === undefined) return badRequest('Invalid JSON body')
   if (field(body, 'stream') !== true) return badRequest('Stream must be set to true')
-  return badTurn(body, account)
+  return badTurn(body, account) ?? badForm(request)
+}
+
+/** Parameters of the public API that the backend refuses. */
+const UNSUPPORTED = [
+  'max_output_tokens',
+  'max_completion_tokens',
+  'max_tokens',
+  'temperature',
+  'top_p',
+  'metadata',
+  'user',
+  'truncation',
+  'safety_identifier',
+  'prompt_cache_retention',
+  'stream_options',
+  'context_management',
+  'previous_response_id',
+  'background',
+  'messages',
+]
+
+/** Refuses the forms of plain clients. Models with the lite form have their instructions in the input. */
+function badForm({ json: body, headers }: SimRequest): Answer | undefined {
+  const isLite = headers['x-openai-internal-codex-responses-lite'] !== undefined
+  if (!isLite && text(body, 'instructions') === undefined) return badRequest('Instructions are required')
+  const parameter = UNSUPPORTED.find((name) => field(body, name) !== undefined)
+  if (parameter !== undefined) return badRequest(`Unsupported parameter: ${parameter}`)
+  const tier = field(body, 'service_tier')
+  if (tier !== undefined && tier !== 'priority' && tier !== 'fast')
+    return badRequest(`Unsupported service_tier: ${String(tier)}`)
+  const input = list(body, 'input')
+  if (input.some((item) => text(item, 'role') === 'system'))
+    return badRequest('System messages are not allowed')
+  const lost = input.find(
+    (item) =>
+      text(item, 'type') === 'item_reference' ||
+      (text(item, 'type') === 'reasoning' && !text(item, 'encrypted_content')),
+  )
+  return lost === undefined
+    ? undefined
+    : invalidRequest(
+        'invalid_value',
+        `Item with id '${text(lost, 'id') ?? ''}' not found. Items are not persisted when \`store\` is set to false.`,
+      )
+}
+
+/** The backend stores nothing, and the last event of its streams has no output. */
+function withoutOutput(event: Item): Item {
+  const response = field(event, 'response')
+  return response === undefined ? event : { ...event, response: { ...(response as object), output: [] } }
 }
 
 /** `GET /codex/responses` as a WebSocket. */
