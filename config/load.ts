@@ -168,7 +168,9 @@ const yamlSchema = CORE_SCHEMA.withTags(mergeTag)
 function readYaml(file: string, text: string, cwd: string): unknown {
   try {
     // js-yaml refuses a file that holds nothing but comments.
-    return text.replace(/^\s*#.*$/gm, '').trim() === '' ? undefined : parseYaml(text, { schema: yamlSchema })
+    return text.replace(/^[ \t]*#.*$/gm, '').trim() === ''
+      ? undefined
+      : parseYaml(text, { schema: yamlSchema })
   } catch (cause) {
     const reason = cause instanceof YAMLException ? cause.reason : 'cannot be read'
     const message = `is not YAML: ${blankOut(reason)}`

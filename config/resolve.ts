@@ -167,7 +167,9 @@ function codexHome(entry: ProviderEntry, { overlay, baseDir, cwd }: Layers): { c
 /** Paths are appended to these addresses, and `//oauth/token` is not found. */
 function withoutTrailingSlashes(entry: ProviderEntry): ProviderEntry {
   const addresses = Object.entries(entry).flatMap(([key, value]) =>
-    typeof value === 'string' && URL.canParse(value) ? [[key, value.replace(/\/+$/, '')] as const] : [],
+    typeof value === 'string' && URL.canParse(value)
+      ? [[key, value.replace(/(?<!\/)\/+$/, '')] as const]
+      : [],
   )
   return Object.assign({ ...entry }, Object.fromEntries(addresses))
 }

@@ -125,7 +125,7 @@ export interface ListenAddress {
 
 /** Reads `host:port` (IPv6 as `[::1]:8989`), `unix:PATH` or a path that ends in `.sock`; `undefined` if it is none of them. */
 export function parseListen(text: string): ListenAddress | undefined {
-  const socket = /^unix:(?<path>.+)$|^(?<bare>.*\/.+\.sock)$/.exec(text)?.groups
+  const socket = /^unix:(?<path>.+)$|^(?<bare>.*\/[^/]+\.sock)$/.exec(text)?.groups
   if (socket) return { host: 'localhost', port: 0, socket: socket['path'] ?? socket['bare']! }
   const match = /^(?:\[(?<v6>[^\]]+)\]|(?<host>[\w.-]+)):(?<port>\d{1,5})$/.exec(text)
   if (!match?.groups) return undefined

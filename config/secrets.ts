@@ -26,7 +26,7 @@ export function hideInAddress(address: string): string {
   return address
     .replace(/^([a-z][\w+.-]*:\/\/)?.*@/i, `$1${hidden}@`)
     .replace(/\?.*$/, `?${hidden}`)
-    .replace(/(?<=[^/:]\/+)[^/?]+/g, (segment) => (looksSecret(segment) ? hidden : segment))
+    .replace(/(?=[^/?])(?<=[^/:]\/+)[^/?]+/g, (segment) => (looksSecret(segment) ? hidden : segment))
 }
 
 /** A line of a config file for an error: everything as long as an access key is starred out. */

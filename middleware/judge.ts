@@ -57,7 +57,7 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
 
 /** How an error stands in a whole answer: as a field of its own, or as the first field. */
 const ERROR_IN_WHOLE =
-  /"error"\s*:\s*[{["]|^\s*\[?\s*\{\s*"(?:detail|errors?|code|status|status_code|message|type)"/
+  /"error"\s*:\s*[{["]|^\s*(?:\[\s*)?\{\s*"(?:detail|errors?|code|status|status_code|message|type)"/
 
 /** Reads a JSON answer as a whole: some gateways in front of an upstream write its refusal under the status 200. */
 async function lookAtWhole(answer: HeldAnswer, exchange: Exchange): Promise<Judged> {

@@ -15,7 +15,7 @@ export function fitsHeader(value: string): boolean {
 
 /** Joins a base address and a path that is empty or begins with `/`. */
 export function join(base: string, path: string): string {
-  return base.replace(/\/+$/, '') + path
+  return base.replace(/(?<!\/)\/+$/, '') + path
 }
 
 /** The query of a URL with its `?`; empty if there is none. */

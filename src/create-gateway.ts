@@ -1,5 +1,5 @@
 import type { UserConfig } from '../config/config.js'
-import type { Environment, Flags } from '../config/index.js'
+import { type Environment, type Flags, messageOf } from '../config/index.js'
 import { AccountStore } from './accounts/account-store.js'
 import { openAdminToken } from './admin/access.js'
 import { Gateway } from './gateway.js'
@@ -43,7 +43,12 @@ export async function createGateway(
   const log = openLog(settings.config.log)
   const stores = await openStores(settings.config, (message) => log.warn(message), now)
   const network = new Network()
-  const events = new Events()
+  const events = new Events((event, error) => {
+    metrics.listenerFailures.inc({ event })
+    const message = `a listener of "${event}" failed: ${messageOf(error)}`
+    log.error(message)
+    health.error(message)
+  })
   const closing = new AbortController()
   const pool = new Pool({
     settings: () => settings.current,

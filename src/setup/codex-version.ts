@@ -12,7 +12,7 @@ export function installedCodex(patienceMs = PATIENCE_MS): Promise<string | undef
   return new Promise((resolve) => {
     const options = { timeout: patienceMs, killSignal: 'SIGKILL', maxBuffer: 64 * 1024 } as const
     const child = execFile('codex', ['--version'], options, (error, stdout) =>
-      resolve(error ? undefined : /\d+\.\d+\.\d+[\w.-]*/.exec(stdout)?.[0]),
+      resolve(error ? undefined : /\d{1,9}\.\d{1,9}\.\d{1,9}[\w.-]*/.exec(stdout)?.[0]),
     )
     child.stdin?.on('error', () => {})
     child.stdin?.end()

@@ -33,7 +33,7 @@ function checked(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash || url.username)
     throw setupRefused('--url is not an address such as http://127.0.0.1:8989')
-  const address = `${url.origin}${url.pathname}`.replace(/\/+$/, '')
+  const address = `${url.origin}${url.pathname}`.replace(/(?<!\/)\/+$/, '')
   const extra = /\/(?:backend-api(?:\/codex)?|v1(?:beta|internal)?)$/.exec(address)?.[0]
   if (extra === undefined) return address
   const why = 'each client gets its own, and with /backend-api/codex Codex goes past the pool'

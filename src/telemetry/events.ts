@@ -38,4 +38,22 @@ export interface AttemptEvent {
   readonly durationMs: number
 }
 
-export class Events extends EventEmitter<GatewayEvents> {}
+/** Listeners of the host app among them: one that throws or rejects stops neither the request nor the other listeners. */
+export class Events extends EventEmitter<GatewayEvents> {
+  constructor(private readonly onFailure: (event: string, error: unknown) => void = () => {}) {
+    super()
+  }
+
+  override emit<Name extends keyof GatewayEvents>(name: Name, ...told: GatewayEvents[Name]): boolean {
+    const listeners = this.rawListeners(name as string)
+    const failed = (error: unknown) => this.onFailure(name, error)
+    for (const listener of listeners)
+      try {
+        const result: unknown = Reflect.apply(listener, this, told)
+        if (result instanceof Promise) result.catch(failed)
+      } catch (error) {
+        failed(error)
+      }
+    return listeners.length > 0
+  }
+}

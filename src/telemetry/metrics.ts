@@ -57,6 +57,12 @@ export class Metrics {
     labelNames: ['account', 'kind'] as const,
     registers: [this.registry],
   })
+  readonly listenerFailures = new Counter({
+    name: 'codexpool_listener_failures_total',
+    help: 'Errors thrown by listeners of gateway.on, by event',
+    labelNames: ['event'] as const,
+    registers: [this.registry],
+  })
 
   constructor(accounts: Accounts, now: () => number) {
     new Gauge({

@@ -222,6 +222,31 @@ test('it tells the app what happens', async (t) => {
   ])
 })
 
+test("an error of the app's own listener stops neither a request nor another listener, and is told", async (t) => {
+  const pool = await startPool(t, { codex: two })
+  t.mock.method(pool.gateway.log, 'error', () => {})
+  pool.gateway.on('attempt', () => {
+    throw new Error('no disk for this attempt')
+  })
+  pool.gateway.on('request', () => Promise.reject(new Error('no disk for this request')))
+  pool.gateway.once('request', () => {
+    // oxlint-disable-next-line no-throw-literal
+    throw undefined
+  })
+  const over = once(pool.gateway.events, 'request')
+  await pool.ask('s1').expect(200)
+  await over
+  await pool.ask('s1').expect(200)
+  const { text } = await pool.request.get('/metrics')
+  assert.match(text, /codexpool_listener_failures_total\{event="attempt"\} 2/)
+  assert.match(text, /codexpool_listener_failures_total\{event="request"\} 3/)
+  const { body } = await pool.request.get('/healthz')
+  assert.match(
+    JSON.stringify(body.recentErrors),
+    /a listener of \\"attempt\\" failed: no disk for this attempt/,
+  )
+})
+
 test('closing it twice is harmless, and ends what still runs', async (t) => {
   const pool = await startPool(t, { codex: two })
   pool.sim.fail({ with: 'hang' })
