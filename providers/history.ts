@@ -98,7 +98,13 @@ function blocksOf(content: unknown): Fields[] {
 }
 
 function textOf(block: Fields): string {
-  return typeof block.text === 'string' ? short(block.text) : mediaOf(block)
+  if (typeof block.text !== 'string') return mediaOf(block)
+  return isReminder(block.text) ? '' : short(block.text)
+}
+
+/** Clients put notes of their own beside a message (the date, the open files), and drop or move them in later requests. */
+function isReminder(told: string): boolean {
+  return /^\s*<system-reminder>/.test(told) && told.trimEnd().endsWith('</system-reminder>')
 }
 
 /** A text without whitespace, and of a long one only both ends: `trim` and `slice` copy nothing. */

@@ -175,6 +175,20 @@ test('a conversation stays on its account when an earlier message is changed, an
   assert.equal(await send([...second, said('Second.'), user('Fourth?')]), account)
 })
 
+test('a conversation stays on its account when the client drops the notes that it put beside a message', async (t) => {
+  const { send, says } = await startChat(t)
+  const note = (now: string) => ({
+    type: 'text',
+    text: `<system-reminder>\nIt is ${now}.\n</system-reminder>\n`,
+  })
+  const asked = (text: string) => ({ type: 'text', text })
+  says(said('Hi.'))
+  const first = await send([user([note('noon'), asked('hello')])])
+  assert.notEqual(await send([user([note('noon'), asked('something else')])]), first)
+  const later = [user([asked('hello')]), said('Hi.'), user([note('one'), asked('and now?')])]
+  assert.equal(await send(later), first)
+})
+
 test('a conversation of tools stays on its account when old outputs are cleared', async (t) => {
   const { send, says } = await startChat(t)
   const talk: object[] = [...begun]
