@@ -28,11 +28,30 @@ export interface Inspection {
    */
   login?: string | undefined
   /**
-   * Held back while other accounts can serve: `when-exhausted` until no other is available, `when-needed` unless no other
-   * can ever serve the request, `when-alone` unless the provider has no other account.
-   * @default undefined (a full member of the pool)
+   * The account's {@link AccountEntry.order} where the configuration names none. `when-needed`: it serves only requests
+   * that no other account can ever serve; `when-alone`: only if the provider has no other account. @default 1
    */
-  standby?: 'when-exhausted' | 'when-needed' | 'when-alone' | undefined
+  order?: number | 'when-needed' | 'when-alone' | undefined
+}
+
+/** How an account is used. The configuration names it by its id, or by a pattern for ids. */
+export interface AccountEntry {
+  /**
+   * Accounts of a higher order serve only while none of a lower order can. A conversation that one of them serves stays
+   * there until it begins anew. @default 1; an OpenAI API key: as `apiKeys` says
+   */
+  order?: number
+  /** Percent of each quota window that are given out only while no other account of the same order can serve. @default 0 */
+  reserve?: number
+  /**
+   * Requests, and responses on WebSockets, that run at once. Another one waits for `retry.NAME.waitForSlotMs`, and is
+   * then sent to another account. @default any number
+   */
+  concurrency?: number
+  /** Proxy for this account's requests and token calls. @default the provider's */
+  proxy?: string
+  /** A name of your own, which strategies see. @default none */
+  group?: string
 }
 
 /** The means for a provider's own calls to its upstream. */
@@ -114,6 +133,8 @@ export interface ProviderAccount {
 export interface PoolAccount {
   readonly id: string
   readonly inspection: Inspection
+  /** Its `order`; `Infinity` for one that serves only what no other account can. */
+  readonly order: number
   readonly state: AccountState
   readonly facts: Readonly<Record<string, string>>
   readonly quota: Quota
@@ -193,6 +214,10 @@ export interface Candidate {
   readonly id: string
   readonly provider: string
   readonly plan: string | undefined
+  /** As declared under `accounts`. */
+  readonly group: string | undefined
+  /** As declared under `accounts`; all accounts that are offered have the same. */
+  readonly order: number
   /** Requests in flight on it now. */
   readonly inFlight: number
   /** Used percent of its fullest window for this model, 0 to 100; `undefined` (not 0) if none is known. */

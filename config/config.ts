@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Strategy } from './account.js'
+import type { AccountEntry, Strategy } from './account.js'
 import type { BuiltinProvider, ProviderEntry } from './provider-entry.js'
 import type { ListenAddress } from './rules.js'
 import { hidden, hideInAddress } from './secrets.js'
@@ -36,6 +36,8 @@ export interface RetryPolicy {
   attempts?: number
   /** How long a request may wait for the nearest cooldown to end; ms. @default 0 */
   waitForCooldownMs?: number
+  /** How long a request may wait while as many run on an account as its `concurrency` allows; ms. @default 10000 */
+  waitForSlotMs?: number
   /** TCP and TLS; ms. @default 10000 */
   connectTimeoutMs?: number
   /** From the end of the request to the response's head; ms. @default 300000 */
@@ -73,6 +75,11 @@ export interface UserConfig<P extends string = string, S extends string = string
   poolDir?: string
   /** State store; `false` keeps state in memory. @default `./data/proxy.db` (PROXY_DB_PATH) */
   database?: string | false
+  /**
+   * How accounts are used, by id (the file's name without `.json`) or by a pattern for ids such as `work_*`. All entries
+   * that match an account apply, later ones over earlier ones. @default {}
+   */
+  accounts?: Record<string, AccountEntry>
   /** Merged by name over the built-in ones; `false` takes one away. */
   providers?: { [Name in P]: ProviderEntry | false }
   /** Strategies of your own, by name. */
@@ -128,6 +135,8 @@ export interface ResolvedConfig {
   readonly poolDir: string
   /** Absolute. */
   readonly database: string | false
+  /** As written: which accounts there are shows when the pool folder is read. */
+  readonly accounts: Readonly<Record<string, AccountEntry>>
   readonly providers: Readonly<Record<string, ProviderEntry>>
   readonly strategies: Readonly<Record<string, Strategy>>
   readonly retry: Readonly<Record<string, Required<RetryPolicy>>>
@@ -177,6 +186,7 @@ const MiB = 1024 * 1024
 export const retryPolicy: Required<RetryPolicy> = {
   attempts: 3,
   waitForCooldownMs: 0,
+  waitForSlotMs: 10_000,
   connectTimeoutMs: 10_000,
   headersTimeoutMs: 300_000,
   idleTimeoutMs: 600_000,

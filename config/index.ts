@@ -7,12 +7,13 @@ export { forget, redact, redactAll, remember, rememberNewer } from './secrets.js
 export type { Environment, Flags } from './layers.js'
 export { loadConfig, type LoadOptions, type OwnModules } from './load.js'
 export { builtinProviders, builtinRoutes, credentialsPattern, proxyOf } from './provider-entry.js'
-export { ConfigError, listChoices, type Problem, type ProblemCode } from './problems.js'
+export { ConfigError, keyOf, listChoices, type Problem, type ProblemCode } from './problems.js'
 export { resolveConfig, type ConfigContext } from './resolve.js'
 export { covers, isLoopback, localAddress } from './rules.js'
 export {
   causeOf,
   DEEPEST,
+  defined,
   excessOf,
   isRecord,
   kept,

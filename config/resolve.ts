@@ -76,6 +76,7 @@ function fillIn(user: UserConfig, layers: Layers, file: string | undefined): Res
     listen: resolveListen(settingOf('listen', layers)),
     poolDir: absolute(settingOf('poolDir', layers)) as string,
     database: absolute(settingOf('database', layers)),
+    accounts: user.accounts ?? {},
     providers,
     strategies: user.strategies ?? {},
     retry: resolveRetry(user.retry, overlay.attempts),

@@ -1,3 +1,4 @@
+import type { AccountEntry } from './account.js'
 import type { AccessConfig, RetryPolicy, RouteEntry, UserConfig } from './config.js'
 import { providerEntry } from './provider-entry.js'
 import { boolean, callable, integer, list, ms, named, object, oneOf, rule, valueOr } from './rules.js'
@@ -5,9 +6,18 @@ import { boolean, callable, integer, list, ms, named, object, oneOf, rule, value
 const retryPolicy = object<RetryPolicy>({
   attempts: integer(1),
   waitForCooldownMs: ms(),
+  waitForSlotMs: ms(),
   connectTimeoutMs: ms(1),
   headersTimeoutMs: ms(1),
   idleTimeoutMs: ms(1),
+})
+
+const account = object<AccountEntry>({
+  order: integer(0),
+  reserve: integer(0, 100),
+  concurrency: integer(1),
+  proxy: rule('proxy'),
+  group: rule('text'),
 })
 
 const strategyChoice = {
@@ -45,6 +55,7 @@ export const configSchema = object<UserConfig>({
   listen: rule('listen'),
   poolDir: rule('text'),
   database: rule('textOrFalse'),
+  accounts: named(account),
   providers: named(valueOr(false, providerEntry, 'the settings of a provider, or false')),
   strategies: named(callable),
   retry: named(retryPolicy),

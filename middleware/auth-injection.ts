@@ -56,7 +56,8 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
     // A request that must not be sent twice gets a connection of its own. On a kept-alive one that the upstream has
     // closed it would be lost, and it would be unknown whether it had arrived.
     const reuse = exchange.replayable && !exchange.upgrades
-    const agent = network.agent(account.key, target, exchange.route.proxyOf(account.id), reuse)
+    const proxy = account.declared.proxy ?? exchange.route.proxyOf(account.id)
+    const agent = network.agent(account.key, target, proxy, reuse)
     return { plan: { method: exchange.method, target, headers, body, agent, form: adapted?.answer } }
   }
 }

@@ -61,7 +61,7 @@ function asked(exchange: Exchange, pool: Pool): Account[] {
   const now = pool.now()
   return fit(all, exchange.provider, exchange).filter((account) => {
     const hindrance = account.unavailable(undefined, now)
-    return account.inspection.standby === undefined && (!hindrance || hindrance === 'exhausted')
+    return account.inspection.order === undefined && (!hindrance || hindrance === 'exhausted')
   })
 }
 

@@ -33,9 +33,9 @@ export async function failover(
   attempt: AttemptOne,
   search: Search = new Search(exchange, pool),
 ): Promise<Outcome> {
-  let account = await search.next()
-  while (account) {
-    const release = search.lease(account)
+  let leased = await search.next()
+  while (leased) {
+    const { account, release } = leased
     const attempted = await attempt(exchange, account, search.tries).catch((error: unknown) => {
       release()
       throw error
@@ -44,7 +44,7 @@ export async function failover(
     release()
     const decision = exchange.signal.aborted ? 'give-up' : decide(attempted, exchange, search.tries)
     if (decision === 'give-up') break
-    if (decision === 'next') account = await search.next()
+    leased = decision === 'next' ? await search.next() : search.lease(account)
   }
   return exchange.signal.aborted ? { kind: 'left' } : search.giveUp()
 }

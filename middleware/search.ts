@@ -1,13 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Answer } from '../config/provider.js'
-import type { Account } from '../src/accounts/account.js'
+import { type Account, roomOn } from '../src/accounts/account.js'
 import {
-  available,
-  availableWithoutQuota,
-  isExhausted,
-  heldBack,
   choose,
+  first,
   fit,
+  free,
+  freeWithoutQuota,
+  heldBack,
+  isExhausted,
+  mayStay,
   StrategyFailed,
   usable,
 } from '../src/accounts/selection.js'
@@ -41,6 +43,8 @@ export class Tries {
   readonly cooled = new Set<Account>()
   /** Tries that failed for no fault of an account; `retry.attempts` bounds them. */
   spent = 0
+  /** How long the request has waited for accounts to have room; ms. */
+  waitedMs = 0
   /** The last trouble of the upstream or the network. */
   trouble: Trouble | undefined
   /** Accounts for which the upstream was in trouble; if another account then serves, the trouble was their own. */
@@ -55,6 +59,14 @@ export class Tries {
   empty: { readonly account: Account; readonly answer: HeldAnswer } | undefined
   readonly #empty = new Set<Account>()
   #replays = new Set<string>()
+
+  /** Waits until one of these accounts may have room, `mostMs` at most in the whole life of the request. */
+  async waitForRoom(busy: readonly Account[], mostMs: number, signal: AbortSignal): Promise<void> {
+    const startedAt = performance.now()
+    await roomOn(busy, mostMs - this.waitedMs, signal)
+    // At least one, so that timers that fire early come to an end.
+    this.waitedMs += Math.max(1, performance.now() - startedAt)
+  }
 
   mayReplay(account: Account, reason: Replay): boolean {
     const key = `${reason} ${account.key}`
@@ -92,6 +104,13 @@ export class Tries {
 interface Answered {
   readonly answer: HeldAnswer
   readonly credential: object
+}
+
+/** An account that is held for one attempt. */
+export interface Leased {
+  readonly account: Account
+  /** A second call does nothing. */
+  readonly release: () => void
 }
 
 /** How often a waiting request looks whether another request's probe has ended; ms. */
@@ -138,14 +157,19 @@ export class Search {
     throw new GatewayFailure(403, 'not_your_account', message)
   }
 
-  /** The next account to ask; waits for a cooldown to end if the route's policy allows it. */
-  async next(): Promise<Account | undefined> {
+  /** The next account to ask; waits for room on it, and for a cooldown to end, as the route's policy allows. */
+  async next(): Promise<Leased | undefined> {
     for (;;) {
       if (this.exchange.signal.aborted) return undefined
       // Read the clock once: a cooldown that ends between two reads would be missed.
       const now = this.pool.now()
-      const account = this.#pick(now)
-      if (account) return account
+      const { account, busy } = this.#pick(now)
+      // Leased at once: another request that waits would find the same room.
+      if (account) return this.lease(account)
+      if (busy.length > 0) {
+        await this.tries.waitForRoom(busy, this.exchange.route.retry.waitForSlotMs, this.exchange.signal)
+        continue
+      }
       if (this.#offerAgain(now)) continue
       const wait = this.#nextLook(now) - now
       if (wait <= 0 || now + wait > this.#deadline) return undefined
@@ -166,25 +190,37 @@ export class Search {
     return back.length > 0
   }
 
-  #pick(now: number): Account | undefined {
-    const { exchange, tries } = this
-    const offer = exchange.usesQuota ? available : availableWithoutQuota
-    const offered = offer(this.#fitting, tries.accounts, exchange.model, now)
-    const { account, by } = this.#choose(offered, now)
-    const { accounts: tried } = tries
-    const choice = { chosen: account, all: this.#all, fitting: this.#fitting, offered, tried }
-    const others = passedOver({ ...choice, model: exchange.model, now })
+  #pick(now: number): Pick {
+    const { exchange, tries, pool } = this
+    const { model } = exchange
+    const fitting = this.#fitting
+    const asked = (exchange.usesQuota ? free : freeWithoutQuota)(fitting, tries.accounts, model, now)
+    const mayWait = tries.waitedMs < exchange.route.retry.waitForSlotMs
+    const able = mayWait ? asked : asked.filter(({ hasRoom }) => hasRoom)
+    const home = homeOf(exchange, able, pool, this.#all)
+    const stays = home && (!exchange.usesQuota || mayStay(home.account, able, model, now))
+    const offered = this.#first(able, now)
+    const picked = stays ? withRoom(home) : this.#choose(offered, now)
+    const choice = { chosen: picked.account, all: this.#all, fitting, offered, tried: tries.accounts }
+    const others = passedOver({ ...choice, model, now })
     // A waiting request polls; only its last empty pick is kept.
-    if (!account && exchange.picks.at(-1)?.account === undefined) exchange.picks.pop()
-    exchange.picks.push({ account: account?.key, by, others })
-    return account
+    if (!picked.account && exchange.picks.at(-1)?.account === undefined) exchange.picks.pop()
+    exchange.picks.push({ account: picked.account?.key, by: picked.by, others })
+    return picked
   }
 
-  #choose(offered: readonly Account[], now: number): { account: Account | undefined; by: string } {
-    const { exchange, pool, tries } = this
-    if (offered.length === 0) return { account: undefined, by: 'no account is left' }
-    const home = homeOf(exchange, offered, pool, this.#all)
-    if (home) return home
+  /** A request that uses no quota goes by the order alone. */
+  #first(able: readonly Account[], now: number): Account[] {
+    if (this.exchange.usesQuota) return first(able, this.exchange.model, now)
+    const lowest = Math.min(...able.map(({ order }) => order))
+    return able.filter(({ order }) => order === lowest)
+  }
+
+  #choose(first: readonly Account[], now: number): Pick {
+    const { exchange, tries } = this
+    if (first.length === 0) return { account: undefined, busy: [], by: 'no account is left' }
+    const offered = first.filter(({ hasRoom }) => hasRoom)
+    if (offered.length === 0) return { account: undefined, busy: first, by: WAITS }
     try {
       const account = choose(offered, exchange.route.strategy, {
         conversation: exchange.conversationKey,
@@ -193,7 +229,7 @@ export class Search {
         attempt: tries.accounts.size + 1,
         now,
       })
-      return { account, by: exchange.route.strategy.name }
+      return { account, busy: [], by: exchange.route.strategy.name }
     } catch (error) {
       if (error instanceof StrategyFailed) throw strategyFailure(error)
       throw error
@@ -211,9 +247,9 @@ export class Search {
     return looks.length > 0 ? Math.min(...looks) : Infinity
   }
 
-  lease(account: Account): () => void {
+  lease(account: Account): Leased {
     this.tries.accounts.add(account)
-    return account.lease(this.exchange.model, this.pool.now(), this.#probes(account))
+    return { account, release: account.lease(this.exchange.model, this.pool.now(), this.#probes(account)) }
   }
 
   /** Whether a success means that the account has quota again. */
@@ -266,6 +302,19 @@ export class Search {
   }
 }
 
+/** An account, or those on which the request has to wait for room; neither if none is left. */
+interface Pick {
+  readonly account: Account | undefined
+  readonly busy: readonly Account[]
+  readonly by: string
+}
+
+const WAITS = 'waits: as many requests run as concurrency allows'
+
+function withRoom({ account, by }: { readonly account: Account; readonly by: string }): Pick {
+  return account.hasRoom ? { account, busy: [], by } : { account: undefined, busy: [account], by: WAITS }
+}
+
 /** The upstream's answer as the final one, after no account gave a better one. */
 function passedOn({ account, answer }: { readonly account: Account; readonly answer: HeldAnswer }): Outcome {
   return { kind: 'upstream', answer, account, credential: account.credential, release: () => {} }
@@ -291,17 +340,16 @@ interface Choice {
 }
 
 /** Why the other accounts were not asked; for `explain`. */
-function passedOver(choice: Choice): PickRecord['others'] {
-  return choice.all
-    .filter((account) => account !== choice.chosen)
-    .map((account) => ({ account: account.key, why: whyNot(account, choice) }))
-}
-
-function whyNot(account: Account, { fitting, offered, tried, model, now }: Choice): string {
-  if (offered.includes(account)) return 'not chosen'
-  if (!fitting.includes(account)) return 'not for this request'
-  if (tried.has(account)) return 'tried'
-  const state = account.unavailable(model, now)
-  if (state !== undefined) return state
-  return heldBack(account, model, now)
+function passedOver({ chosen, all, fitting, offered, tried, model, now }: Choice): PickRecord['others'] {
+  const [fits, isOffered] = [new Set(fitting), new Set(offered)]
+  const lowest = offered[0]?.order
+  const whyNot = (account: Account): string => {
+    if (isOffered.has(account) && account.hasRoom) return 'not chosen'
+    if (!fits.has(account)) return 'not for this request'
+    if (tried.has(account)) return 'tried'
+    return account.unavailable(model, now) ?? heldBack(account, model, now, lowest)
+  }
+  return all
+    .filter((account) => account !== chosen)
+    .map((account) => ({ account: account.key, why: whyNot(account) }))
 }

@@ -122,7 +122,7 @@ export class Relay {
 
   /** Both ends wait until the upstream has been exchanged, or `resume`. */
   pause(): void {
-    this.#late = []
+    this.#late ??= []
     this.client.socket.pause()
   }
 

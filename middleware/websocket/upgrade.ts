@@ -144,7 +144,7 @@ export class WebSockets {
     upstream: WebSocket,
   ): Promise<void> {
     let moved: NodeJS.Timeout | undefined
-    let current: Moved = { account, credential }
+    let current: Pick<Moved, 'account' | 'credential'> = { account, credential }
     const watch = new SocketWatch({
       ...this.parts,
       exchange,
@@ -152,6 +152,8 @@ export class WebSockets {
       credential,
       ask: (message) => relay.toUpstream(message),
       tell: (message) => relay.toClient(message),
+      pause: () => relay.pause(),
+      resume: () => relay.resume(),
       move: async (verdict, model, tries) => {
         relay.pause()
         exchange.model = model
@@ -194,17 +196,17 @@ export class WebSockets {
   /** Applies a verdict to the account of a connection, and connects to the account that is asked next. */
   async #another(
     exchange: Exchange,
-    { account, credential }: Moved,
-    verdict: Verdict,
+    { account, credential }: Pick<Moved, 'account' | 'credential'>,
+    verdict: Verdict | undefined,
     tries: Tries,
   ): Promise<(Moved & { readonly upstream: End }) | undefined> {
     const { pool } = this.parts
-    const result = await pool.applyVerdict(account, verdict, credential)
+    const result = verdict && (await pool.applyVerdict(account, verdict, credential))
     if (result?.kind === 'unavailable') tries.trouble = troubleOf(result)
     const again = result?.kind === 'fresh' && tries.mayReplay(account, 'refresh')
     if (again) tries.accounts.delete(account)
     else tries.accounts.add(account)
-    if (verdict.kind === 'unavailable') {
+    if (verdict?.kind === 'unavailable') {
       tries.troubled.add(account)
       if (++tries.spent >= exchange.route.retry.attempts) return undefined
     }
@@ -214,12 +216,15 @@ export class WebSockets {
       return undefined
     })
     if (outcome?.kind !== 'upstream') return undefined
-    outcome.release()
-    const upstream = socketOf(outcome.answer)
-    if (!upstream) return void outcome.answer.discard()
+    const { answer, release } = outcome
+    const upstream = socketOf(answer)
+    if (!upstream) {
+      release()
+      return void answer.discard()
+    }
     exchange.servedBy = outcome.account
-    const end = { socket: upstream, wire: outcome.answer.response.socket }
-    return { account: outcome.account, credential: outcome.credential, upstream: end }
+    const end = { socket: upstream, wire: answer.response.socket }
+    return { account: outcome.account, credential: outcome.credential, release, upstream: end }
   }
 
   /** Accepts nothing new; idle connections end now, the others after their running response. */

@@ -23,6 +23,9 @@ export interface Connection {
   readonly pool: Pool
 }
 
+/** What a message tells of the response that it asks for. */
+type Told = NonNullable<ReturnType<SocketProtocol['begins']>>
+
 /** One response on a WebSocket, from the client's request for it to its end. */
 class Turn {
   output = false
@@ -36,7 +39,7 @@ class Turn {
   constructor(
     private on: Connection & MetricsOptions,
     private readonly number: number,
-    private readonly told: { readonly model?: string | undefined; readonly counts: boolean },
+    private readonly told: Told,
   ) {
     this.model = told.model ?? on.exchange.model
     this.#release = on.account.lease(this.model, on.pool.now())
@@ -47,8 +50,10 @@ class Turn {
   }
 
   /** Goes on with another account. */
-  moveTo(connection: Connection & MetricsOptions): void {
+  moveTo(connection: Connection & MetricsOptions, releaseHandshake: () => void): void {
     this.#release()
+    // In one step with the lease below: a waiting request would find room in between.
+    releaseHandshake()
     this.on = connection
     this.refused = undefined
     this.#attempts++
@@ -83,16 +88,26 @@ export interface WatchParts extends Connection, MetricsOptions, FailureOptions {
   readonly ask: (message: string) => void
   /** Sends the client a message. */
   readonly tell: (message: Buffer | string) => void
+  /** Messages of both ends wait, until `resume` or a `move`. */
+  readonly pause: () => void
+  readonly resume: () => void
   /**
-   * Connects to another account, after a verdict that has been applied to this one. Messages of both ends wait meanwhile.
-   * `undefined` if no account can be had.
+   * Connects to another account, after a verdict, if there is one, that has been applied to this one. Messages of both ends
+   * wait meanwhile. `undefined` if no account can be had.
    */
-  readonly move: (verdict: Verdict, model: string | undefined, tries: Tries) => Promise<Moved | undefined>
+  readonly move: (
+    verdict: Verdict | undefined,
+    model: string | undefined,
+    tries: Tries,
+  ) => Promise<Moved | undefined>
   /** The client has been told to connect again: this connection is no longer needed. */
   readonly onMoved: () => void
 }
 
-export type Moved = Pick<Connection, 'account' | 'credential'>
+export interface Moved extends Pick<Connection, 'account' | 'credential'> {
+  /** Ends the lease of the handshake. */
+  readonly release: () => void
+}
 
 /** Bytes of messages without output that are held back. */
 const LONGEST_PRELUDE = 1024 * 1024
@@ -114,6 +129,8 @@ export class SocketWatch {
   #timer: NodeJS.Timeout | undefined
   /** Types of messages that were output. */
   readonly #harmless = new Set<string>()
+  /** Aborts when the connection is over. */
+  readonly #gone = new AbortController()
 
   constructor(parts: WatchParts) {
     this.#parts = parts
@@ -125,17 +142,56 @@ export class SocketWatch {
     return this.#turn !== undefined
   }
 
-  fromClient(data: Buffer, binary: boolean, large?: Parsed): Buffer | string {
+  fromClient(data: Buffer, binary: boolean, large?: Parsed): Buffer | string | undefined {
     const message = this.#protocol && !binary ? parsedOf(data, large) : undefined
     const told = message === undefined ? undefined : this.#protocol!.begins(message)
     if (!told) return data
     this.#turn?.end(undefined)
-    this.#turn = new Turn(this.#parts, ++this.#turns, told)
+    this.#turn = undefined
     this.#asked = message
+    this.#tries = new Tries()
+    if (!this.#parts.account.hasRoom) {
+      this.#waitForRoom(told).catch(this.#parts.onUnexpected)
+      return undefined
+    }
+    const own = this.#begin(told)
+    return own === message ? data : JSON.stringify(own)
+  }
+
+  /** Begins a response. @returns the message that asks the upstream for it */
+  #begin(told: Told): unknown {
+    this.#turn = new Turn(this.#parts, ++this.#turns, told)
     this.#nameConversation()
     this.#hold()
-    const own = this.#withoutForeign(message)
-    return own === message ? data : JSON.stringify(own)
+    return this.#withoutForeign(this.#asked)
+  }
+
+  /** As many requests run on the account as its `concurrency` allows. Waits, then asks another account. */
+  async #waitForRoom(told: Told): Promise<void> {
+    const { exchange, account, pause, resume, ask } = this.#parts
+    const { signal } = this.#gone
+    const { waitForSlotMs } = exchange.route.retry
+    const tries = this.#tries
+    pause()
+    while (!account.hasRoom && tries.waitedMs < waitForSlotMs && !signal.aborted)
+      await tries.waitForRoom([account], waitForSlotMs, signal)
+    if (signal.aborted) return
+    if (account.hasRoom) {
+      ask(JSON.stringify(this.#begin(told)))
+      return resume()
+    }
+    const model = told.model ?? exchange.model
+    const moved = this.#isWhole() ? await this.#parts.move(undefined, model, tries) : undefined
+    moved?.release()
+    if (moved && !signal.aborted) {
+      this.#parts = { ...this.#parts, ...moved }
+      return ask(JSON.stringify(this.#begin(told)))
+    }
+    // The client sends everything again, and its next handshake finds an account with room, or is refused.
+    this.#asked = undefined
+    resume()
+    this.#parts.tell(JSON.stringify(this.#protocol?.reconnect))
+    this.#parts.onMoved()
   }
 
   /** Where the handshake names no conversation, a message may: then later requests that name it go to this account. */
@@ -198,7 +254,6 @@ export class SocketWatch {
   #hold(): void {
     this.#letGo()
     const { route, provider } = this.#parts.exchange
-    this.#tries = new Tries()
     if (route.retry.attempts === 1 || !provider.classifyEvent || !this.#isWhole()) return
     this.#held = []
     this.#waitInSilence()
@@ -259,11 +314,12 @@ export class SocketWatch {
     const turn = this.#turn
     const moved = await this.#parts.move(this.#named(verdict), turn?.model, this.#tries)
     if (!moved || !turn || this.#turn !== turn) {
+      moved?.release()
       this.#letGo()
       return false
     }
     this.#parts = { ...this.#parts, ...moved }
-    turn.moveTo(this.#parts)
+    turn.moveTo(this.#parts, moved.release)
     this.#held = []
     this.#parts.ask(JSON.stringify(this.#withoutForeign(this.#asked)))
     return true
@@ -358,6 +414,7 @@ export class SocketWatch {
 
   /** The connection is over. */
   close(): void {
+    this.#gone.abort()
     clearTimeout(this.#timer)
     this.#held = undefined
     this.#turn?.end(undefined)

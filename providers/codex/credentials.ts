@@ -39,10 +39,10 @@ interface AccessToken {
   readonly token: string
 }
 
-const STANDBY = {
+const ORDER = {
   never: 'when-alone',
   'when-needed': 'when-needed',
-  'when-exhausted': 'when-exhausted',
+  'when-exhausted': 2,
   always: undefined,
 } as const
 
@@ -190,7 +190,7 @@ export function inspect({
     if (auth.kind === 'api-key') {
       if (!fitsHeader(auth.key))
         return 'OPENAI_API_KEY holds a space, a line break or another character no key has'
-      return { kind: 'api-key', label: 'API key', refreshable: false, standby: STANDBY[apiKeys] }
+      return { kind: 'api-key', label: 'API key', refreshable: false, order: ORDER[apiKeys] }
     }
     if (auth.kind === 'access-token') {
       if (!fitsHeader(auth.token)) return 'its personal_access_token holds a character that no token has'

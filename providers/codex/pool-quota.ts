@@ -33,10 +33,7 @@ interface PoolQuota {
  */
 function members(accounts: readonly PoolAccount[]): PoolAccount[] {
   return accounts.filter(
-    ({ state, inspection }) =>
-      state !== 'needs-login' &&
-      state !== 'disabled' &&
-      !/^when-(alone|needed)$/.test(inspection.standby ?? ''),
+    ({ state, order }) => state !== 'needs-login' && state !== 'disabled' && order !== Infinity,
   )
 }
 

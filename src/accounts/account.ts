@@ -11,6 +11,7 @@ import { numberFrom } from '../../config/index.js'
 import { redact, rememberNewer } from '../../config/secrets.js'
 import type { Candidate } from '../../config/account.js'
 import { type Cooldown, Cooldowns, type CooldownVerdict, scopeOf } from './cooldowns.js'
+import { type Declared, NOTHING_DECLARED } from './declared.js'
 import { type ObservedWindow, type SavedQuota, Windows } from './windows.js'
 
 /** More than any upstream can count for one request: a number beyond it is an error. */
@@ -23,11 +24,16 @@ export interface LoginNeeded {
   readonly since: number
 }
 
+export type Shortage = 'reserve' | 'full' | 'credits' | 'forbidden-credits'
+
 /** One credential file and its live state. The state outlives a change of the file's content and a reload. */
 export class Account {
   inFlight = 0
   lastUsedAt: number | undefined
   disabled = false
+  /** Requests that wait until one more may run. */
+  readonly waiting = new Set<() => void>()
+  #declared = NOTHING_DECLARED
   /** Why the refreshed credential is not in its file. */
   unsaved: string | undefined
   /** Why the client's own copy of the login still holds the old, spent one. */
@@ -65,6 +71,39 @@ export class Account {
 
   get plan(): string | undefined {
     return this.windows.plan ?? this.inspection.plan
+  }
+
+  get declared(): Declared {
+    return this.#declared
+  }
+
+  declare(declared: Declared): void {
+    this.#declared = declared
+    // It may allow more requests at once than before.
+    this.#wake()
+  }
+
+  /** `Infinity`: the account serves only what no other can. */
+  get order(): number {
+    const { order } = this.inspection
+    if (this.declared.order !== undefined) return this.declared.order
+    if (order === 'when-needed' || order === 'when-alone') return Infinity
+    return typeof order === 'number' && order >= 0 ? order : 1
+  }
+
+  /** Whether it serves only if its provider has no other account at all. */
+  get onlyAlone(): boolean {
+    return this.order === Infinity && this.inspection.order === 'when-alone'
+  }
+
+  /** Whether one more request may run on it. */
+  get hasRoom(): boolean {
+    return this.inFlight < this.declared.concurrency
+  }
+
+  #wake(): void {
+    // First come, first served: a request that finds no room waits again, behind the same ones as before.
+    for (const wake of this.waiting) wake()
   }
 
   get loginNeeded(): LoginNeeded | undefined {
@@ -118,22 +157,25 @@ export class Account {
   unavailable(model: string | undefined, now: number): AccountState | 'probing' | undefined {
     if (this.disabled) return 'disabled'
     if (this.loginNeeded) return 'needs-login'
-    if (this.reserve(model, now) === 'forbidden-credits') return 'exhausted'
+    if (this.shortage(model, now) === 'forbidden-credits') return 'exhausted'
     return this.#cooldowns.unavailable(model, now)
   }
 
   /** Whether a cooldown may be probed although it is not over: see {@link Cooldowns.doubt}. */
   mayBeProbed(model: string | undefined, now: number): boolean {
-    const usable = !this.disabled && !this.loginNeeded && this.reserve(model, now) !== 'forbidden-credits'
+    const usable = !this.disabled && !this.loginNeeded && this.shortage(model, now) !== 'forbidden-credits'
     return usable && this.#cooldowns.mayBeProbed(model, now)
   }
 
   /**
-   * Why the account is asked only after others: a window that counts for `model` is reported to be full. `full`: a report
-   * may lag, so it may serve all the same. `credits`: it serves on credits, which are money.
+   * Why the account is asked only after others of its order, by the fullest window that counts for `model`. `reserve`: what
+   * is left of it is to be given out last. `full`: it is reported to be full; reports lag, so the account may serve all the
+   * same. `credits`: it serves on credits, which are money.
    */
-  reserve(model: string | undefined, now: number): 'full' | 'credits' | 'forbidden-credits' | undefined {
-    if (this.windows.full(now, model).length === 0) return undefined
+  shortage(model: string | undefined, now: number): Shortage | undefined {
+    const { usedPercent = 0 } = this.windows.view(now, model)
+    if (usedPercent < 100 - this.declared.reserve) return undefined
+    if (usedPercent < 100) return 'reserve'
     if (!this.windows.hasCredits) return 'full'
     const { use = 'last' } = this.windows.credits ?? {}
     return use === 'freely' ? undefined : use === 'last' ? 'credits' : 'forbidden-credits'
@@ -158,6 +200,7 @@ export class Account {
       held = false
       this.inFlight--
       endProbe()
+      this.#wake()
     }
   }
 
@@ -228,7 +271,7 @@ export class Account {
   state(now: number, model?: string): AccountState {
     if (this.disabled) return 'disabled'
     if (this.loginNeeded) return 'needs-login'
-    if (this.reserve(model, now) === 'forbidden-credits') return 'exhausted'
+    if (this.shortage(model, now) === 'forbidden-credits') return 'exhausted'
     return (this.#cooldowns.running(model, now)?.kind ?? 'ready') as AccountState
   }
 
@@ -250,7 +293,8 @@ export class Account {
   candidate(model: string | undefined, now: number): Candidate {
     const { id, provider, plan, inFlight, lastUsedAt } = this
     const { usedPercent, windows } = this.windows.view(now, model)
-    return { id, provider, plan, inFlight, usedPercent, windows, lastUsedAt }
+    const { group } = this.declared
+    return { id, provider, plan, group, order: this.order, inFlight, usedPercent, windows, lastUsedAt }
   }
 
   /** The account as a provider's calls see it. */
@@ -263,6 +307,7 @@ export class Account {
     return {
       id: this.id,
       inspection: this.inspection,
+      order: this.order,
       state: this.state(now),
       facts: this.facts,
       quota: this.windows.quota(now),
@@ -308,4 +353,22 @@ export interface SavedAccount {
   lastUsedAt: number | undefined
   /** Of the file. */
   digest?: string | undefined
+}
+
+/**
+ * Waits until one of these accounts may have room for one more request. Resolves at the latest after `ms`, or at the abort;
+ * the caller looks again.
+ */
+export function roomOn(accounts: readonly Account[], ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      for (const { waiting } of accounts) waiting.delete(done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+    for (const { waiting } of accounts) waiting.add(done)
+  })
 }

@@ -1,9 +1,11 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { ResolvedConfig } from '../../config/config.js'
 import type { Credential, Inspection } from '../../config/provider.js'
 import { forget, remember } from '../../config/secrets.js'
 import type { AccountStore, SpentLogins } from './account-store.js'
 import { Account } from './account.js'
+import { declarations, declaredFor, unmatched } from './declared.js'
 import { type Claimant, claimantsOf, claimOf, type Providers } from '../credentials/claim.js'
 import { type CredentialRead, isOpenToOthers, readCredential } from '../credentials/credential-file.js'
 
@@ -50,9 +52,9 @@ export class Accounts {
   }
 
   /** Reads the folder. One bad file never stops the others. */
-  scan(poolDir: string, providers: Providers): Promise<void> {
+  scan(poolDir: string, providers: Providers, declared?: ResolvedConfig['accounts']): Promise<void> {
     // One scan after the other: two at once would each make an account of a new file.
-    const scan = this.#scanning.then(() => this.#scan(poolDir, providers))
+    const scan = this.#scanning.then(() => this.#scan(poolDir, providers, declared))
     this.#scanning = scan.catch(() => {})
     return scan
   }
@@ -62,7 +64,7 @@ export class Accounts {
     for (const account of this.all()) forget(account)
   }
 
-  async #scan(poolDir: string, providers: Providers): Promise<void> {
+  async #scan(poolDir: string, providers: Providers, declared: ResolvedConfig['accounts'] | undefined) {
     const names = await fileNames(poolDir)
     const found = new Map<string, Account>()
     const logins = new Map<string, Account>()
@@ -93,6 +95,14 @@ export class Accounts {
       found.set(result.account.key, result.account)
       if (result.warning) warnings.push({ file: name, reason: result.warning })
     }
+    const declaring = declarations(declared)
+    for (const account of found.values()) account.declare(declaredFor(account.id, declaring))
+    warnings.push(
+      ...unmatched(
+        [...found.values()].map(({ id }) => id),
+        declaring,
+      ),
+    )
     for (const account of found.values()) remember(account, account.credential)
     for (const [key, account] of this.#accounts) if (found.get(key) !== account) forget(account)
     this.#accounts = found

@@ -18,14 +18,11 @@ export function fit(accounts: readonly Account[], provider: Provider, request: C
   const able = accounts.filter((account) => provider.serves?.(account.forProvider(), request) ?? true)
   const others = accounts.some(isMember)
   const needed = !able.some(isMember)
-  return able.filter(({ inspection: { standby } }) => {
-    if (standby === 'when-alone') return !others
-    return standby !== 'when-needed' || needed
-  })
+  return able.filter((account) => isMember(account) || (account.onlyAlone ? !others : needed))
 }
 
 /** Whether an account is used like any other, and not held back. */
-const isMember = ({ inspection }: Account): boolean => inspection.standby === undefined
+const isMember = ({ order }: Account): boolean => order < Infinity
 
 /** Those that a request can be sent on, now or once a cooldown is over. */
 export function usable(accounts: readonly Account[]): Account[] {
@@ -53,26 +50,20 @@ export function exhaustionOf(
   return { resetsAt, plan: first?.plan, model, reason: exhausted?.cooldown.reason }
 }
 
-/**
- * Those of `fitting` that can be leased now and that come first: accounts with quota of their plan, then those whose
- * windows are reported to be full, then those that live on credits, then standbys. If there are none, accounts whose
- * cooldown is doubted.
- */
-export function available(
+/** Those of `fitting` that can be asked now: all that are free, or, if none is, those whose cooldown is doubted. */
+export function free(
   fitting: readonly Account[],
   tried: ReadonlySet<Account>,
   model: string | undefined,
   now: number,
 ): Account[] {
   const untried = fitting.filter((account) => !tried.has(account))
-  const free = untried.filter((account) => account.unavailable(model, now) === undefined)
-  const offered = free.length > 0 ? free : untried.filter((account) => account.mayBeProbed(model, now))
-  const first = Math.min(...offered.map((account) => rank(account, model, now)))
-  return offered.filter((account) => rank(account, model, now) === first)
+  const ready = untried.filter((account) => account.unavailable(model, now) === undefined)
+  return ready.length > 0 ? ready : untried.filter((account) => account.mayBeProbed(model, now))
 }
 
 /** Same, for a request that uses no quota: exhausted accounts serve it as well as others. */
-export function availableWithoutQuota(
+export function freeWithoutQuota(
   fitting: readonly Account[],
   tried: ReadonlySet<Account>,
   model: string | undefined,
@@ -80,9 +71,60 @@ export function availableWithoutQuota(
 ): Account[] {
   return fitting.filter((account) => {
     const hindrance = account.unavailable(model, now)
-    const free = hindrance === undefined || hindrance === 'exhausted' || isExhausted(account)
-    return free && !tried.has(account) && !account.disabled && !account.loginNeeded
+    const isFree = hindrance === undefined || hindrance === 'exhausted' || isExhausted(account)
+    return isFree && !tried.has(account) && !account.disabled && !account.loginNeeded
   })
+}
+
+/**
+ * Those that come first: the accounts of the lowest order, and of these the ones with quota of their plan beyond their
+ * reserve, then those in their reserve, then those whose windows are reported to be full, then those that live on credits.
+ * An account that has said that it cannot serve the model comes after all orders.
+ */
+export function first(accounts: readonly Account[], model: string | undefined, now: number): Account[] {
+  return leastBy(
+    leastBy(
+      leastBy(accounts, (account) => Number(account.refuses(model, now))),
+      ({ order }) => order,
+    ),
+    (account) => shortageRank(account, model, now),
+  )
+}
+
+/** Those that can be leased now and that come first. */
+export function available(...[fitting, tried, model, now]: Parameters<typeof free>): Account[] {
+  return first(free(fitting, tried, model, now), model, now)
+}
+
+/**
+ * Whether a conversation may stay on its account, which is one of `accounts`. An account of a lower order that can serve
+ * again does not take it back: the prompt cache is here. An account that is short of quota keeps it only while no other one
+ * of its order, or of a lower order, has more.
+ */
+export function mayStay(
+  home: Account,
+  accounts: readonly Account[],
+  model: string | undefined,
+  now: number,
+): boolean {
+  const refuses = home.refuses(model, now)
+  const own = shortageRank(home, model, now)
+  if (!refuses && own === 0) return true
+  return !accounts.some((account) => {
+    if (account.refuses(model, now)) return refuses && shortageRank(account, model, now) < own
+    return refuses || (account.order <= home.order && shortageRank(account, model, now) < own)
+  })
+}
+
+const SHORTAGES = [undefined, 'reserve', 'full', 'credits', 'forbidden-credits'] as const
+
+const shortageRank = (account: Account, model: string | undefined, now: number): number =>
+  SHORTAGES.indexOf(account.shortage(model, now))
+
+function leastBy(accounts: readonly Account[], rank: (account: Account) => number): Account[] {
+  const ranks = accounts.map(rank)
+  const least = ranks.reduce((low, one) => Math.min(low, one), Infinity)
+  return accounts.filter((_, index) => ranks[index] === least)
 }
 
 /** Whether an exhaustion of the account stands, also one that may be probed. */
@@ -90,21 +132,27 @@ export function isExhausted(account: Account): boolean {
   return account.cooldowns().some(({ cooldown }) => cooldown.kind === 'exhausted')
 }
 
-/** The lower, the earlier an account is offered. An account that refuses the model comes after all of its kind. */
-function rank(account: Account, model: string | undefined, now: number): number {
-  const standby = account.inspection.standby === undefined ? 0 : 6
-  const refuses = account.refuses(model, now) ? 3 : 0
-  const reserve = account.reserve(model, now)
-  return standby + refuses + (reserve === undefined ? 0 : reserve === 'full' ? 1 : 2)
-}
-
-/** Why an account that is free is not offered, for `explain`. */
-export function heldBack(account: Account, model: string | undefined, now: number): string {
+/** Why an account that is free is not offered, for `explain`. `lowest`: the order of those that are. */
+export function heldBack(
+  account: Account,
+  model: string | undefined,
+  now: number,
+  lowest: number = account.order,
+): string {
+  const { order, declared } = account
   if (account.refuses(model, now)) return 'cannot serve this model'
-  if (account.inspection.standby !== undefined) return 'held back'
-  const reserve = account.reserve(model, now)
-  if (reserve === 'full') return 'its quota is reported as used up'
-  return reserve === undefined ? 'held back' : 'lives on credits beyond its plan'
+  if (order > lowest) return `passed over: order ${order}`
+  if (!account.hasRoom) return `passed over: concurrency ${declared.concurrency}`
+  switch (account.shortage(model, now)) {
+    case 'reserve':
+      return `passed over: reserve of ${declared.reserve} %`
+    case 'full':
+      return 'its quota is reported as used up'
+    case 'credits':
+      return 'lives on credits beyond its plan'
+    default:
+      return 'held back'
+  }
 }
 
 /** Asks the strategy. `offered` is not empty. */
@@ -145,17 +193,17 @@ function returned(picked: unknown, offered: readonly Account[]): string {
       : `a ${typeof picked}`
 }
 
-/** Says which accounts are held back and when they are used: some of them cost money per token. */
-export function standbyNotices(accounts: readonly Account[]): string[] {
-  return accounts.flatMap(({ id, provider, inspection: { standby, kind } }) => {
-    const others = accounts.some((other) => other.provider === provider && isMember(other))
+/** Says which accounts serve only while others cannot: some of them cost money per token. */
+export function orderNotices(accounts: readonly Account[]): string[] {
+  return accounts.flatMap(({ id, provider, order, onlyAlone, inspection: { kind } }) => {
+    const others = accounts.some((other) => other.provider === provider && other.order < order)
     const what = `${id} (${kind ?? provider})`
-    if (standby === 'when-exhausted')
-      return [`${what} is used only when no other ${provider} account can serve`]
-    if (standby === 'when-needed' && others)
+    if (!others) return []
+    if (onlyAlone) return [`${what} is not used while there are other ${provider} accounts`]
+    if (order === Infinity)
       return [`${what} is used only for requests that no other ${provider} account can serve`]
-    if (standby === 'when-alone' && others)
-      return [`${what} is not used while there are other ${provider} accounts`]
-    return []
+    return [
+      `${what} has order ${order}: it is used only while no ${provider} account of a lower order can serve`,
+    ]
   })
 }

@@ -20,6 +20,8 @@ export interface WindowsView {
 export class Windows {
   #byName = new Map<string, ObservedWindow>()
   /** Views by model, until the next report: a strategy looks at every account for every request. */
+  /** Models with a window of their own. */
+  #models = new Set<string>()
   #views = new Map<string | undefined, WindowsView>()
   plan: string | undefined
   credits: Credits | undefined
@@ -35,6 +37,7 @@ export class Windows {
   }
 
   #set(window: Omit<ObservedWindow, 'since'>): void {
+    if (window.model !== undefined) this.#models.add(window.model)
     this.#byName.set(window.name, { ...window, since: { requests: 0, tokens: 0 } })
     this.#views.clear()
   }
@@ -50,14 +53,13 @@ export class Windows {
 
   /** All windows that count for `model`, the ended ones too. */
   view(now: number, model?: string): WindowsView {
-    const all = [...this.#byName.values()]
     // The client may name any model: models without a window of their own share a view.
-    const key = model === undefined || all.some((window) => window.model === model) ? model : ''
+    const key = model === undefined || this.#models.has(model) ? model : ''
     const known = this.#views.get(key)
     if (known && now < known.until) return known
     const running = this.current(now, model)
     const view = {
-      windows: all
+      windows: [...this.#byName.values()]
         .filter((window) => model === undefined || window.model === undefined || window.model === model)
         .map((window) =>
           running.includes(window) ? window : { ...window, usedPercent: undefined, resetsAt: undefined },
@@ -98,6 +100,7 @@ export class Windows {
   /** After a reset nothing is known of the windows until they are read again. */
   empty(): void {
     this.#byName.clear()
+    this.#models.clear()
     this.#views.clear()
   }
 

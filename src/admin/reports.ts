@@ -12,6 +12,13 @@ export interface AccountReport {
   readonly kind?: string | undefined
   readonly label?: string | undefined
   readonly plan?: string | undefined
+  /** Which accounts of its provider serve first; see {@link useOf}. */
+  readonly order: number | 'when-needed' | 'when-alone'
+  /** Percent of each window that is given out last. */
+  readonly reserve?: number | undefined
+  /** Requests that may run at once. */
+  readonly concurrency?: number | undefined
+  readonly group?: string | undefined
   readonly state: AccountState
   /** Why it is not ready. */
   readonly reason?: string | undefined
@@ -54,6 +61,7 @@ export function reportOf(account: Account, totals: AccountTotals | undefined, no
     kind: inspection.kind,
     label: inspection.label,
     plan,
+    ...useOf(account),
     state: account.state(now),
     reason: loginNeeded?.reason ?? cooldowns.find(({ model }) => model === undefined)?.cooldown.reason,
     availableAt: iso(account.availableAt(now)),
@@ -79,6 +87,21 @@ export function reportOf(account: Account, totals: AccountTotals | undefined, no
     resetCredits: (account.windows.resets ?? []).map(({ expiresAt }) => ({ expiresAt: iso(expiresAt) })),
     usage: totals,
     unsaved,
+  }
+}
+
+/** How the account is used, as the configuration and its provider say. */
+export function useOf({
+  order,
+  onlyAlone,
+  declared,
+}: Account): Pick<AccountReport, 'order' | 'reserve' | 'concurrency' | 'group'> {
+  const { reserve, concurrency, group } = declared
+  return {
+    order: order < Infinity ? order : onlyAlone ? 'when-alone' : 'when-needed',
+    reserve: reserve || undefined,
+    concurrency: concurrency === Infinity ? undefined : concurrency,
+    group,
   }
 }
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
-import { describeConfig } from '../../config/index.js'
-import { builtinStrategies } from '../accounts/strategies.js'
-import { readConfig, settingsOf } from '../settings.js'
+import { describeConfig, proxyOf } from '../../config/index.js'
+import { declarations, unmatched } from '../accounts/declared.js'
+import { useOf } from '../admin/reports.js'
 import { showClients } from './clients.js'
-import { exitWith, print } from './output.js'
-import { type CommonOptions, sourceOf } from './pool-folder.js'
+import { exitWith, print, warn } from './output.js'
+import { type CommonOptions, readPoolFolder } from './pool-folder.js'
 
 const { version } = createRequire(import.meta.url)('codex-pool/package.json') as { version: string }
 
@@ -116,9 +116,15 @@ await program.parseAsync()
 
 /** `codex-pool check`: status 2 and every problem, or the configuration as it will run. No secret. */
 async function check(options: CommonOptions): Promise<void> {
-  const config = await readConfig(sourceOf(options))
-  settingsOf(config, builtinStrategies())
-  print(JSON.stringify(describeConfig(config), null, 2))
+  const { config, accounts } = await readPoolFolder(options)
+  const used = accounts.map((account): [string, object] => {
+    const proxy = account.declared.proxy ?? proxyOf(config.providers[account.provider], account.id)
+    return [account.id, { provider: account.provider, ...useOf(account), proxy }]
+  })
+  const resolved = { ...config, resolvedAccounts: Object.fromEntries(used) }
+  print(JSON.stringify(describeConfig(resolved), null, 2))
+  const ids = accounts.map(({ id }) => id)
+  for (const { file, reason } of unmatched(ids, declarations(config.accounts))) warn(`${file}: ${reason}`)
 }
 
 /**

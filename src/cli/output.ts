@@ -14,6 +14,11 @@ export function print(text: string): void {
   printAsIs(redact(text))
 }
 
+/** Tells something beside a command's output, which may be JSON for a program. */
+export function warn(text: string): void {
+  stderr.write(`warning: ${harmless(redact(text))}\n`)
+}
+
 /** For a text that is to show an access key or an address to log in at. */
 export function printAsIs(text: string): void {
   stdout.write(`${harmless(text)}\n`)

@@ -31,7 +31,7 @@ export interface PoolFolder {
 export async function readPoolFolder(options: CommonOptions): Promise<PoolFolder> {
   const { config, providers } = (await CurrentSettings.open(sourceOf(options))).current
   const accounts = new Accounts()
-  await accounts.scan(config.poolDir, providers)
+  await accounts.scan(config.poolDir, providers, config.accounts)
   const fileNames = await readdir(config.poolDir).catch(() => [])
   return { config, providers, accounts: accounts.all(), fileNames }
 }

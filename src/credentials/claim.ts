@@ -17,12 +17,18 @@ export type Claim =
 export function claimantsOf(name: string, providers: Providers): Claimant[] {
   const fitting = [...providers].flatMap(([provider, definition]) => {
     const pattern = credentialsPattern(provider, definition)
-    if (!picomatch.isMatch(name, pattern)) return []
+    if (!matcher(pattern)(name)) return []
     const inspect = (credential: Credential) => inspected(definition, credential)
     return [{ provider, inspect, specificity: fixedPart(pattern).length }]
   })
   const best = Math.max(...fitting.map(({ specificity }) => specificity))
   return fitting.filter(({ specificity }) => specificity === best)
+}
+
+/** Tells which names a pattern stands for. A name may stand in its place. */
+export function matcher(pattern: string): (name: string) => boolean {
+  const matches = picomatch(pattern)
+  return (name) => name === pattern || matches(name)
 }
 
 /** Inspects a credential. A throw of the user's own provider costs this file only. */

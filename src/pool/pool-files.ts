@@ -33,7 +33,7 @@ export class PoolFiles {
     const { config, providers } = settings()
     // The watch begins first: a change during the scan would be missed.
     if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, clientFiles: this.#clientFiles() })
-    await accounts.scan(config.poolDir, providers)
+    await accounts.scan(config.poolDir, providers, config.accounts)
     this.options.onScanned?.()
   }
 

@@ -91,8 +91,9 @@ export class Pool {
     return this.settings().providers.get(name)
   }
 
-  #fetch({ provider, id }: Account): typeof globalThis.fetch {
-    return this.options.network.fetch(proxyOf(this.settings().config.providers[provider], id))
+  #fetch({ provider, id, declared }: Account): typeof globalThis.fetch {
+    const { providers } = this.settings().config
+    return this.options.network.fetch(declared.proxy ?? proxyOf(providers[provider], id))
   }
 
   #call(account: Account, timeoutMs: number): CallContext {

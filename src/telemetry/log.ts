@@ -3,7 +3,7 @@ import winston from 'winston'
 import type { ResolvedConfig } from '../../config/config.js'
 import { redact } from '../../config/index.js'
 import type { Accounts } from '../accounts/accounts.js'
-import { standbyNotices } from '../accounts/selection.js'
+import { orderNotices } from '../accounts/selection.js'
 import { harmlessLine, Outlet } from './terminal.js'
 
 /** The log of a gateway: one line per event, to stderr. */
@@ -76,7 +76,7 @@ export function poolLines(accounts: Accounts): { infos: string[]; warnings: stri
       `account ${id}: ${[provider, kind, plan].filter(Boolean).join(', ')}`,
   )
   return {
-    infos: [...members, ...standbyNotices(all)],
+    infos: [...members, ...orderNotices(all)],
     warnings: [...accounts.skipped, ...accounts.warnings].map(({ file, reason }) => `${file}: ${reason}`),
   }
 }

@@ -113,7 +113,7 @@ test('a model whose window is reported to be full is asked last', () => {
   )
   it.observe({ windows }, 'poll', NOW)
   assert.deepEqual(
-    ['pro', 'flash', 'lite'].map((model) => [it.state(NOW, model), it.reserve(model, NOW)]),
+    ['pro', 'flash', 'lite'].map((model) => [it.state(NOW, model), it.shortage(model, NOW)]),
     [
       ['ready', 'full'],
       ['ready', 'full'],
@@ -125,8 +125,8 @@ test('a model whose window is reported to be full is asked last', () => {
 test('a window that is over says nothing any more', () => {
   const it = account()
   it.observe(window(undefined, 100, NOW + MINUTE), 'headers', NOW)
-  assert.equal(it.reserve(undefined, NOW), 'full')
-  assert.equal(it.reserve(undefined, NOW + MINUTE), undefined)
+  assert.equal(it.shortage(undefined, NOW), 'full')
+  assert.equal(it.shortage(undefined, NOW + MINUTE), undefined)
   assert.equal(it.candidate(undefined, NOW + MINUTE).usedPercent, undefined)
 })
 

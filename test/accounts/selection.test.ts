@@ -34,7 +34,7 @@ async function order(
 
 test('plan quota comes first, then full windows, then credits, then accounts that are paid per token', async (t) => {
   const turns = await order(t, {
-    api: { inspection: { standby: 'when-exhausted' } },
+    api: { inspection: { order: 2 } },
     bob: { quota: onCredits },
     carol: { quota: full },
     dave: {},

@@ -38,7 +38,17 @@ function candidates(given: Given): Candidate[] {
     const known = windows.flatMap(({ usedPercent }) => usedPercent ?? [])
     const usedPercent = known.length > 0 ? Math.max(...known) : undefined
     const lastUsedAt = usedAt === undefined ? undefined : now - 24 * HOUR + usedAt
-    return { id, provider: 'it', plan: undefined, inFlight, usedPercent, windows, lastUsedAt }
+    return {
+      id,
+      provider: 'it',
+      plan: undefined,
+      group: undefined,
+      order: 1,
+      inFlight,
+      usedPercent,
+      windows,
+      lastUsedAt,
+    }
   })
 }
 

@@ -68,3 +68,34 @@ test('the log tells what changes in the pool while the gateway runs', async (t) 
   await rm(join(cwd, 'pool', 'gemini_key1.json'))
   await within(gateway.printed(/(account \S+gemini_key1 has left the pool)/))
 })
+
+test('check shows what is declared for each account, and warns of patterns that match none', async (t) => {
+  const cwd = await emptyFolder(t)
+  await mkdir(join(cwd, 'pool'), { recursive: true })
+  for (const id of ['work_a', 'work_b', 'me'])
+    await writeFile(join(cwd, 'pool', `gemini_${id}.json`), `{ "api_key": "AIza-of-${id}-and-no-other" }`, {
+      mode: 0o600,
+    })
+  const accounts = {
+    'gemini_work_*': { order: 1, concurrency: 6, proxy: 'http://me:hunter2@127.0.0.1:3128' },
+    gemini_work_b: { order: 2, group: 'night' },
+    gemini_me: { reserve: 20 },
+    'openai_*': { order: 2 },
+  }
+  await writeFile(join(cwd, 'codex-pool.config.json'), JSON.stringify({ accounts }))
+  const { status, output } = await runCommand(t, ['check'], { cwd })
+  assert.equal(status, 0, output)
+  const warning = /^warning: accounts\["openai_\*"\]: matches no account.*\n/m
+  assert.match(output, warning)
+  const { resolvedAccounts, ...config } = JSON.parse(output.replace(warning, ''))
+  assert.deepEqual(Object.keys(config.accounts), Object.keys(accounts))
+  const proxy = resolvedAccounts.gemini_work_a.proxy
+  const provider = 'gemini-api-key'
+  assert.deepEqual(resolvedAccounts, {
+    gemini_me: { provider, order: 1, reserve: 20 },
+    gemini_work_a: { provider, order: 1, concurrency: 6, proxy },
+    gemini_work_b: { provider, order: 2, concurrency: 6, group: 'night', proxy },
+  })
+  assert.match(proxy, /127\.0\.0\.1:3128/)
+  assert.ok(!output.includes('hunter2'))
+})

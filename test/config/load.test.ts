@@ -310,6 +310,7 @@ describe('what comes of it', () => {
       default: {
         attempts: 3,
         waitForCooldownMs: 0,
+        waitForSlotMs: 10_000,
         connectTimeoutMs: 10_000,
         headersTimeoutMs: 300_000,
         idleTimeoutMs: 600_000,
@@ -317,6 +318,7 @@ describe('what comes of it', () => {
       patient: {
         attempts: 6,
         waitForCooldownMs: 0,
+        waitForSlotMs: 10_000,
         connectTimeoutMs: 10_000,
         headersTimeoutMs: 300_000,
         idleTimeoutMs: 600_000,

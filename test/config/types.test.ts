@@ -62,6 +62,10 @@ export function mistakes(): unknown[] {
     defineConfig({ routes: [{ ...at, retry: 'patient' }] }),
     // @ts-expect-error a policy misspelt
     defineConfig({ retry: { patient: {} }, routes: [{ ...at, retry: 'patent' }] }),
+    // @ts-expect-error an option of an account misspelt
+    defineConfig({ accounts: { me: { ordr: 1 } } }),
+    // @ts-expect-error an order that is no number
+    defineConfig({ accounts: { 'work_*': { order: 'first' } } }),
     // @ts-expect-error an option misspelt
     defineConfig({ pooldir: './pool' }),
     // @ts-expect-error an option of a provider misspelt

@@ -73,7 +73,7 @@ export async function startPool(t: TestContext, options: PoolOptions = {}): Prom
   }
   const configFile = join(dir, 'codex-pool.config.json')
   if (asFile) await writeFile(configFile, JSON.stringify(settings))
-  const pool = new TestPool(sim, dir, asFile ? configFile : settings, {
+  const pool = new TestPool(sim, dir, asFile ? configFile : settings, settings, {
     env: { ...sim.environment, CODEX_HOME: join(dir, 'codex-home'), ...env },
     cwd: dir,
   })
@@ -96,6 +96,8 @@ export class TestPool {
     /** Holds `pool/` and `data/`. */
     readonly dir: string,
     private readonly config: UserConfig | string,
+    /** What the gateway was started with. A change applies from the next reload, if it was not handed over as a file. */
+    readonly settings: UserConfig,
     private readonly options: GatewayOptions,
   ) {}
 

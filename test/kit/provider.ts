@@ -63,7 +63,15 @@ export function account(credential: Credential, facts: Record<string, string> = 
 }
 
 export function poolAccount(parts: Partial<PoolAccount> = {}): PoolAccount {
-  return { id: 'alice', inspection: {}, state: 'ready', facts: {}, quota: { windows: [] }, ...parts }
+  return {
+    id: 'alice',
+    inspection: {},
+    order: 1,
+    state: 'ready',
+    facts: {},
+    quota: { windows: [] },
+    ...parts,
+  }
 }
 
 export function calls(): CallContext {

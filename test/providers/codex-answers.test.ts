@@ -152,7 +152,7 @@ describe('the pool’s usage', () => {
   })
 
   test('is reached when every account is exhausted, held-back API keys aside', () => {
-    const key = poolAccount({ inspection: { kind: 'api-key', standby: 'when-alone' } })
+    const key = poolAccount({ inspection: { kind: 'api-key' }, order: Infinity })
     const { rate_limit } = usage([having('exhausted'), having('exhausted'), key])
     assert.deepEqual([rate_limit.allowed, rate_limit.limit_reached], [false, true])
   })

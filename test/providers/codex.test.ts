@@ -76,13 +76,13 @@ describe('a credential file', () => {
   })
 
   test('with an API key is held back as the setting says', () => {
-    const standby = (apiKeys: 'never' | 'when-exhausted' | 'always') => {
+    const order = (apiKeys: 'never' | 'when-exhausted' | 'always') => {
       const inspection = codex({ ...settings, apiKeys }).inspect!(apiKey) as Inspection
-      return [inspection.kind, inspection.standby]
+      return [inspection.kind, inspection.order]
     }
-    assert.deepEqual(standby('never'), ['api-key', 'when-alone'])
-    assert.deepEqual(standby('when-exhausted'), ['api-key', 'when-exhausted'])
-    assert.deepEqual(standby('always'), ['api-key', undefined])
+    assert.deepEqual(order('never'), ['api-key', 'when-alone'])
+    assert.deepEqual(order('when-exhausted'), ['api-key', 2])
+    assert.deepEqual(order('always'), ['api-key', undefined])
   })
 
   const useless: [string, unknown, RegExp][] = [
