@@ -202,11 +202,11 @@ export interface AnswerPart {
    */
   aliases?(payload: unknown): readonly string[] | undefined
   /**
-   * How an answer begins; asked only where `conversation` told a `history`. `payloads` are the first events of a stream and
-   * the one that tells its tokens, or the one JSON answer; `whole` tells whether these are all that came.
-   * @default as OpenAI's, Google's and Anthropic's APIs write it
+   * How an answer begins; asked only where `conversation` told a `history`. `payload` is the JSON answer, or the event of a
+   * stream that tells its tokens; `events` are the first ones of a stream, parsed one by one as they are asked for, and
+   * `whole` tells whether they are all that came. @default as OpenAI's, Google's and Anthropic's APIs write it
    */
-  opening?(payloads: readonly unknown[], whole: boolean): Opening | undefined
+  opening?(payload: unknown, events: Iterable<unknown>, whole: boolean): Opening | undefined
   /** Names of `resources` that a successful answer shows its account to have; `payload` is its JSON. @default none */
   resourcesMade?(payload: unknown, headers: IncomingHttpHeaders): readonly string[]
   /** Response headers with an address of `upstream` for the client's next request; rewritten to the gateway's. */

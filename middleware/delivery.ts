@@ -181,7 +181,7 @@ export class Delivery {
   #rememberOpening(payload: unknown): void {
     const { provider, trail } = this.exchange
     if (!trail || !this.#first) return
-    const opening = provider.opening?.(this.#first.parsed(payload), this.#first.whole)
+    const opening = provider.opening?.(payload, this.#first, this.#first.whole)
     if (opening) this.pool.trails.answered(trail, opening)
   }
 }

@@ -1,5 +1,4 @@
 import type { Transform } from 'node:stream'
-import { isDeepStrictEqual } from 'node:util'
 import { parseJson } from '../config/index.js'
 import type { Provider } from '../config/provider.js'
 import { decoderOf, isPlain } from './decode.js'
@@ -30,12 +29,12 @@ export interface Judging {
   readonly harmless: ReadonlySet<string> | undefined
 }
 
-/** Events that may be needed to read 120 characters, in the shortest pieces in which models write. */
+/** Events that may be needed to read 80 characters, in the shortest pieces in which models write. */
 const FIRST_EVENTS = 64
 /** Bytes. A longer event is none that brings a piece of text: it repeats the request's instructions and tools. */
 const LONGEST_FIRST_EVENT = 16 * 1024
 
-/** The first events of a stream, for what the next request may repeat of it. Parsed only at the end. */
+/** The first events of a stream, for what the next request may repeat of it. Parsed at its end, as far as needed. */
 export class FirstEvents {
   #events: Buffer[] = []
   /** Whether these are all that came. */
@@ -48,10 +47,8 @@ export class FirstEvents {
     else this.whole = false
   }
 
-  /** Their JSON, and behind them the event that tells the tokens, or the one JSON answer. */
-  parsed(payload: unknown): unknown[] {
-    const events = this.#events.map(eventIn).filter((event) => event !== undefined)
-    return isDeepStrictEqual(events.at(-1), payload) ? events : [...events, payload]
+  *[Symbol.iterator](): Generator<unknown> {
+    for (const event of this.#events) yield eventIn(event)
   }
 }
 

@@ -6,14 +6,14 @@ import { type Fields, fields, list, objects, text } from './json.js'
 // reasoning, instructions and tools are left out.
 
 /** Longer histories are cut in the middle: a client that sends more has its latest messages recognised. */
-const MOST_MESSAGES = 512
+const MOST_MESSAGES = 256
 const LATEST_MESSAGES = 32
 /** Parts of one message that are read. */
 const MOST_BLOCKS = 64
 /** Characters of a person's text that are compared, half from each end: a pasted log has megabytes. */
-const LONGEST_TEXT = 512
+const LONGEST_TEXT = 128
 /** Characters of the model's text that are compared, all from its beginning: no more is read of a stream. */
-const LONGEST_SAID = 120
+const LONGEST_SAID = 80
 
 /** What the body of a request repeats, in the forms of Responses, chat completions, Gemini and Anthropic. */
 export function historyIn(body: Fields, path: string): HistoryPart[] {
@@ -142,7 +142,7 @@ function modelText(texts: readonly unknown[]): string {
   return told
     .trimStart()
     .replace(/^<think>[^]*?<\/think>/, '')
-    .slice(0, 8 * LONGEST_SAID)
+    .slice(0, 2 * LONGEST_SAID)
     .replace(/\s+/g, '')
     .slice(0, LONGEST_SAID)
 }
@@ -177,12 +177,11 @@ interface Piece {
   readonly response?: string | undefined
 }
 
-/**
- * The first thing that an answer says, in the forms in which a later request may repeat it. `payloads` are the first
- * events of a stream and the last one, or the one JSON answer; `whole` tells whether these are all that came.
- */
-export function openingOf(payloads: readonly unknown[], whole: boolean): Opening {
-  const pieces = payloads.map(pieceOf)
+/** The first thing that an answer says, in the forms in which a later request may repeat it. */
+export function openingOf(payload: unknown, events: Iterable<unknown>, whole: boolean): Opening {
+  const last = pieceOf(payload)
+  const pieces = last.items?.length ? [last] : firstPieces(events)
+  if (pieces.length === 0) pieces.push(last)
   const [item] = pieces.flatMap(({ items = [] }) => items)
   const [firstCall] = pieces.flatMap(({ calls = [] }) => calls)
   const begun = modelText(pieces.map((piece) => piece.text))
@@ -192,9 +191,22 @@ export function openingOf(payloads: readonly unknown[], whole: boolean): Opening
   // Some clients repeat what was said by its id alone. Not every client repeats reasoning.
   const id = pieces.flatMap(({ ids = [] }) => ids).find((one) => !one.startsWith('rs_'))
   return {
-    names: pieces.flatMap(({ response }) => response ?? []).slice(-1),
+    names: last.response === undefined ? [] : [last.response],
     texts: [item?.text ?? told, id && `ref ${id}`].flatMap((one) => one ?? []),
   }
+}
+
+/** The pieces of a stream up to the first item or call, or until there is text enough. */
+function firstPieces(events: Iterable<unknown>): Piece[] {
+  const pieces: Piece[] = []
+  let text = ''
+  for (const event of events) {
+    const piece = pieceOf(event)
+    pieces.push(piece)
+    text += piece.text ?? ''
+    if (piece.items?.length || piece.calls?.length || modelText([text]).length === LONGEST_SAID) break
+  }
+  return pieces
 }
 
 function pieceOf(payload: unknown): Piece {

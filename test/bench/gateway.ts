@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createGateway, startServer } from '../../src/index.js'
+import { conversationOf, createGateway, startServer } from '../../src/index.js'
 import { answerParent } from './child.js'
 
 /** Runs as a process of its own: `/kept` stays with the account that serves, `/moved` is refused by another one first. */
@@ -19,7 +19,7 @@ const gateway = await createGateway(
         type: 'custom',
         upstream,
         authorize: ({ credential }) => ({ authorization: `Bearer ${credential.token}` }),
-        conversation: ({ headers }) => headers['session-id']?.toString(),
+        conversation: conversationOf,
       },
     },
     strategies: {

@@ -17,26 +17,43 @@ export interface Timing {
   readonly totalMs: number
 }
 
-/** Sends a bounded number of requests, `width` at a time, and times each. */
-export async function send({ path, bodyBytes, requests, width }: Load, base: string): Promise<Timing[]> {
+/** Characters of one message. */
+const MESSAGE = 500
+
+/** A conversation of about so many bytes: a long one has many messages. */
+function talk(bytes: number): string {
+  const messages = Array.from({ length: Math.ceil(bytes / MESSAGE) }, (_, at) => ({
+    role: at % 2 === 0 ? 'user' : 'assistant',
+    content: String(at).padEnd(MESSAGE, 'x'),
+  }))
+  return JSON.stringify({ model: 'm', messages })
+}
+
+/** Sends a bounded number of requests, `width` at a time, and times each. Those that are `named` tell their session. */
+export async function send(
+  { path, bodyBytes, requests, width }: Load,
+  base: string,
+  named: boolean,
+): Promise<Timing[]> {
   const agent = new Agent({ keepAlive: true, maxSockets: width })
-  const body = JSON.stringify({ model: 'm', input: 'x'.repeat(bodyBytes) })
+  const body = talk(bodyBytes)
   const timings: Timing[] = []
   let left = requests
   const worker = async (session: number): Promise<void> => {
-    while (left-- > 0) timings.push(await once(`${base}/${path}`, body, `session-${session}`, agent))
+    while (left-- > 0)
+      timings.push(await once(`${base}/${path}`, body, named ? `session-${session}` : undefined, agent))
   }
   await Promise.all(Array.from({ length: width }, (_, session) => worker(session)))
   agent.destroy()
   return timings
 }
 
-function once(url: string, body: string, session: string, agent: Agent): Promise<Timing> {
+function once(url: string, body: string, session: string | undefined, agent: Agent): Promise<Timing> {
   const startedAt = performance.now()
   const headers = {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),
-    'session-id': session,
+    ...(session !== undefined && { 'session-id': session }),
   }
   return new Promise((resolve, reject) => {
     const sent = ask(url, { method: 'POST', headers, agent }, (answer) => {

@@ -25,12 +25,15 @@ interface Target {
   readonly name: string
   readonly base: string
   readonly child?: Child
+  /** Whether its requests tell their session. @default true */
+  readonly named?: boolean
 }
 
 const targets: Target[] = [
   { name: 'direct', base: upstream.url },
   { name: 'plain proxy', base: plain.url, child: plain },
   { name: 'gateway', base: `${gateway.url}/kept`, child: gateway },
+  { name: 'gateway, no session name', base: `${gateway.url}/kept`, child: gateway, named: false },
   { name: 'gateway, one failover', base: `${gateway.url}/moved`, child: gateway },
 ]
 
@@ -40,9 +43,9 @@ interface Sample {
   readonly cpuMs: number | undefined
 }
 
-async function sample(load: Load, { base, child }: Target): Promise<Sample> {
+async function sample(load: Load, { base, child, named = true }: Target): Promise<Sample> {
   const before = await child?.cpuMs()
-  const timings = await send(load, base)
+  const timings = await send(load, base, named)
   const after = await child?.cpuMs()
   const cpuMs = after === undefined || before === undefined ? undefined : (after - before) / timings.length
   return { timings, cpuMs }
@@ -51,7 +54,8 @@ async function sample(load: Load, { base, child }: Target): Promise<Sample> {
 /** One row for each target: medians over all rounds, in which the targets take turns. */
 async function measure(load: Load) {
   const samples = targets.map((): Sample[] => [])
-  for (const target of targets) await send({ ...load, requests: load.requests / 2 }, target.base)
+  for (const target of targets)
+    await send({ ...load, requests: load.requests / 2 }, target.base, target.named ?? true)
   for (let round = 0; round < rounds; round++)
     for (const [index, target] of targets.entries()) samples[index]!.push(await sample(load, target))
   return targets.map(({ name }, index) => {

@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { UserConfig } from '../../src/index.js'
-import { startPool, type TestPool } from '../kit/pool.js'
+import { clientHeaders, startPool, type TestPool } from '../kit/pool.js'
+import { CODEX_BETA, connect, create } from '../kit/websocket.js'
 
 interface Chat {
   /** Sends a chat and gives the account that served it. */
@@ -237,4 +238,40 @@ test('requests without a name push no named conversation out', async (t) => {
   const account = await send(begun, { 'session-id': 's1' })
   for (let i = 0; i < 22; i++) await send([user(`single ${i}`)])
   assert.equal(await send([user('Go on.')], { 'session-id': 's1' }), account)
+})
+
+const three = [{ id: 'alice' }, { id: 'bob' }, { id: 'carol' }]
+const inTurn: UserConfig = {
+  routes: [{ path: '/v1', provider: 'codex', strategy: { sticky: 'round-robin' } }],
+}
+
+test('what a message on a WebSocket names stays on its account over HTTP, too', async (t) => {
+  const pool = await startPool(t, { codex: three, config: inTurn })
+  await pool.ask('other').expect(200)
+  const socket = await connect(`${pool.url}/v1/responses`, {
+    headers: { ...clientHeaders(), ...CODEX_BETA },
+  })
+  await socket.ask(create('hi', { prompt_cache_key: 'key-1' }))
+  const account = pool.asked().at(-1)
+  for (const session of ['s1', 's2']) await pool.ask(session).expect(200)
+  assert.equal(await pool.servedBy(undefined, { body: { prompt_cache_key: 'key-1' } }), account)
+  socket.raw.terminate()
+})
+
+test('a conversation that goes on from the response before stays on its account', async (t) => {
+  const pool = await startPool(t, { codexApiKeys: three, config: inTurn })
+  const ask = async (body: object) => {
+    const asked = await pool.request.post('/v1/responses').send({ model: 'gpt-5.5', input: 'hi', ...body })
+    assert.equal(asked.status, 200, asked.text)
+    const told = await pool.request.get(`/admin/requests/${asked.headers['x-codex-pool-request-id']}`)
+    const { account } = pool.sim.requests.at(-1)!
+    return { id: asked.body.id as string, account, conversation: told.body.conversation as string }
+  }
+  const first = await ask({})
+  await ask({})
+  const second = await ask({ previous_response_id: first.id })
+  await ask({})
+  const third = await ask({ previous_response_id: second.id })
+  assert.deepEqual([second.account, third.account], [first.account, first.account])
+  assert.deepEqual([second.conversation, third.conversation], [first.conversation, first.conversation])
 })
