@@ -16,6 +16,8 @@ export type Attempted =
   | { readonly kind: 'answered'; readonly answer: HeldAnswer; readonly credential: object }
   /** Nothing was sent: the account has no usable token, or lacks a fact. */
   | { readonly kind: 'unfit' }
+  /** Nothing was sent: the account's upstream takes no request of this form. */
+  | { readonly kind: 'declined' }
   /** The account's token was refused and has been refreshed. */
   | { readonly kind: 'refreshed' }
   /** The account cannot read a part of the request that another account encrypted. That part has been removed. */
@@ -37,6 +39,9 @@ export type AttemptOne = (
   signal?: AbortSignal,
 ) => Promise<Attempted>
 
+/** Outcomes without a request that has gone out. */
+const UNSENT: ReadonlySet<Attempted['kind']> = new Set(['unfit', 'declined', 'never-sent'])
+
 /** A refused connection takes less, a connect timeout more; ms. */
 const SLOW_MS = 1_000
 
@@ -47,7 +52,7 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
     const end = (attempted: Attempted, told: string, status?: number): Attempted => {
       const outcome = kept(redact(told), LONGEST_REASON)
       const durationMs = Date.now() - startedAt
-      const sent = attempted.kind !== 'unfit' && attempted.kind !== 'never-sent'
+      const sent = !UNSENT.has(attempted.kind)
       exchange.attempts.push({ account: account.key, status, outcome, startedAt, durationMs, sent })
       events.emit('attempt', { id: exchange.id, account: account.key, status, outcome, durationMs })
       return attempted
@@ -55,8 +60,8 @@ export function attempt(pool: Pool, injectAuth: InjectAuth, forward: Forward, ev
     const injected = await injectAuth(exchange, account)
     if (signal.aborted) return end({ kind: 'unfit' }, whyAborted(signal))
     if ('refusal' in injected) {
-      tries.decline(account, injected.refusal)
-      return end({ kind: 'unfit' }, 'not in a form that this account takes')
+      tries.declined = injected.refusal
+      return end({ kind: 'declined' }, 'not in a form that this account takes')
     }
     if ('unfit' in injected) {
       if (injected.unfit === 'unavailable') tries.trouble = troubleOf(injected)

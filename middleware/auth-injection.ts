@@ -52,7 +52,10 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
     for (const [name, value] of Object.entries(headers)) if (value === undefined) delete headers[name]
     // A rewritten body is not compressed again.
     if (rewritten) delete headers['content-encoding']
-    if (adapted) headers.accept = 'text/event-stream'
+    if (adapted?.body !== undefined) {
+      headers.accept = 'text/event-stream'
+      headers['content-type'] = 'application/json'
+    }
     // A request that must not be sent twice gets a connection of its own. On a kept-alive one that the upstream has
     // closed it would be lost, and it would be unknown whether it had arrived.
     const reuse = exchange.replayable && !exchange.upgrades
@@ -62,7 +65,8 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
   }
 }
 
-function adaptation(exchange: Exchange, account: Account): Adaptation | undefined {
+/** See `Provider.adapt`. The body must have been read. */
+export function adaptation(exchange: Exchange, account: Account): Adaptation | undefined {
   const body = () => exchange.repaired ?? exchange.json()
   return exchange.provider.adapt?.(exchange, account.forProvider(), body)
 }

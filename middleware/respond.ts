@@ -43,9 +43,10 @@ async function tellRefusal(
   const text = await textOf(answer)
   release()
   answer.discard()
+  const body = parseJson(text) ?? { error: { message: text } }
   endStream(exchange, response, {
     status: answer.status,
-    body: parseJson(text) ?? { error: { message: text } },
+    body: answer.form?.refusal?.(answer.status, body) ?? body,
   })
 }
 

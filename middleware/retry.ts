@@ -63,6 +63,7 @@ type Decision =
  * a request never comes here, since nothing is retried after the first byte.
  */
 function decide(attempted: Failed, exchange: Exchange, tries: Tries): Decision {
+  if (attempted.kind === 'declined') return 'next'
   const { attempts } = exchange.route.retry
   if (attempts === 1) return 'give-up'
   // A body that was streamed through cannot be sent again.

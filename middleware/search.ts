@@ -14,6 +14,7 @@ import {
   usable,
 } from '../src/accounts/selection.js'
 import type { Pool } from '../src/pool/pool.js'
+import { adaptation } from './auth-injection.js'
 import type { Exchange, Outcome, PickRecord } from './exchange.js'
 import { failureAnswer, GatewayFailure } from './failure.js'
 import { finalAnswer, refusedByAll, type Trouble } from './final-answer.js'
@@ -52,8 +53,7 @@ export class Tries {
   /** Accounts that cannot serve this model or path, and the last answer that said so. */
   readonly refusing = new Set<Account>()
   refusal: Refusal | undefined
-  /** Accounts whose upstream takes no request of this form, and the answer that tells why. */
-  readonly declining = new Set<Account>()
+  /** Why no upstream of such an account takes a request of this form. */
   declined: Answer | undefined
   /** The last stream that ended well without output, and the accounts that gave one. */
   empty: { readonly account: Account; readonly answer: HeldAnswer } | undefined
@@ -73,12 +73,6 @@ export class Tries {
     if (this.#replays.has(key)) return false
     this.#replays.add(key)
     return true
-  }
-
-  /** Nothing was sent. The client gets the answer if no other account can be asked. */
-  decline(account: Account, answer: Answer): void {
-    this.declining.add(account)
-    this.declined = answer
   }
 
   /** Keeps a stream without output. Returns whether a second account gave one, so that the request itself is the cause. */
@@ -120,7 +114,8 @@ const PROBE_LOOK_MS = 200
 export class Search {
   readonly #all: readonly Account[]
   /** The accounts that could ever serve the request. */
-  readonly #able: readonly Account[]
+  #able: readonly Account[]
+  #refitted = false
   readonly #deadline: number
 
   constructor(
@@ -130,9 +125,20 @@ export class Search {
   ) {
     const { providerName, retry } = exchange.route
     this.#all = pool.accounts.of(providerName)
-    const fitting = this.#owned(fit(this.#all, exchange.provider, exchange))
-    this.#able = holders(exchange, fitting, pool.issued)
+    this.#able = this.#fit()
     this.#deadline = pool.now() + retry.waitForCooldownMs
+  }
+
+  #fit(declining?: ReadonlySet<Account>): readonly Account[] {
+    const { exchange, pool } = this
+    return holders(exchange, this.#owned(fit(this.#all, exchange.provider, exchange, declining)), pool.issued)
+  }
+
+  /** Once an account does not take the request's form, all others of its kind are left out, asked or not. */
+  #refit(): void {
+    this.#refitted = true
+    const declines = (account: Account) => 'refusal' in (adaptation(this.exchange, account) ?? {})
+    this.#able = this.#fit(new Set(this.#able.filter(declines)))
   }
 
   /** The accounts to choose from; the conversation's own alone while no other one can read the request. */
@@ -161,6 +167,7 @@ export class Search {
   async next(): Promise<Leased | undefined> {
     for (;;) {
       if (this.exchange.signal.aborted) return undefined
+      if (this.tries.declined && !this.#refitted) this.#refit()
       // Read the clock once: a cooldown that ends between two reads would be missed.
       const now = this.pool.now()
       const { account, busy } = this.#pick(now)
@@ -278,15 +285,13 @@ export class Search {
   }
 
   giveUp(): Outcome {
-    const { refusal, refusing, trouble, empty, declined, declining } = this.tries
-    const takers = this.#fitting.filter((account) => !declining.has(account))
-    const isAsked = this.exchange.route.retry.attempts === 1 || usable(takers).length === 0
-    if (declined && isAsked) return { kind: 'own', answer: declined }
+    const { refusal, refusing, trouble, empty, declined } = this.tries
+    if (declined && usable(this.#fitting).length === 0) return { kind: 'own', answer: declined }
     if (refusal?.replacement) {
       refusal.answer.discard()
       return { kind: 'own', answer: refusal.replacement }
     }
-    if (refusal && usable(takers).every((account) => refusing.has(account))) {
+    if (refusal && usable(this.#fitting).every((account) => refusing.has(account))) {
       if (!refusal.ofLogin) return passedOn(refusal)
       refusal.answer.discard()
       return {
@@ -297,7 +302,7 @@ export class Search {
     refusal?.answer.discard()
     if (empty && trouble?.reason === NO_OUTPUT) return passedOn(empty)
     empty?.answer.discard()
-    const accounts = { fitting: takers, all: this.#all }
+    const accounts = { fitting: this.#fitting, all: this.#all }
     return { kind: 'own', answer: finalAnswer(this.exchange, accounts, trouble, this.pool.now()) }
   }
 }

@@ -14,8 +14,16 @@ export class StrategyFailed extends Error {
  * The accounts that could ever serve a request: those of its provider that are fit for it. A user with plan accounts has
  * not agreed to pay per token for what they can serve, even while they cool down.
  */
-export function fit(accounts: readonly Account[], provider: Provider, request: ClientRequest): Account[] {
-  const able = accounts.filter((account) => provider.serves?.(account.forProvider(), request) ?? true)
+export function fit(
+  accounts: readonly Account[],
+  provider: Provider,
+  request: ClientRequest,
+  /** Accounts that turned out not to serve it. */
+  declining?: ReadonlySet<Account>,
+): Account[] {
+  const able = accounts.filter(
+    (account) => !declining?.has(account) && (provider.serves?.(account.forProvider(), request) ?? true),
+  )
   const others = accounts.some(isMember)
   const needed = !able.some(isMember)
   return able.filter((account) => isMember(account) || (account.onlyAlone ? !others : needed))

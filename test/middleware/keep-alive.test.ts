@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { test, type TestContext } from 'node:test'
 import { inOrder, startPool, type PoolOptions, type TestPool } from '../kit/pool.js'
-import { drain, EVENT_STREAM, frame, open, OUTPUT, intercept } from '../kit/stream.js'
+import { drain, EVENT_STREAM, frame, open, type OpenOptions, OUTPUT, intercept } from '../kit/stream.js'
 
 /** A third of the 300 s after which Codex gives a silent stream up. */
 const AFTER_MS = 100_000
@@ -30,12 +30,16 @@ interface LongHold {
 }
 
 /** A turn whose answer by alice has been held back for so long that the head has gone out. */
-async function longHold(t: TestContext, options: PoolOptions = codex): Promise<LongHold> {
+async function longHold(
+  t: TestContext,
+  options: PoolOptions = codex,
+  asked: OpenOptions = {},
+): Promise<LongHold> {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   t.after(() => t.mock.timers.reset())
   const pool = await startPool(t, options)
   const taken = intercept(pool.sim)
-  const opened = open(pool)
+  const opened = open(pool, asked)
   const { response } = await taken
   response.writeHead(200, { ...EVENT_STREAM, 'x-codex-turn-state': 'of alice' }).write(CREATED)
   const pass = (ms: number) => t.mock.timers.tick(ms)
@@ -60,6 +64,55 @@ test('a client whose answer is held back for long gets the head and keep-alive e
   upstream.end(OUTPUT)
   assert.equal(String((await drain(answer)).bytes), CREATED + OUTPUT)
 })
+
+/** A chat of an SDK. */
+const chat = (more: object): OpenOptions => ({
+  path: '/v1/chat/completions',
+  headers: { originator: 'an-sdk' },
+  body: JSON.stringify({ model: 'gpt-5.5', messages: [{ role: 'user', content: 'hi' }], ...more }),
+})
+
+test('a client of chat completions gets comments, and its chunks behind them', soon, async (t) => {
+  const { answer, upstream, pass } = await longHold(t, codex, chat({ stream: true }))
+  assert.equal(String((await once(answer, 'data'))[0]), ': keep-alive\n\n')
+  pass(AFTER_MS)
+  assert.equal(String((await once(answer, 'data'))[0]), ': keep-alive\n\n')
+  upstream.end(OUTPUT + frame('response.completed', { response: { output: [] } }))
+  assert.match(String((await drain(answer)).bytes), /^data: \{.*"content":"x".*data: \[DONE\]\n\n$/s)
+})
+
+test('a refusal after such a head is told in the shape of a chat', soon, async (t) => {
+  const { answer, upstream, pool } = await longHold(t, codex, chat({ stream: true }))
+  pool.sim.fail({ with: { status: 400, body: { detail: 'Unsupported parameter: x' } } })
+  upstream.end(OVERLOADED)
+  const { bytes } = await drain(answer)
+  const [last = ''] = String(bytes).match(/data: .*\n\n$/) ?? []
+  assert.match(last, /"error":\{"message":"Unsupported parameter: x".*"param":"x"/)
+})
+
+test(
+  'a client that waits for JSON gets nothing before its answer, and then the right status',
+  soon,
+  async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    t.after(() => t.mock.timers.reset())
+    const pool = await startPool(t, codex)
+    const taken = intercept(pool.sim)
+    const opened = open(pool, chat({}))
+    const { response } = await taken
+    await new Promise((sent) => response.writeHead(200, EVENT_STREAM).write(CREATED, sent))
+    for (let passed = 0; passed < 3; passed++) {
+      t.mock.timers.tick(AFTER_MS)
+      await new Promise((turn) => setImmediate(turn))
+    }
+    response.end(
+      OUTPUT + frame('response.failed', { response: { error: { code: 'server_error', message: 'no' } } }),
+    )
+    const answer = await opened
+    assert.deepEqual([answer.statusCode, answer.headers['content-type']], [500, 'application/json'])
+    await drain(answer)
+  },
+)
 
 test('no keep-alive event comes between the events of an answer that has begun', soon, async (t) => {
   const { answer, upstream, pass } = await longHold(t)

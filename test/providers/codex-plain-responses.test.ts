@@ -278,14 +278,25 @@ describe('in a mixed pool the form is the account’s', () => {
     assert.equal(field(pool.sim.requests[0]?.json, 'temperature'), undefined)
   })
 
-  test('a request that no subscription can serve goes to the API key', async (t) => {
-    const pool = await startPool(t, mixed)
-    await plain(pool, { model: 'gpt-5.5', input: 'hi', background: true }).expect(200)
-    assert.deepEqual(
-      pool.sim.requests.map(({ kind }) => kind),
-      ['openai'],
-    )
-  })
+  const stored = { model: 'gpt-5.5', input: 'hi', background: true }
+  const uses = [
+    ['never', 400, []],
+    ['when-needed', 200, ['openai']],
+    ['when-exhausted', 200, ['openai']],
+  ] as const
+  for (const [apiKeys, status, kinds] of uses)
+    test(`a request that no subscription can serve, with API keys used ${apiKeys}`, async (t) => {
+      const providers = { codex: { type: 'codex' as const, apiKeys } }
+      const retry = { default: { attempts: 1 } }
+      const accounts = { codex: [{ id: 'alice' }, { id: 'bob' }], codexApiKeys: [{ id: 'key' }] }
+      const pool = await startPool(t, { ...accounts, config: { ...inOrder, providers, retry } })
+      pool.sim.account('bob').exhaust()
+      await plain(pool, stored).expect(status)
+      assert.deepEqual(
+        pool.sim.requests.map(({ kind }) => kind),
+        kinds,
+      )
+    })
 })
 
 test('adapt: false leaves every request as it came', async (t) => {
