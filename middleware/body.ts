@@ -5,14 +5,34 @@ import { exchangeOf } from './exchange.js'
 import { stringify } from 'qs'
 import { GatewayFailure } from './failure.js'
 
-/** Counts the bytes of kept bodies in the whole process. */
+/** What takes up room and can be cut off for others. */
+export interface Holder {
+  /** Bytes that it holds now. */
+  readonly held: number
+  /** Gives all of it back at once. */
+  cutOff(): void
+}
+
+/** Counts the bytes of kept bodies and of unfinished messages in the whole process. */
 export class ReplayBudget {
+  readonly holders = new Set<Holder>()
   #used = 0
 
   constructor(private readonly limit: () => number) {}
 
-  take(bytes: number): boolean {
-    if (this.#used + bytes > this.limit()) return false
+  /**
+   * @param mine bytes that the asking one holds already: one that holds more than it would is cut off in its favour
+   * @returns whether there is room
+   */
+  take(bytes: number, mine: number): boolean {
+    while (this.#used + bytes > this.limit()) {
+      const largest = [...this.holders].reduce<Holder | undefined>(
+        (most, one) => (one.held > (most?.held ?? 0) ? one : most),
+        undefined,
+      )
+      if (!largest || largest.held <= mine + bytes) return false
+      largest.cutOff()
+    }
     this.#used += bytes
     return true
   }
@@ -42,7 +62,7 @@ export function body(budget: ReplayBudget): RequestHandler {
     let kept = 0
     response.once('close', () => budget.give(kept))
     const read = await readUpTo(request, mustBuffer ? maxBodyBytes : maxReplayBytes, (bytes) => {
-      if (!budget.take(bytes)) return false
+      if (!budget.take(bytes, kept)) return false
       kept += bytes
       return true
     })

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { WebSocket } from './sockets.js'
-import type { ReplayBudget } from '../body.js'
-import type { GatewayFailure } from '../failure.js'
+import type { Holder, ReplayBudget } from '../body.js'
+import { GatewayFailure } from '../failure.js'
 import { LARGE, parseLarge } from '../large-json.js'
 
 /**
@@ -63,7 +63,7 @@ export class Relay {
       client,
       () => this.#upstream.socket,
       this.#bounded(fromClient),
-      new Held(budget),
+      new Held(budget, this.#cutOff),
       new Line((error) => this.fail(error)),
       (event) => event(),
       (passOn) => passOn(),
@@ -89,7 +89,7 @@ export class Relay {
     }
     const line = new Line((error) => this.fail(error))
     const watch = this.#bounded(fromUpstream)
-    pump(upstream, () => this.client.socket, watch, new Held(budget), line, heard, ended)
+    pump(upstream, () => this.client.socket, watch, new Held(budget, this.#cutOff), line, heard, ended)
     upstream.socket.resume()
   }
 
@@ -105,9 +105,18 @@ export class Relay {
     }
   }
 
+  /** What has been sent here takes up the room of others: nothing more of it is read. */
+  #cutOff = (): void => {
+    this.fail(tooMuchAtOnce)
+    for (const { socket } of [this.client, this.#upstream]) {
+      socket.pause()
+      setTimeout(() => socket.terminate(), CUT_OFF_MS).unref()
+    }
+  }
+
   fail(error: Error): void {
     const { status, message } = this.options.failureOf(error)
-    const code = status < 500 ? POLICY_VIOLATION : INTERNAL_ERROR
+    const code = status === 503 ? TRY_AGAIN_LATER : status < 500 ? POLICY_VIOLATION : INTERNAL_ERROR
     for (const { socket } of [this.client, this.#upstream]) socket.close(code, message)
   }
 
@@ -146,7 +155,11 @@ export class Relay {
 }
 
 /** Codes of a close frame (RFC 6455 §7.4.1 and its registry). */
-const [POLICY_VIOLATION, INTERNAL_ERROR] = [1008, 1011]
+const [POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER] = [1008, 1011, 1013]
+/** Time for the close frame to arrive; ms. */
+const CUT_OFF_MS = 1_000
+
+const tooMuchAtOnce = new GatewayFailure(503, 'busy', 'too many large messages at once; try again')
 
 function closing(socket: WebSocket): Promise<void> {
   if (socket.readyState === WebSocket.CLOSED) return Promise.resolve()
@@ -154,18 +167,31 @@ function closing(socket: WebSocket): Promise<void> {
 }
 
 /** Counts the bytes that one direction of a relay holds. `ws` keeps the parts of a message until its last one comes. */
-class Held {
+class Held implements Holder {
   #unfinished = 0
   #sending = 0
   #closed = false
 
-  constructor(private readonly budget: ReplayBudget) {}
+  constructor(
+    private readonly budget: ReplayBudget,
+    private readonly onCutOff: () => void,
+  ) {
+    budget.holders.add(this)
+  }
 
-  /** @returns `false` if there is no room left */
-  arrived(bytes: number): boolean {
-    if (this.#closed || !this.budget.take(bytes)) return this.#closed
-    this.#unfinished += bytes
-    return true
+  get held(): number {
+    return this.#unfinished + this.#sending
+  }
+
+  arrived(bytes: number): void {
+    if (this.#closed) return
+    if (this.budget.take(bytes, this.held)) this.#unfinished += bytes
+    else this.cutOff()
+  }
+
+  cutOff(): void {
+    this.close()
+    this.onCutOff()
   }
 
   /** These bytes were no part of a message: a ping may come between two parts of one. */
@@ -190,7 +216,8 @@ class Held {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.budget.give(this.#unfinished + this.#sending)
+    this.budget.holders.delete(this)
+    this.budget.give(this.held)
   }
 }
 
@@ -233,9 +260,7 @@ function pump(
     if (broken && target().bufferedAmount === 0) target().terminate()
   }
   // In front of the listener of `ws`, which emits the messages that end in this chunk.
-  wire.prependListener('data', (chunk: Buffer) => {
-    if (!held.arrived(chunk.length)) from.terminate()
-  })
+  wire.prependListener('data', (chunk: Buffer) => held.arrived(chunk.length))
   from.on('message', (data: Buffer, binary) => {
     const done = held.finished()
     const pass = (large?: Parsed) => {

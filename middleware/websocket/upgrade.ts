@@ -270,6 +270,9 @@ export function listenEarly(socket: Socket, head: Buffer): { gone: AbortSignal; 
   }
 }
 
+/** Time to read a refusal and close; ms. */
+const LONGEST_GOODBYE_MS = 2_000
+
 /** Answers a handshake with plain HTTP and closes the connection. */
 export function sendAnswer(socket: Duplex, { status, headers = {}, body }: Answer): void {
   const bytes = Buffer.from(body === undefined ? '' : JSON.stringify(body))
@@ -295,4 +298,7 @@ function write(
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nconnection: close\r\n${lines.join('')}`
   socket.end(Buffer.concat([Buffer.from(`${head}content-length: ${body.length}\r\n\r\n`), body]))
+  // A client that never closes its side would keep the connection for ever.
+  const late = setTimeout(() => socket.destroy(), LONGEST_GOODBYE_MS)
+  socket.once('close', () => clearTimeout(late))
 }

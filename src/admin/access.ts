@@ -16,6 +16,9 @@ export function noForeignPages(access: () => Access): RequestHandler {
   return function noForeignPages(request, response, next) {
     const rules = access()
     const failure = foreign(request, rules)
+    // Kept open without a key, connections would take up the room of the clients with one.
+    if (rules !== 'host-app' && (rules.keys ?? !isLocal(request, rules.proxies)))
+      response.setHeader('connection', 'close')
     if (failure) return next(failure)
     if (rules === 'host-app' || !admitPage(request, response, rules)) next()
   }

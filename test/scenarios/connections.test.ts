@@ -4,7 +4,7 @@ import net from 'node:net'
 import { text } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
 import { startServer } from '../../src/index.js'
-import { startPool, until } from '../kit/pool.js'
+import { startPool, until, within } from '../kit/pool.js'
 
 const key = 'key-of-the-laptop-0123456789'
 
@@ -39,6 +39,28 @@ test('strangers that open connections and say nothing take no room from a client
   await until(() => strangers.filter(({ destroyed }) => !destroyed).length === 20)
   const answer = await fetch(`${url}/k/${key}/v1/models`)
   assert.equal(answer.status, 200)
+})
+
+test('a stranger keeps no connection open by what it may ask without a key, nor by a refused handshake', async (t) => {
+  const { url } = await served(t, { headMs: 60_000, strangers: 20 })
+  for (const path of ['/healthz', '/metrics', '/nothing']) {
+    const request = `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`
+    assert.match(await text(await connection(url, request)), /^HTTP\/1\.1 \d+ [^]*connection: close/i)
+  }
+  const { hostname, port } = new URL(url)
+  const halfOpen = net.connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+  const gone = once(
+    halfOpen.on('error', () => {}),
+    'close',
+  )
+  const offer = 'connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13'
+  halfOpen.write(
+    `GET /v1/responses HTTP/1.1\r\nhost: localhost\r\n${offer}\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`,
+  )
+  halfOpen.resume()
+  const poke = setInterval(() => halfOpen.write('x'), 100)
+  t.after(() => clearInterval(poke))
+  await within(gone)
 })
 
 test('a request that is turned away keeps no connection open', async (t) => {

@@ -91,25 +91,32 @@ test('an error thrown over one message ends this connection alone, and is logged
   await dial(pool, 's2')
 })
 
-test('unfinished messages of all connections together have one budget', async (t) => {
+test('where unfinished messages take up all memory, the largest ends with words, and others go on', async (t) => {
   const { pool, echo } = await echoPool(t, { maxReplayTotalBytes: 1000 * KB })
   const opened = echo.next()
   const [first, second] = [await connect(`${pool.url}/echo`), await connect(`${pool.url}/echo`)]
-  const part = Buffer.alloc(600 * KB, 'x')
-  await new Promise((resolve) => first.raw.send(part, { fin: false }, resolve))
+  await new Promise((resolve) => first.raw.send(Buffer.alloc(700 * KB, 'x'), { fin: false }, resolve))
   // The upstream has heard it: the gateway has read what came before.
   const heard = within(once((await opened).socket, 'ping'))
   first.raw.ping()
   await heard
-  second.raw.send(part, { fin: false })
-  assert.equal((await within(second.closed)).code, 1006)
-  first.raw.send('end', { fin: true })
-  assert.equal(((await within(first.next())) as Buffer).length, 600 * KB + 3)
-  first.raw.close()
-  await within(first.closed)
+  second.raw.send(Buffer.alloc(400 * KB, 'x'))
+  assert.deepEqual(await within(first.closed), {
+    code: 1013,
+    reason: 'too many large messages at once; try again',
+  })
+  assert.equal(((await within(second.next())) as Buffer).length, 400 * KB)
   const third = await connect(`${pool.url}/echo`)
-  third.raw.send(part)
-  assert.equal(((await within(third.next())) as Buffer).length, 600 * KB)
+  third.raw.send(Buffer.alloc(700 * KB))
+  assert.equal(((await within(third.next())) as Buffer).length, 700 * KB)
+})
+
+test('one message that is larger than all memory for them ends its own connection with words', async (t) => {
+  const { pool } = await echoPool(t, { maxReplayTotalBytes: 1000 * KB })
+  const client = await connect(`${pool.url}/echo`)
+  client.raw.send(Buffer.alloc(3000 * KB))
+  assert.equal((await within(client.closed)).code, 1013)
+  await echoes(pool)
 })
 
 test('pings to an upstream that does not read are dropped, not kept', async (t) => {
