@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
-import { faults, type ReplyItem } from '../../src/simulator/index.js'
+import type { ReplyItem } from '../../src/simulator/index.js'
 import { readmeFile } from '../kit/readme-blocks.js'
 import type { Client } from './clients.js'
 import { codex } from './codex.js'
 import { fourTurns, PROMPTS } from './conversation.js'
+import { pools } from './pools.js'
 import { scenario } from './stage.js'
 
-const three = { codex: [{ id: 'alice' }, { id: 'bob' }, { id: 'carol' }] }
-
-const DAY_MS = 86_400_000
+const { options, limit } = pools['ChatGPT accounts']
 const BUILT_IN = '~/.codex/config.toml'
 const PROVIDER = '~/.codex/config.toml, as a provider'
 
@@ -28,10 +27,9 @@ const versions: { version: Client; form: string; tool: ReplyItem; more?: string 
 ]
 
 for (const { version, form, tool, more = '' } of versions)
-  scenario(`four turns of ${version} with the README's ${form}`, three, async (stage) => {
-    const limit = faults.usageLimit({ resetsAt: Date.now() + DAY_MS })
+  scenario(`four turns of ${version} with the README's ${form}`, options, async (stage) => {
     const overSocket = form === BUILT_IN
-    const check = fourTurns(stage, { tool, output: 'a cloud', limit, warmsUp: overSocket })
+    const check = fourTurns(stage, { tool, output: 'a cloud', limit: limit(), warmsUp: overSocket })
     const config = readmeFile(form).replaceAll('http://127.0.0.1:8989', stage.url)
     const me = await codex(stage, config + more, { version })
     const [first, ...others] = PROMPTS

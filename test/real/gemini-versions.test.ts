@@ -1,29 +1,27 @@
 import { join } from 'node:path'
-import { geminiFaults, text, type WireFault } from '../../src/simulator/index.js'
+import { text } from '../../src/simulator/index.js'
 import { readmeFile, variablesIn } from '../kit/readme-blocks.js'
 import { fourTurns, PROMPTS } from './conversation.js'
 import { gemini, type SetUp } from './gemini.js'
-import { scenario, type StageOptions } from './stage.js'
+import { type Pool, pools } from './pools.js'
+import { scenario } from './stage.js'
 
 interface Mode {
   readonly name: string
   readonly settings: string
-  readonly pool: StageOptions
-  readonly limit: WireFault
+  readonly pool: Pool
 }
 
 const modes: Mode[] = [
   {
     name: 'token mode',
     settings: '~/.gemini/settings.json',
-    pool: { gemini: [{ id: 'dora' }, { id: 'emil' }, { id: 'fred' }] },
-    limit: geminiFaults.asList(geminiFaults.quotaExhausted()),
+    pool: 'Code Assist accounts',
   },
   {
     name: 'API-key mode',
     settings: '~/.gemini/settings.json, API-key mode',
-    pool: { geminiApiKeys: [{ id: 'gina' }, { id: 'hugo' }, { id: 'ines' }] },
-    limit: geminiFaults.asList(geminiFaults.dailyQuota()),
+    pool: 'Gemini API keys',
   },
 ]
 
@@ -37,11 +35,11 @@ function setUpOf({ name, settings }: Mode, url: string): SetUp {
 
 for (const version of ['gemini-0.45', 'gemini'] as const)
   for (const mode of modes)
-    scenario(`four turns of ${version} in ${mode.name}`, mode.pool, async (stage) => {
+    scenario(`four turns of ${version} in ${mode.name}`, pools[mode.pool].options, async (stage) => {
       const me = await gemini(stage, setUpOf(mode, stage.url), version)
       const file_path = join(me.cwd, 'sky.txt')
       const tool = { call: 'write_file', arguments: { file_path, content: 'a cloud' } }
-      const check = fourTurns(stage, { tool, output: file_path, limit: mode.limit })
+      const check = fourTurns(stage, { tool, output: file_path, limit: pools[mode.pool].limit() })
       const [first, ...others] = PROMPTS
       const yolo = ['--approval-mode', 'yolo', '-p']
       const ended = [await me.run(...yolo, first)]
