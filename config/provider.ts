@@ -329,10 +329,20 @@ export interface SocketProtocol {
    * @default after 100 s the client gets what was held back
    */
   readonly keepAlive?: unknown
-  /** Makes the client connect again and send everything again, unseen by its user. */
+  /** Makes the client connect again and send everything again, unseen by its user; `undefined` if no message does. */
   readonly reconnect: unknown
-  /** "Every account is exhausted", in the client's own words. */
+  /** "Every account is exhausted", in the client's own words. Not told without `reconnect`. */
   exhausted(exhaustion: Exhaustion): unknown
+  /** The protocol of a path that has another one than this. @default this one */
+  instead?(request: ClientRequest): SocketProtocol | undefined
+  /** Only messages of the client that contain this text are read; `false`: none. @default all */
+  readonly asks?: string | false
+  /** Whether binary messages hold JSON, too. @default false */
+  readonly binary?: boolean
+  /** The response that a message of the upstream begins, where no message of the client asks for it. @default none */
+  answers?(message: unknown): { readonly model?: string | undefined; readonly counts: boolean } | undefined
+  /** The verdict in the upstream's close frame. @default trouble of the upstream */
+  closes?(code: number, reason: string, request: ClientRequest): Verdict | undefined
 }
 
 /** What a provider's functions see of the client's request. Read only. */

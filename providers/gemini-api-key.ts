@@ -12,6 +12,7 @@ import { conversationOf } from './conversation.js'
 import { googleExhausted, googleFailure, googleHeaders } from './google/answers.js'
 import { type GoogleError, sentenceOf } from './google/errors.js'
 import { geminiUsage, keepAlive, streamFailure } from './google/generation.js'
+import { isLive, liveModel, liveSocket } from './google/live.js'
 import {
   generationOf,
   geminiPath,
@@ -30,6 +31,7 @@ import { openAiExhausted, openAiFailure, openAiUsage } from './openai.js'
 
 /** The Gemini API with API keys, and its OpenAI-compatible side under `/v1beta/openai`. */
 export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 'upstream'>): Provider {
+  const verdicts = googleVerdicts({ model, accountVerdict, dayEnds: nextPacificMidnight })
   return {
     upstream,
     credentials: 'gemini_*.json',
@@ -47,7 +49,8 @@ export function geminiApiKey({ upstream }: Pick<Required<GeminiApiKeySettings>, 
     resources: resourcesIn,
     resourcesMade,
     addressHeaders: uploadHeaders,
-    ...googleVerdicts({ model, accountVerdict, dayEnds: nextPacificMidnight }),
+    ...verdicts,
+    socket: liveSocket(verdicts.classifyEvent),
     usage: (payload) => geminiUsage(payload) ?? openAiUsage(payload),
     keepAlive,
     streamFailure,
@@ -105,8 +108,9 @@ function conversation(request: ClientRequest): Conversation | undefined {
   return generationOf(request) === undefined ? { id: `caller:${request.client}` } : conversationOf(request)
 }
 
-/** This API has the model in the path, its OpenAI-compatible side in the body. */
+/** This API has the model in the path, its OpenAI-compatible side and a Live session in the body. */
 function model(request: ClientRequest): string | undefined {
+  if (isLive(request)) return liveModel(request.json())
   if (!speaksOpenAi(request) || generationOf(request) === undefined) return modelInPath(request)
   return text(fields(request.json())?.model)?.replace(/^models\//, '')
 }

@@ -40,7 +40,7 @@ export interface RelayOptions extends Watches {
   /** The failure that the client gets for an error in one of the watches. */
   readonly failureOf: (error: Error) => GatewayFailure
   /** Asked when the upstream's socket ends. `true`: another one takes its place, and the client hears nothing of the end. */
-  readonly upstreamEnded: () => Promise<boolean>
+  readonly upstreamEnded: (code: number, reason: string) => Promise<boolean>
 }
 
 /** Passes messages, pings and the end between two open sockets, both ways. The upstream's can be exchanged. */
@@ -79,10 +79,10 @@ export class Relay {
       if (this.#late) this.#late.push(event)
       else event()
     }
-    const ended = (passOn: () => void) => {
+    const ended = (passOn: () => void, code: number, reason: string) => {
       // A client that has left ends the upstream too, and needs no other one.
       if (this.client.socket.readyState !== WebSocket.OPEN) return passOn()
-      this.options.upstreamEnded().then(
+      this.options.upstreamEnded(code, reason).then(
         (replaced) => replaced || passOn(),
         (error: Error) => this.fail(error),
       )
@@ -249,7 +249,7 @@ function pump(
   held: Held,
   line: Line,
   heard: (event: () => void) => void,
-  ended: (passOn: () => void) => void,
+  ended: (passOn: () => void, code: number, reason: string) => void,
 ): void {
   let broken = false
   let waiting = 0
@@ -288,7 +288,7 @@ function pump(
   }
   from.on('ping', echo('ping'))
   from.on('pong', echo('pong'))
-  from.once('close', (code, reason) => {
+  from.once('close', (code: number, reason: Buffer) => {
     held.close()
     const passOn = () => {
       const to = target()
@@ -298,7 +298,7 @@ function pump(
       else if (to.bufferedAmount > 0) broken = true
       else to.terminate()
     }
-    line.add(() => heard(() => ended(passOn)))
+    line.add(() => heard(() => ended(passOn, code, reason.toString('utf8'))))
   })
   // The `close` that follows an error is enough.
   from.on('error', () => {})

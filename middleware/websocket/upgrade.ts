@@ -20,7 +20,7 @@ import { identify } from '../stickiness.js'
 import { Search, type Tries } from '../search.js'
 import { type End, Relay } from './relay.js'
 import { accept, dial, isHandshake, offersWell, protocolsOf, socketOf, type WebSocket } from './sockets.js'
-import { type Moved, SocketWatch } from './watch.js'
+import { type Moved, protocolOf, SocketWatch } from './watch.js'
 
 export interface UpgradeParts extends MetricsOptions, FailureOptions {
   readonly pool: Pool
@@ -118,8 +118,9 @@ export class WebSockets {
 
   /** @throws GatewayFailure for an upgrade that is not served */
   #check(exchange: Exchange, request: IncomingMessage): void {
-    const { route, provider } = exchange
-    const served = route.websocket && isHandshake(request) && (provider.socket?.serves?.(exchange) ?? true)
+    const { route } = exchange
+    const served =
+      route.websocket && isHandshake(request) && (protocolOf(exchange)?.serves?.(exchange) ?? true)
     if (!served || this.#draining) throw UPGRADE_NOT_SERVED
     if (!offersWell(protocolsOf(request)))
       throw new GatewayFailure(400, 'bad_handshake', 'Sec-WebSocket-Protocol is malformed')
@@ -183,7 +184,7 @@ export class WebSockets {
         if (this.#draining && !watch.busy) setImmediate(() => client.close(SERVICE_RESTART, 'restart'))
         return message
       },
-      upstreamEnded: () => watch.upstreamEnded(),
+      upstreamEnded: (code, reason) => watch.upstreamEnded(code, reason),
     })
     // The drain began during the handshake and has not seen this socket.
     if (this.#draining) client.close(SERVICE_RESTART, 'restart')

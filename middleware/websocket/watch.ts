@@ -120,6 +120,8 @@ export class SocketWatch {
   #parts: WatchParts
   #turn: Turn | undefined
   #turns = 0
+  /** The model that the client named last. */
+  #model: string | undefined
   /** The client's message that began the response, while it may have to be sent once more; as it came. */
   #asked: unknown
   /** What the accounts have met that were asked for this response. */
@@ -134,7 +136,7 @@ export class SocketWatch {
 
   constructor(parts: WatchParts) {
     this.#parts = parts
-    this.#protocol = parts.exchange.provider.socket
+    this.#protocol = protocolOf(parts.exchange)
   }
 
   /** Whether a response runs. */
@@ -143,9 +145,10 @@ export class SocketWatch {
   }
 
   fromClient(data: Buffer, binary: boolean, large?: Parsed): Buffer | string | undefined {
-    const message = this.#protocol && !binary ? parsedOf(data, large) : undefined
+    const message = this.#mayAsk(data, binary) ? parsedOf(data, large) : undefined
     const told = message === undefined ? undefined : this.#protocol!.begins(message)
     if (!told) return data
+    this.#model = told.model ?? this.#model
     this.#turn?.end(undefined)
     this.#turn = undefined
     this.#asked = message
@@ -190,8 +193,14 @@ export class SocketWatch {
     // The client sends everything again, and its next handshake finds an account with room, or is refused.
     this.#asked = undefined
     resume()
-    this.#parts.tell(JSON.stringify(this.#protocol?.reconnect))
+    const reconnect = this.#protocol?.reconnect
+    if (reconnect !== undefined) this.#parts.tell(JSON.stringify(reconnect))
     this.#parts.onMoved()
+  }
+
+  #mayAsk(data: Buffer, binary: boolean): boolean {
+    const { asks = '', binary: readsBinary } = this.#protocol ?? { asks: false }
+    return asks !== false && (!binary || readsBinary === true) && data.includes(asks)
   }
 
   /** Where the handshake names no conversation, a message may: then later requests that name it go to this account. */
@@ -214,7 +223,7 @@ export class SocketWatch {
 
   fromUpstream(data: Buffer, binary: boolean, large?: Parsed): Buffer | string | undefined {
     const protocol = this.#protocol
-    if (!protocol || binary) return data
+    if (!protocol || (binary && !protocol.binary)) return data
     const turn = this.#turn
     turn?.firstByte()
     // Once output has begun most messages are deltas: only their type is read.
@@ -222,6 +231,7 @@ export class SocketWatch {
     const message = large ? large.json : parseJson(data.toString('utf8'))
     if (message === undefined) return data
     this.#note(protocol, message)
+    this.#beginUnasked(protocol, message)
     const verdict = this.#judge(message, data)
     if (verdict?.kind === 'repair' && this.#askAgain(verdict.body)) return undefined
     if (verdict && verdict.kind !== 'pass' && this.#mayMove()) {
@@ -232,6 +242,15 @@ export class SocketWatch {
     if (verdict === undefined && this.#keep(protocol, message, data)) return undefined
     this.#letGo()
     return this.#answer(protocol, verdict, data, message)
+  }
+
+  /** A response that the upstream begins by itself, such as one to speech. */
+  #beginUnasked(protocol: SocketProtocol, message: unknown): void {
+    const told = this.#turn ? undefined : protocol.answers?.(message)
+    if (!told) return
+    this.#turn = new Turn(this.#parts, ++this.#turns, { ...told, model: told.model ?? this.#model })
+    this.#turn.firstByte()
+    this.#turn.output = true
   }
 
   /** What the client gets of a message. */
@@ -329,9 +348,17 @@ export class SocketWatch {
    * The upstream's socket has ended. Before the client has seen anything of a response, that is a failure like any other.
    * @returns whether another account goes on, or the client has been told to connect again
    */
-  async upstreamEnded(): Promise<boolean> {
-    const verdict: Verdict = { kind: 'unavailable', reason: 'broken_answer' }
+  async upstreamEnded(code: number, reason: string): Promise<boolean> {
+    const told = this.#protocol?.closes?.(code, reason, this.#asRequest())
+    if (told?.kind === 'pass') return false
+    const verdict: Verdict = told ?? { kind: 'unavailable', reason: 'broken_answer' }
     if (this.#mayMove() && (await this.#askAnother(verdict))) return true
+    if (told) this.#apply(told)
+    // The reason would tell the client that its own key is wrong.
+    if (told?.kind === 'needs-login' || told?.kind === 'unauthorized') {
+      this.#parts.onMoved()
+      return true
+    }
     const turn = this.#turn
     if (!this.#protocol || !turn || turn.output) return false
     const other = replacementMessage(this.#protocol, verdict, this.#parts, turn, this.#tries)
@@ -422,6 +449,12 @@ export class SocketWatch {
   }
 }
 
+/** How the messages of a WebSocket are read. */
+export function protocolOf(exchange: Exchange): SocketProtocol | undefined {
+  const { socket } = exchange.provider
+  return socket?.instead?.(exchange) ?? socket
+}
+
 /** A client's message. One that could be read by the upstream alone would slip past the rules about its parts. */
 function parsedOf(data: Buffer, large: Parsed | undefined): unknown {
   if (large?.json !== undefined) return large.json
@@ -453,7 +486,13 @@ function replacementMessage(
 ): Replacement {
   const { kind } = verdict
   const model = turn?.model
-  if (kind === 'pass' || kind === 'repair' || exchange.route.retry.attempts === 1) return undefined
+  if (
+    protocol.reconnect === undefined ||
+    kind === 'pass' ||
+    kind === 'repair' ||
+    exchange.route.retry.attempts === 1
+  )
+    return undefined
   const now = pool.now()
   const all = pool.accounts.of(account.provider)
   const fitting = fit(all, exchange.provider, exchange)

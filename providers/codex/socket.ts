@@ -2,6 +2,7 @@ import type { SocketProtocol } from '../../config/provider.js'
 import { fields, text } from '../json.js'
 import { usageLimit } from './answers.js'
 import { withPoolQuota } from './pool-quota.js'
+import { realtimeSocket } from './realtime.js'
 import { placeOf } from './requests.js'
 
 const TURN_STATE = 'x-codex-turn-state'
@@ -9,9 +10,10 @@ const OVER = new Set(['response.completed', 'response.failed', 'response.incompl
 
 /** How Codex talks over WebSockets: one message holds the JSON of one event of a stream. */
 export const codexSocket: SocketProtocol = {
+  instead: ({ path }) => (/^\/realtime\b/.test(placeOf(path).rest) ? realtimeSocket : undefined),
   serves: ({ path }) => {
     const { area, rest } = placeOf(path)
-    return area === 'responses' && (rest === '/responses' || rest.startsWith('/realtime'))
+    return area === 'responses' && rest === '/responses'
   },
   begins: (message) => {
     const request = fields(message)

@@ -15,7 +15,8 @@ export function geminiUsage(payload: unknown): Usage | undefined {
   return {
     inputTokens: count(usage.promptTokenCount),
     cachedTokens: count(usage.cachedContentTokenCount),
-    outputTokens: count(usage.candidatesTokenCount),
+    // Live sessions have a name of their own for it.
+    outputTokens: count(usage.candidatesTokenCount ?? usage.responseTokenCount),
     reasoningTokens: count(usage.thoughtsTokenCount),
     totalTokens: count(usage.totalTokenCount),
   }

@@ -37,6 +37,10 @@ export interface Dialogue {
   readonly headers: OutgoingHttpHeaders
   /** Does the work that a frame asks for, and gives the frames that answer it. */
   receive(frame: unknown): readonly object[]
+  /** Whether frames are sent as binary ones. @default false */
+  readonly binary?: boolean
+  /** Ends the WebSocket after the frames that answer this one. */
+  ends?(frame: unknown): { readonly code: number; readonly reason: string } | undefined
   /** The frame that refuses another one, as HTTP would with this answer. */
   refuse(frame: unknown, answer: Answer): object
 }

@@ -71,8 +71,10 @@ async function answerFrame(
     const ms = each instanceof Pause ? each.ms : wait
     if (ms > 0) await pause(ms)
     if (line.readyState !== line.OPEN) return
-    if (!(each instanceof Pause)) await send(line, each)
+    if (!(each instanceof Pause)) await send(line, each, dialogue.binary)
   }
+  const close = dialogue.ends?.(frame)
+  if (close) line.close(close.code, close.reason)
   if (wire.ending !== 'cut' && wire.ending !== 'end') return
   exchange.ending()
   if (wire.ending === 'cut') line.terminate()
@@ -88,5 +90,5 @@ function framesOf(frame: unknown, fault: WireFault, dialogue: Dialogue): readonl
 }
 
 /** Settles when the network has taken the frame, or the client is gone. */
-const send = (line: WebSocket, frame: object): Promise<void> =>
-  new Promise((resolve) => line.send(JSON.stringify(frame), () => resolve()))
+const send = (line: WebSocket, frame: object, binary = false): Promise<void> =>
+  new Promise((resolve) => line.send(JSON.stringify(frame), { binary }, () => resolve()))

@@ -2,9 +2,18 @@ import { chatCompletion } from '../chat.js'
 import { field, text } from '../json.js'
 import { PromptCache } from '../model.js'
 import type { SimRequest } from '../request.js'
-import { type Answer, eventStream, json, notFound, type Upstream, type World } from '../upstream.js'
+import {
+  type Answer,
+  type Dialogue,
+  eventStream,
+  json,
+  notFound,
+  type Upstream,
+  type World,
+} from '../upstream.js'
 import { invalidRequest } from './errors.js'
 import { type Item, sseFrame } from './output.js'
+import { RealtimeDialogue } from './realtime.js'
 import { ResponsesDialogue } from './responses.js'
 import { generate, type Payer, prewarm, type Turn } from './turn.js'
 
@@ -51,7 +60,9 @@ export function createOpenAi(keys: readonly OpenAiKey[], world: World): Upstream
         return call === 'POST responses' ? responses(request, key, world) : notFound
       }),
     upgrade: (request) =>
-      serve(request, (key) => {
+      serve<Answer | Dialogue>(request, (key) => {
+        if (request.path === `${ROOT}realtime`)
+          return request.query.has('model') ? new RealtimeDialogue(request, key, world) : missing('model')
         if (request.path !== `${ROOT}responses`) return notFound
         return new ResponsesDialogue({ 'openai-processing-ms': '1' }, (body) => {
           const turn = { request, body, length: JSON.stringify(body).length }

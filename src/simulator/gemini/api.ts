@@ -6,6 +6,7 @@ import { MODELS } from './account.js'
 import { asList, errorInfo, googleError, notFoundEntity } from './refusals.js'
 import { type Generation, generate, googleStream, promptTokens, whole } from './generation.js'
 import { KeyResources } from './key-resources.js'
+import { isLive, LiveDialogue, type LiveKey } from './live.js'
 
 export interface GeminiKeyOptions {
   /** Name in tests; its credential file is `gemini_ID.json`. */
@@ -15,16 +16,21 @@ export interface GeminiKeyOptions {
 }
 
 /** A Gemini API key. */
-export type GeminiKey = Generation['by'] & {
+export type GeminiKey = LiveKey & {
   readonly key: string
-  /** With true, the key is refused as not valid. */
-  revoked: boolean
   /** The content of its credential file. */
   credential(): { api_key: string }
 }
 
 export function geminiKey({ id, key = `gemini-sim-${id}` }: GeminiKeyOptions): GeminiKey {
-  return { id, key, revoked: false, cache: new PromptCache(), credential: () => ({ api_key: key }) }
+  return {
+    id,
+    key,
+    revoked: false,
+    spent: false,
+    cache: new PromptCache(),
+    credential: () => ({ api_key: key }),
+  }
 }
 
 const ROOT = /^(?:\/(?:upload|download))?\/v1(?:alpha|beta)?\/(?!openai\/)/
@@ -40,8 +46,12 @@ export function createGeminiApi(keys: readonly GeminiKey[], world: World): Upstr
     keys.find(({ id }) => id === resources.uploaderOf(request))
   return {
     kind: 'gemini-api',
-    owns: ({ path }) => ROOT.test(path),
+    owns: (request) => ROOT.test(request.path) || isLive(request),
     account: (request) => holder(request)?.id,
+    upgrade(request) {
+      const key = holder(request)
+      return !isLive(request) ? notFoundEntity : key ? new LiveDialogue(request, key, world) : invalidKey
+    },
     answer(request) {
       const by = holder(request)
       if (!by || by.revoked) return invalidKey
