@@ -4,18 +4,20 @@ import { type Fields, fields, list, objects, text } from '../json.js'
 import { chatStream, chatWhole } from './chat-answer.js'
 import { toResponses, Untranslatable } from './chat-request.js'
 import { isApiKey, type ResolvedCodexSettings } from './credentials.js'
+import { AnsweredItems, type OwnItems } from './items.js'
 import { isCodexs, placeOf } from './requests.js'
 import { filledStream, refusalBody, wholeResponse } from './response-events.js'
 
 /** The ChatGPT backend has the Responses API alone, and takes one form of request: Codex's. Others are put into it. */
 export function adapt({ responsesBase }: ResolvedCodexSettings): NonNullable<Provider['adapt']> {
-  return function adapt(request, { credential }, body) {
+  const items = new AnsweredItems()
+  return function adapt(request, account, body) {
     const api = apiOf(request)
     // Codex's own requests go byte for byte, and their bodies are not even parsed.
-    if (api === undefined || isApiKey(credential) || isCodexs(request)) return undefined
+    if (api === undefined || isApiKey(account.credential) || isCodexs(request)) return undefined
     const json = fields(body())
     try {
-      if (api === 'responses') return json && adaptedResponses(json)
+      if (api === 'responses') return json && adaptedResponses(json, items.of(request.client, account.id))
       if (json) return adaptedChat(json, join(responsesBase, '/responses'))
     } catch (error) {
       if (error instanceof Untranslatable) return refused(error.param, error.message)
@@ -46,12 +48,15 @@ function adaptedChat(chat: Fields, path: string): Adaptation {
   return { path, body, answer: chatStream(model, withUsage) }
 }
 
-function adaptedResponses(given: Fields): Adaptation {
+function adaptedResponses(given: Fields, items: OwnItems): Adaptation {
   // Nothing is stored: without its encrypted content the client could not send the reasoning back.
   const include = [...new Set([...list(given.include), 'reasoning.encrypted_content'])]
-  const body = isFitting(given) ? undefined : { ...fitting(given), include }
-  if (given.stream !== true) return { body, answer: { ...wholeResponse(), refusal: refusalBody } }
-  return { body, answer: { ...filledStream(), ...(body && { refusal: refusalBody }) } }
+  const body = isFitting(given)
+    ? undefined
+    : { ...fitting({ ...given, input: items.whole(given.input) }), include }
+  const keep = given.store === false ? undefined : items.keep
+  if (given.stream !== true) return { body, answer: { ...wholeResponse(keep), refusal: refusalBody } }
+  return { body, answer: { ...filledStream(keep), ...(body && { refusal: refusalBody }) } }
 }
 
 /**
@@ -93,7 +98,9 @@ function isFitting(body: Fields): boolean {
     return false
   if (service_tier !== undefined && !TIERS.has(service_tier)) return false
   if ([...REFUSED, ...Object.keys(STORED)].some((name) => body[name] !== undefined)) return false
-  return !objects(input).some((item) => item.role === 'system' || fitItem(item) !== item)
+  return !objects(input).some(
+    (item) => item.role === 'system' || item.type === 'item_reference' || isBare(item),
+  )
 }
 
 /** A plain request in the form that the backend takes. */
@@ -115,22 +122,13 @@ function fitting(given: Fields): Fields {
 }
 
 function itemsOf(input: unknown): readonly unknown[] {
-  if (typeof input !== 'string') return list(input).flatMap((item) => fitItem(item) ?? [])
+  if (typeof input !== 'string') return list(input).filter((item) => !isBare(fields(item)))
   return [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: input }] }]
 }
 
-/** An item of the input without what only a stored response has; `undefined` if nothing is left. */
-function fitItem(given: unknown): unknown {
-  const item = fields(given)
-  if (item?.type === 'item_reference') {
-    const message =
-      'A ChatGPT account keeps nothing, so items of earlier answers must be sent whole. Set "store" to false, in the AI ' +
-      'SDK with providerOptions.openai.store.'
-    throw new Untranslatable('input', message)
-  }
-  if (item?.type === 'reasoning' && text(item.encrypted_content) === undefined) return undefined
-  return given
-}
+/** Reasoning whose content is stored elsewhere. */
+const isBare = (item: Fields | undefined): boolean =>
+  item?.type === 'reasoning' && text(item.encrypted_content) === undefined
 
 /** Without any, the backend answers `Instructions are required`. */
 const NO_INSTRUCTIONS = 'You are a helpful assistant.'

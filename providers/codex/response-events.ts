@@ -9,12 +9,18 @@ export class ResponseReader {
   done: Fields | undefined
   failure: ResponseError | undefined
 
+  constructor(
+    /** Called with each item of the output. */
+    private readonly onItem?: (item: Fields) => void,
+  ) {}
+
   read(event: Fields): void {
     const { type, output_index, item, response } = event
     const one = fields(item)
-    if (type === 'response.output_item.done' && one)
+    if (type === 'response.output_item.done' && one) {
       this.#items.push({ at: number(output_index) ?? this.#items.length, item: one })
-    else if (type === 'response.completed' || type === 'response.incomplete' || type === 'response.done')
+      this.onItem?.(one)
+    } else if (type === 'response.completed' || type === 'response.incomplete' || type === 'response.done')
       this.done = this.#filled(fields(response) ?? {})
     else if (
       type === 'response.failed' ||
@@ -79,8 +85,8 @@ export function refusalBody(status: number, body: unknown): unknown {
 }
 
 /** One JSON answer made of the events, for a client that did not ask for a stream. */
-export function wholeResponse(): Extract<AnswerForm, { kind: 'whole' }> {
-  const reader = new ResponseReader()
+export function wholeResponse(onItem?: (item: Fields) => void): Extract<AnswerForm, { kind: 'whole' }> {
+  const reader = new ResponseReader(onItem)
   return {
     kind: 'whole',
     event: (event) => reader.read(fields(event) ?? {}),
@@ -90,8 +96,8 @@ export function wholeResponse(): Extract<AnswerForm, { kind: 'whole' }> {
 }
 
 /** The events as they came, but for the last one if its output is missing: clients read the whole answer there. */
-export function filledStream(): Extract<AnswerForm, { kind: 'stream' }> {
-  const reader = new ResponseReader()
+export function filledStream(onItem?: (item: Fields) => void): Extract<AnswerForm, { kind: 'stream' }> {
+  const reader = new ResponseReader(onItem)
   return {
     kind: 'stream',
     event(given) {

@@ -111,6 +111,44 @@ describe('a plain request gets what the backend insists on', () => {
     })
 })
 
+describe('a client that takes its answers for stored names their items by id', () => {
+  const ids = (output: unknown) =>
+    list(output).map((item) => ({ type: 'item_reference', id: field(item, 'id') }))
+  const hi = { role: 'user', content: 'hi' }
+
+  test('and the account gets them whole, in a stream or not', async (t) => {
+    const pool = await startPool(t, two)
+    pool.sim.reply(() => [{ reasoning: 'Hm.' }, { text: 'Yes.' }])
+    const first = await plain(pool, { model: 'gpt-5.5', input: [hi] }).expect(200)
+    const streamed = await plain(pool, { model: 'gpt-5.5', input: [hi], stream: true }).expect(200)
+    const second = field(eventsOf(streamed.text).at(-1), 'response', 'output')
+    for (const output of [first.body.output, second]) {
+      await plain(pool, { model: 'gpt-5.5', input: [hi, ...ids(output), hi] }).expect(200)
+      assert.deepEqual(sent(pool).input, [hi, ...list(output), hi])
+    }
+  })
+
+  test('and another account gets all but what the first has encrypted', async (t) => {
+    const pool = await startPool(t, { ...two, strictHistory: true })
+    pool.sim.reply(() => [{ reasoning: 'Hm.' }, { text: 'Yes.' }])
+    const { body } = await plain(pool, { model: 'gpt-5.5', input: [hi] }).expect(200)
+    pool.sim.account('alice').exhaust()
+    await plain(pool, { model: 'gpt-5.5', input: [hi, ...ids(body.output), hi] }).expect(200)
+    assert.equal(pool.asked().at(-1), 'bob')
+    assert.deepEqual(sent(pool).input, [hi, body.output[1], hi])
+  })
+
+  test('and another client gets none of them', async (t) => {
+    const keys = { ann: 'a'.repeat(24), ben: 'b'.repeat(24) }
+    const pool = await startPool(t, { ...two, config: { ...inOrder, access: { keys } } })
+    const as = (key: string, input: object[]) =>
+      plain(pool, { model: 'gpt-5.5', input }, `/k/${key}/v1/responses`)
+    const { body } = await as(keys.ann, [hi]).expect(200)
+    await as(keys.ben, [hi, ...ids(body.output)]).expect(400)
+    await as(keys.ann, [hi, ...ids(body.output)]).expect(200)
+  })
+})
+
 describe('a request that the backend takes goes as it came', () => {
   const fitting = JSON.stringify({ ...turn(), custom: [1.0, 'ü'] }).replace('[1', '[ 1.0')
   const bodies: [string, string, Record<string, string>][] = [
