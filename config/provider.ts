@@ -511,6 +511,8 @@ export interface Exhaustion {
   readonly model?: string | undefined
   /** The refusal of one of the accounts: a stable word, and the upstream's own sentence if it gave one. */
   readonly reason?: string | undefined
+  /** A name of `resources` that the request needs: the account that has it is the only one that counts. */
+  readonly resource?: string | undefined
 }
 
 /** Thrown by a provider's `refresh` or `discover` when the upstream will not accept this credential any more. */

@@ -170,7 +170,12 @@ export class Delivery {
     const { answer, account } = this.outcome
     const { provider, route } = exchange
     if (answer.status < 400)
-      rememberMade(exchange, account, { payload, headers: answer.response.headers }, pool.issued)
+      rememberMade(
+        exchange,
+        account,
+        provider.resourcesMade?.(payload, answer.response.headers) ?? [],
+        pool.resources,
+      )
     if (payload === undefined) return
     exchange.usage ??= provider.usage?.(payload)
     const aliases = route.sticky ? (provider.aliases?.(payload) ?? []) : []

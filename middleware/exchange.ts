@@ -39,6 +39,12 @@ export interface Snapshot {
   readonly maxBodyBytes: number
 }
 
+/** A resource that a request names, and the account that is known to have it. */
+export interface Home {
+  readonly account: Account
+  readonly resource: string
+}
+
 /** One request of a client, from its arrival to the end of its answer. */
 export class Exchange implements ClientRequest {
   readonly id = randomBytes(9).toString('base64url')
@@ -61,8 +67,10 @@ export class Exchange implements ClientRequest {
   pinKeys: readonly string[] = []
   /** Of a conversation that has no name: by what it was recognised. */
   trail: Trail | undefined
-  /** Keys of the pins of things that only one account has; see `Provider.resources`. */
-  resourceKeys: readonly string[] = []
+  /** Things that only one account has, each with the key of its pin; see `Provider.resources`. */
+  resources: ReadonlyMap<string, string> = new Map()
+  /** The account that is known to have them. */
+  home: Home | undefined
   readonly picks: PickRecord[] = []
   readonly attempts: AttemptRecord[] = []
   /** The JSON body without what the upstream could not read in it; see the verdict `repair`. */

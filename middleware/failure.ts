@@ -76,7 +76,10 @@ export function endAnswer(response: Flushable, last = ''): void {
   const { req: request } = response
   const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers
   const hasBody = encoding !== undefined || Number(length) > 0
-  if (!hasBody || request.complete || request.destroyed) return void response.end(last)
+  if (!hasBody || request.complete || request.destroyed) {
+    response.end(last)
+    return
+  }
   response.flushHeaders()
   if (last !== '') response.write(last)
   response.flush?.()

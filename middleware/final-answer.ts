@@ -63,16 +63,20 @@ export function finalAnswer(
   trouble: Trouble | undefined,
   now: number,
 ): Answer {
-  const { model, provider } = exchange
+  const { model, provider, home } = exchange
   const able = usable(fitting)
   if (able.length === 0) return failureAnswer(noAccount(exchange, fitting, all, now), exchange)
   if (trouble) return failureAnswer(upstreamDown(trouble), exchange)
-  const exhaustion = exhaustionOf(able, model, now)
-  if (exhaustion) return final(provider.exhausted?.(exhaustion, exchange) ?? { status: 429 }, exhaustion, now)
+  const exhausted = exhaustionOf(able, model, now)
+  if (exhausted) {
+    const exhaustion = home ? { ...exhausted, resource: home.resource } : exhausted
+    return final(provider.exhausted?.(exhaustion, exchange) ?? { status: 429 }, exhaustion, now)
+  }
   // A free account was probed by another request, or the body could not be sent twice: the next request may be served.
   const ends = able.map((account) => account.availableAt(now, model) ?? now)
   const wait = Math.max(Math.min(...ends) - now, 1_000)
-  const message = `no account of the pool can take this request now; try again in ${Math.ceil(wait / 1000)} s`
+  const who = home ? `the account that has "${home.resource}" cannot` : 'no account of the pool can'
+  const message = `${who} take this request now; try again in ${Math.ceil(wait / 1000)} s`
   return failureAnswer(new GatewayFailure(503, 'accounts_cooling', message, wait), exchange)
 }
 
@@ -100,19 +104,23 @@ function noAccount(
     const message = why ?? `none of the pool's ${providerName} accounts can serve ${exchange.path}`
     return new GatewayFailure(400, 'no_accounts', message)
   }
+  const { home } = exchange
+  const its = home && `"${home.resource}" belongs to the account ${home.account.id}, which`
   if (fitting.length === 0) {
     const way = 'codex-pool login, codex-pool add FILE, or put a credential file into the pool folder'
     const message = `the pool has no ${providerName} account for this request: ${way}`
     return new GatewayFailure(400, 'no_accounts', message)
   }
   if (fitting.every(({ disabled }) => disabled)) {
-    const message = `every ${providerName} account that could serve this is disabled`
+    const message = its
+      ? `${its} is disabled: codex-pool enable ${home.account.id}`
+      : `every ${providerName} account that could serve this is disabled`
     return new GatewayFailure(400, 'accounts_disabled', message)
   }
   const why = fitting.map(({ id, loginNeeded }) => `${id}: ${loginNeeded?.reason ?? 'disabled'}`).join('; ')
   const way =
     'Unless it says otherwise: codex-pool login, or log in with the client and put its credential file into the pool folder'
-  const message = `every ${providerName} account needs a new login (${why}). ${way}`
+  const message = `${its ?? `every ${providerName} account`} needs a new login (${why}). ${way}`
   return new GatewayFailure(400, 'login_required', message)
 }
 

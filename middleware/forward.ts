@@ -27,6 +27,8 @@ export interface HeldAnswer {
   readonly harmless?: ReadonlySet<string>
   /** The form in which the client gets it. @default byte for byte */
   readonly form?: AnswerForm | undefined
+  /** Names of the resources that the beginning of a stream shows the account to have. */
+  readonly made?: readonly string[]
   /** Drops the answer; the upstream's connection is closed if the body has not ended. */
   readonly discard: () => void
   /** Tells the forwarder that the whole answer has been passed on. */

@@ -33,8 +33,11 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
     const verdict = await classify(read, exchange)
     // Some accounts and some of an upstream's servers do not know a path of generation that others serve.
     const generates = exchange.upgrades || (exchange.method === 'POST' && exchange.usesQuota)
-    const elsewhere = status === 404 && verdict.kind === 'pass' && generates
-    return { answer: read, verdict: elsewhere ? { kind: 'refused', reason: 'not_found' } : verdict }
+    const elsewhere = status === 404 && verdict.kind === 'pass' && (generates || asksUnknown(exchange))
+    if (elsewhere) return { answer: read, verdict: { kind: 'refused', reason: 'not_found' } }
+    // The account is not at fault if it does not know a thing of another account.
+    const ofThing = status === 403 && verdict.kind === 'refused' && asksUnknown(exchange)
+    return { answer: read, verdict: ofThing ? { ...verdict, model: undefined } : verdict }
   }
   const verdict = await classify(answer, exchange)
   if (verdict.kind !== 'pass' || !mayMove(exchange)) return { answer, verdict }
@@ -54,6 +57,9 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
   if (streams) return lookEarly(answer, exchange, decoder)
   return exchange.usesQuota && type.includes('json') ? lookAtWhole(answer, exchange) : { answer, verdict }
 }
+
+/** Whether the request names things of which it is not known which account has them. */
+const asksUnknown = ({ resources, home }: Exchange): boolean => resources.size > 0 && home === undefined
 
 /** How an error stands in a whole answer: as a field of its own, or as the first field. */
 const ERROR_IN_WHOLE =
@@ -111,7 +117,10 @@ async function lookEarly(
   if (decoder && begun.ended) await finished(decoder.end()).catch(() => {})
   decoder?.destroy()
   exchange.keepAlive?.pause()
-  return { answer: { ...begun, harmless: look.harmless }, verdict: await look.verdict(begun) }
+  return {
+    answer: { ...begun, harmless: look.harmless, made: look.made },
+    verdict: await look.verdict(begun),
+  }
 }
 
 /** Reads the beginning of a stream up to the event that decides. */
@@ -124,6 +133,8 @@ class EarlyLook {
   #finished = false
   /** Types of the events that are no failure. */
   readonly harmless = new Set<string>()
+  /** Names of the resources in the first event: a client that leaves early may ask for the response later. */
+  made: readonly string[] = []
   #reader: EventReader | undefined
 
   constructor(
@@ -163,6 +174,7 @@ class EarlyLook {
     if (this.#found !== undefined) return
     const { provider } = this.exchange
     this.#decisive = event
+    if (this.harmless.size === 0) this.made = provider.resourcesMade?.(event, {}) ?? []
     this.#found = provider.classifyEvent?.(event, this.exchange)
     this.#finished ||= provider.usage?.(event) !== undefined
     const type = (event as { type?: unknown } | null)?.type

@@ -1,40 +1,68 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { ClientRequest } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import { Pins } from '../src/accounts/pins.js'
-import { type Exchange, matchRoute, withoutKey } from './exchange.js'
+import { type Exchange, type Home, matchRoute, withoutKey } from './exchange.js'
+import { GatewayFailure } from './failure.js'
 import { admitted } from './guard.js'
 
-/** The keys of the pins that tell which account has these resources. */
-function keysOf({ route }: Exchange, names: readonly string[]): string[] {
-  return names.map((name) => Pins.key('resource', route.providerName, name))
+/** The resources that a request names, each with the key of its pin. May read the body. */
+export function resourcesOf(
+  exchange: Exchange,
+  request: ClientRequest = exchange,
+): ReadonlyMap<string, string> {
+  const names = exchange.provider.resources?.(request) ?? []
+  return new Map(names.map((name) => [name, keyOf(exchange, name)]))
 }
 
-/** Keys of the resources that a request names. May read the body. */
-export function resourceKeys(exchange: Exchange): string[] {
-  return keysOf(exchange, exchange.provider.resources?.(exchange) ?? [])
+const keyOf = ({ route }: Exchange, name: string): string => Pins.key('resource', route.providerName, name)
+
+/**
+ * The account that has the resources of a request; `undefined` if none is known, or if it is no longer in the pool.
+ * @throws GatewayFailure if two accounts have one each
+ */
+export function homeOfResources(
+  exchange: Exchange,
+  all: readonly Account[],
+  resources: Pins,
+): Home | undefined {
+  let home: Home | undefined
+  for (const [resource, key] of exchange.resources) {
+    const known = resources.get(key)
+    const account = known === undefined ? undefined : all.find((one) => one.key === known)
+    if (!account || account === home?.account) continue
+    if (home) throw apart(home.resource, resource)
+    home = { account, resource }
+  }
+  return home
 }
 
-/** The accounts of `fitting` that have the request's resources; all of them if none is known to have them. */
-export function holders(exchange: Exchange, fitting: Account[], issued: Pins): Account[] {
-  const known = new Set(exchange.resourceKeys.map((key) => issued.get(key)))
-  const holding = fitting.filter(({ key }) => known.has(key))
-  return holding.length > 0 ? holding : fitting
+function apart(one: string, other: string): GatewayFailure {
+  const way = 'Make one of them again in a request that names the other, or send them in two requests'
+  const message = `"${one}" and "${other}" belong to two accounts of the pool, and no account can use both. ${way}`
+  return new GatewayFailure(400, 'resources_apart', message)
+}
+
+/** The refusal of a request for a resource whose account the pool has, and does not use for such a request. */
+export function heldBackHome({ account, resource }: Home): GatewayFailure {
+  const way = 'see providers.NAME.apiKeys, or make the resource again'
+  const message = `"${resource}" belongs to the account ${account.id}, which is not used for this request: ${way}`
+  return new GatewayFailure(400, 'resource_held_back', message)
 }
 
 /** Remembers that an account has the resources of a request that it served. */
-export function rememberServed(exchange: Exchange, account: Account, issued: Pins): void {
-  for (const key of exchange.resourceKeys) issued.set(key, account.key)
+export function rememberServed(exchange: Exchange, account: Account, resources: Pins): void {
+  for (const key of exchange.resources.values()) resources.set(key, account.key)
 }
 
-/** Remembers that an account has the resources that its answer names. */
+/** Remembers that an account has the resources that its answer, or a part of it, names. */
 export function rememberMade(
   exchange: Exchange,
   account: Account,
-  answer: { readonly payload?: unknown; readonly headers: IncomingHttpHeaders },
-  issued: Pins,
+  names: readonly string[],
+  resources: Pins,
 ): void {
-  const names = exchange.provider.resourcesMade?.(answer.payload, answer.headers) ?? []
-  for (const key of keysOf(exchange, names)) issued.set(key, account.key)
+  for (const name of names) resources.set(keyOf(exchange, name), account.key)
 }
 
 /** Response headers with an address for the client's next request, rewritten to the gateway's address. */

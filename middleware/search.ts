@@ -20,7 +20,7 @@ import { failureAnswer, GatewayFailure } from './failure.js'
 import { finalAnswer, refusedByAll, type Trouble } from './final-answer.js'
 import type { HeldAnswer } from './forward.js'
 import { NO_OUTPUT } from './judge.js'
-import { holders, rememberServed } from './resources.js'
+import { heldBackHome, homeOfResources, rememberMade, rememberServed } from './resources.js'
 import { homeOf, ownAccounts, pin, pinOf } from './stickiness.js'
 
 /** Why an account may be asked a second time for one request; once for each reason. */
@@ -130,8 +130,8 @@ export class Search {
   }
 
   #fit(declining?: ReadonlySet<Account>): readonly Account[] {
-    const { exchange, pool } = this
-    return holders(exchange, this.#owned(fit(this.#all, exchange.provider, exchange, declining)), pool.issued)
+    const { provider } = this.exchange
+    return this.#atHome(this.#owned(fit(this.#all, provider, this.exchange, declining)), declining)
   }
 
   /** Once an account does not take the request's form, all others of its kind are left out, asked or not. */
@@ -150,6 +150,17 @@ export class Search {
     const canServe =
       home && home.state(this.pool.now(), model) !== 'exhausted' && !this.tries.refusing.has(home)
     return canServe ? [home] : this.#able
+  }
+
+  /** A request for things that one account alone has goes to that account, whatever its state: the others know nothing of them. */
+  #atHome(fitting: Account[], declining?: ReadonlySet<Account>): Account[] {
+    const { exchange, pool } = this
+    const home = homeOfResources(exchange, this.#all, pool.resources)
+    exchange.home = home
+    if (!home) return fitting
+    if (fitting.includes(home.account)) return [home.account]
+    if (declining?.has(home.account)) return []
+    throw heldBackHome(home)
   }
 
   /** A request that changes an account goes to its owner's account only. */
@@ -269,7 +280,8 @@ export class Search {
     if (answer.status < 400) {
       if (this.#probes(account)) pool.succeeded(account, exchange.model, credential)
       pin(exchange, account, pool)
-      rememberServed(exchange, account, pool.issued)
+      rememberServed(exchange, account, pool.resources)
+      rememberMade(exchange, account, answer.made ?? [], pool.resources)
       // The upstream serves this account, so the trouble was of the accounts that met it.
       for (const troubled of this.tries.troubled)
         if (troubled !== account)

@@ -7,7 +7,7 @@ import type { Trails } from '../src/accounts/trails.js'
 import type { Pool } from '../src/pool/pool.js'
 import { exchangeOf, type Exchange } from './exchange.js'
 import { GatewayFailure } from './failure.js'
-import { resourceKeys } from './resources.js'
+import { resourcesOf } from './resources.js'
 
 /** Finds out which conversation and model a request belongs to. */
 export function stickiness(trails: Trails): RequestHandler {
@@ -28,7 +28,7 @@ export function identify(exchange: Exchange, trails: Trails): void {
   const model = provider.model ? provider.model(exchange) : modelOf(exchange.json())
   exchange.model =
     model !== undefined && model.length <= LONGEST_MODEL ? kept(model, LONGEST_MODEL) : undefined
-  exchange.resourceKeys = resourceKeys(exchange)
+  exchange.resources = resourcesOf(exchange)
   findConversation(exchange, exchange, trails)
 }
 

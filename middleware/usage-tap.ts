@@ -67,7 +67,7 @@ export function usageTap(
   judging: Judging,
   first?: FirstEvents,
 ): UsageTap {
-  if (!provider.usage && !provider.aliases && !judging.judge) return DEAF
+  if (!provider.usage && !provider.aliases && !provider.resourcesMade && !judging.judge) return DEAF
   const tap = new Tap(Buffer.from(provider.usageMarker ?? '"usage'), judging, first)
   if (isPlain(encoding)) return tap
   const decoder = decoderOf(encoding)

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { UpstreamAnswer, Verdict } from '../config/provider.js'
+import type { Exhaustion, UpstreamAnswer, Verdict } from '../config/provider.js'
 
 /** A header's value; the first one if the header came more than once. */
 export function header(headers: IncomingHttpHeaders, name: string): string | undefined {
@@ -103,6 +103,11 @@ export function waitIn(headers: IncomingHttpHeaders, now: number = Date.now()): 
 /** The upstream's own sentence in the reason of a verdict, which is a stable word and that sentence: `code: Sentence.` */
 export function sentenceIn(reason: string | undefined): string | undefined {
   return /^[\w.-]+: (.+)/.exec(reason ?? '')?.[1]
+}
+
+/** The accounts that are exhausted, as the beginning of a sentence that goes on with a verb in the singular. */
+export function exhaustedOnes({ resource }: Exhaustion): string {
+  return resource === undefined ? 'Every account of the pool' : `The account that has "${resource}"`
 }
 
 /** Judges an answer by its status alone, as RFC 9110 defines it. */

@@ -1,5 +1,5 @@
 import type { Answer, Exhaustion, Failure, Usage } from '../config/provider.js'
-import { sentenceIn } from './http.js'
+import { exhaustedOnes, sentenceIn } from './http.js'
 import { type Fields, fields, isSet, number } from './json.js'
 
 /** Headers in which OpenAI's clients describe themselves and the request, without the client's region and organization. */
@@ -36,9 +36,9 @@ export function failedResponse(code: string, message: string) {
 }
 
 /** "Every account is exhausted" for OpenAI's clients in general. */
-export function openAiExhausted({ reason }: Exhaustion): Answer {
-  const said = sentenceIn(reason)
-  const message = `Every account of the pool has used up its quota.${said === undefined ? '' : ` The upstream says: "${said}"`}`
+export function openAiExhausted(exhaustion: Exhaustion): Answer {
+  const said = sentenceIn(exhaustion.reason)
+  const message = `${exhaustedOnes(exhaustion)} has used up its quota.${said === undefined ? '' : ` The upstream says: "${said}"`}`
   return { status: 429, body: { error: { message, type: 'insufficient_quota', code: 'pool_exhausted' } } }
 }
 

@@ -1,14 +1,15 @@
 import { excessOf, MOST_VALUES, parseJson } from '../../config/index.js'
-import type { ClientRequest, SocketProtocol, Usage, Verdict } from '../../config/provider.js'
+import type { Answer, ClientRequest, SocketProtocol, Usage, Verdict } from '../../config/provider.js'
 import type { Account } from '../../src/accounts/account.js'
 import { available, exhaustionOf, fit } from '../../src/accounts/selection.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
 import { typeIn } from '../events.js'
 import type { Exchange } from '../exchange.js'
-import { failureAnswer, GatewayFailure } from '../failure.js'
+import { failureAnswer, failureOf, GatewayFailure } from '../failure.js'
 import { type FailureOptions, finalAnswer, refusedByAll } from '../final-answer.js'
 import { isOfLogin } from '../judge.js'
+import { homeOfResources, rememberMade, resourcesOf } from '../resources.js'
 import { Tries } from '../search.js'
 import { findConversation, pin } from '../stickiness.js'
 import type { Parsed } from './relay.js'
@@ -153,6 +154,7 @@ export class SocketWatch {
     this.#turn = undefined
     this.#asked = message
     this.#tries = new Tries()
+    if (this.#goesHome(told)) return undefined
     if (!this.#parts.account.hasRoom) {
       this.#waitForRoom(told).catch(this.#parts.onUnexpected)
       return undefined
@@ -167,6 +169,38 @@ export class SocketWatch {
     this.#nameConversation()
     this.#hold()
     return this.#withoutForeign(this.#asked)
+  }
+
+  /** Has the response made by the account that has what the message names, if that is not the account of this connection. */
+  #goesHome(told: Told): boolean {
+    const { exchange, account, pool, onUnexpected } = this.#parts
+    exchange.resources = resourcesOf(exchange, { ...this.#asRequest(), method: 'POST' })
+    try {
+      exchange.home = homeOfResources(exchange, pool.accounts.of(account.provider), pool.resources)
+    } catch (error) {
+      this.#fail(failureAnswer(failureOf(error as Error, onUnexpected), exchange))
+      return true
+    }
+    if (!exchange.home || exchange.home.account === account) return false
+    this.#moveTo(exchange.home.account, told).catch(onUnexpected)
+    return true
+  }
+
+  async #moveTo(home: Account, told: Told): Promise<void> {
+    const { exchange, pool, ask } = this.#parts
+    const moved = await this.#parts.move(undefined, told.model ?? exchange.model, this.#tries)
+    moved?.release()
+    if (!moved)
+      return this.#fail(finalAnswer(exchange, { fitting: [home], all: [home] }, undefined, pool.now()))
+    if (this.#gone.signal.aborted) return
+    this.#parts = { ...this.#parts, ...moved }
+    ask(JSON.stringify(this.#begin(told)))
+  }
+
+  /** Tells the client why there is no response. */
+  #fail({ status, body }: Answer): void {
+    this.#asked = undefined
+    this.#parts.tell(JSON.stringify({ type: 'error', status, ...(body as object) }))
   }
 
   /** As many requests run on the account as its `concurrency` allows. Waits, then asks another account. */
@@ -369,13 +403,14 @@ export class SocketWatch {
     return true
   }
 
-  /** Keeps the quota and the bound values that a message tells. */
+  /** Keeps the quota, the bound values and the names of things that a message tells. */
   #note(protocol: SocketProtocol, message: unknown): void {
     const { exchange, account, pool } = this.#parts
     const quota = protocol.quota?.(message)
     if (quota) pool.observe(account, quota, 'headers', this.#parts.credential)
     for (const [name, value] of Object.entries(protocol.bound?.(message) ?? {}))
       pool.issued.set(boundKey(exchange, name, value), account.key)
+    rememberMade(exchange, account, exchange.provider.resourcesMade?.(message, {}) ?? [], pool.resources)
   }
 
   /** Whether a message is of a type that was output before, and holds no error. */

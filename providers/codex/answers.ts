@@ -2,7 +2,7 @@ import type { Answer, ClientRequest, Exhaustion, PoolAccount, Provider } from '.
 import { failedResponse, openAiFailure } from '../openai.js'
 import { googleFailure } from '../google/answers.js'
 import { isGemini } from '../google/paths.js'
-import { header, normalPath } from '../http.js'
+import { exhaustedOnes, header, normalPath } from '../http.js'
 import { type Fields, fields, list, number, objects, text } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './pool-quota.js'
@@ -184,12 +184,13 @@ function union(answers: readonly unknown[]): unknown {
 }
 
 /** The error on which Codex stops at once and tells its user when to come back. It reads no `Retry-After` with it. */
-export function usageLimit({ resetsAt, plan, reason }: Exhaustion): object {
+export function usageLimit(exhaustion: Exhaustion): object {
+  const { resetsAt, plan, reason } = exhaustion
   const said = /^[\w.-]+: (.+)/.exec(reason ?? '')?.[1]
   const because = said === undefined ? '' : ` The upstream says: "${said}"`
   return {
     type: 'usage_limit_reached',
-    message: `Every account of the pool has reached its usage limit.${because}`,
+    message: `${exhaustedOnes(exhaustion)} has reached its usage limit.${because}`,
     ...(plan === undefined ? {} : { plan_type: plan }),
     ...(resetsAt === undefined ? {} : { resets_at: Math.ceil(resetsAt / 1000) }),
   }

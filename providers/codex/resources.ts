@@ -1,48 +1,79 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { ClientRequest } from '../../config/provider.js'
-import { header } from '../http.js'
-import { type Fields, fields, list, objects, text } from '../json.js'
+import { header, queryOf } from '../http.js'
+import { type Fields, fields, text } from '../json.js'
+import { namesIn } from '../resources.js'
 import { placeOf } from './requests.js'
 
-/** What OpenAI keeps for the project of one key, and no other can read: stored responses, files and the like. */
-const ID = /^(?:resp|file|conv|vs|batch|cntr|upload)[_-][\w-]{1,128}$/
+/** What OpenAI keeps for the project of one key, and no other can use: stored responses, files, tuned models and the like. */
+const ID =
+  /^(?!file_batches$)(?:(?:resp|conv|file|cfile|upload|batch|vs|vsfb|cntr|asst|thread|run|step|ftjob|ftckpt|eval|evalrun|video|pmpt|skill|rtc)[_-][\w-]{1,128}|ft:[\w.:-]{1,200})$/
 
-const idIn = (value: unknown): readonly string[] => {
-  const id = text(value)
-  return id !== undefined && ID.test(id) ? [id] : []
-}
+/** Fields whose value may be an id. Elsewhere a text that looks like one is the user's. */
+const FIELD =
+  /(?:^|_)ids?$|^(?:container|conversation|files?|training_file|validation_file|result_files|model|fine_tuned_model)$/
+/** Fields with the user's own words and values. */
+const WORDS = new Set(['metadata', 'arguments', 'schema', 'parameters', 'logprobs'])
 
 /** More ids than any request has; each costs a look-up. */
 const MOST_IDS = 64
+/** A list of files may have ten thousand; its first page has a hundred. */
+const MOST_MADE = 1_000
+/** Of the parts of a response, each of which a later request may name in place of its content. */
+const ITEM = /^[a-z]{1,12}_[\w-]{1,128}$/
 
-/** Ids of the things that a request uses, in its path and its body. */
+const isId = (value: string): boolean => ID.test(value)
+
+/** Ids of the things that a request uses, in its path, its query and its body. */
 export function resourcesIn(request: ClientRequest): readonly string[] {
   const { area, rest } = placeOf(request.path)
   if (area !== 'responses') return []
-  const named = rest.split('/').flatMap(idIn)
   // Codex names its session in a header and has nothing stored, so its bodies need not be read.
   const reads = request.method === 'POST' && header(request.headers, 'session-id') === undefined
   const body = reads ? fields(request.json()) : undefined
-  return [...named, ...(body ? idsInBody(body) : [])].slice(0, MOST_IDS)
+  const query = queryOf(request.url)
+    .split(/[?&]/)
+    .flatMap((part) => part.split('=')[1] ?? [])
+  const named = [...rest.split('/'), ...query].filter(isId)
+  return [...new Set([...named, ...(body ? idsInBody(body) : [])])].slice(0, MOST_IDS)
 }
 
 function idsInBody(body: Fields): string[] {
-  const { previous_response_id, conversation, input_file_id, file_id, file_ids } = body
-  const single = [previous_response_id, conversation, fields(conversation)?.id, input_file_id, file_id]
-  const parts = objects(body.input).flatMap((item) => objects([item, ...list(item.content)]))
-  const tools = objects(body.tools)
-  return [
-    ...single,
-    ...list(file_ids),
-    ...parts.map((part) => part.file_id),
-    ...tools.flatMap(({ container, vector_store_ids }) => [container, ...list(vector_store_ids)]),
-  ].flatMap(idIn)
+  return namesIn(body, {
+    most: MOST_IDS,
+    nameIn: (id, field, parent) => {
+      if (field === 'id' && parent.type === 'item_reference') return ITEM.test(id) ? id : undefined
+      return FIELD.test(field) && isId(id) ? id : undefined
+    },
+    // A call of a tool, and what a text cites, are told as they were: nothing is read from there again.
+    skips: (field, { type }) => WORDS.has(field) || field === 'annotations' || isCall(type),
+  })
 }
 
-/** Ids of the things that an answer says its account has. A response that is not stored is over with its answer. */
-export function resourcesMade(payload: unknown): readonly string[] {
-  const body = fields(payload) ?? {}
-  return objects([body.response, body, ...list(body.data)])
-    .filter(({ store }) => store !== false)
-    .flatMap(({ id }) => idIn(id))
-    .slice(0, MOST_IDS)
+const isCall = (type: unknown): boolean => typeof type === 'string' && type.endsWith('_call')
+
+/** Ids of the things that an answer, or an event of one, says its account has. */
+export function resourcesMade(payload: unknown, headers: IncomingHttpHeaders = {}): readonly string[] {
+  const location = header(headers, 'location') ?? ''
+  return [
+    ...location.split(/[/?#]/).filter(isId),
+    ...namesIn(payload, {
+      most: MOST_MADE,
+      nameIn: (id, field, parent) => {
+        // A response that is not stored is over with its answer.
+        if (field === 'id' && parent.store === false) return undefined
+        return FIELD.test(field) && isId(id) ? id : undefined
+      },
+      skips: (field) => WORDS.has(field) || field === 'instructions',
+    }),
+    ...itemsMade(fields(payload)),
+  ]
+}
+
+function itemsMade(payload: Fields | undefined): string[] {
+  const response = fields(payload?.response) ?? payload
+  if (response?.object !== 'response' || response.store === false || !Array.isArray(response.output))
+    return []
+  const ids = response.output.slice(-MOST_IDS).flatMap((item) => text(fields(item)?.id) ?? [])
+  return ids.filter((id) => ITEM.test(id))
 }

@@ -7,6 +7,7 @@ import { readable } from './encrypted.js'
 import { type UpstreamError, upstreamError } from './errors.js'
 import { fullUntil, isOfOneModel } from './quota.js'
 import { generates, model } from './requests.js'
+import { resourcesIn } from './resources.js'
 import { codesSay, type Meaning, namesReason, says, textsSay } from './wordings.js'
 
 /** Judges an answer by its status and the error in its body. */
@@ -129,14 +130,16 @@ function tokenVerdict(error: UpstreamError, reason: string): Verdict | undefined
 function accessVerdict(error: UpstreamError, reason: string, request?: ClientRequest): Verdict | undefined {
   const { status = 0, code } = error
   const asked = request && model(request)
+  const named = request !== undefined && resourcesIn(request).length > 0
   // The texts of an upstream in trouble say that something is not available now.
   const means = (meaning: Meaning) => (status >= 500 ? codesSay(error, meaning) : says(error, meaning))
   // On this code the client sends the whole conversation again, so the code must reach it.
-  if (code === 'previous_response_not_found' && status !== 403 && status !== 404) return undefined
+  if (code === 'previous_response_not_found' && status !== 403 && status !== 404)
+    return named ? { kind: 'refused', reason } : undefined
   // A code such as `permission_denied` does not say what is denied.
   const deniesThing = (status === 403 || status === 404) && textsSay(error, 'no such thing')
   if (means('no such thing') || (deniesThing && !codesSay(error, 'no such model')))
-    return generates(request) || status === 403 ? { kind: 'refused', reason } : undefined
+    return named || generates(request) || status === 403 ? { kind: 'refused', reason } : undefined
   if (means('no such model') && asked !== undefined)
     return { kind: 'refused', reason: 'model_not_available', model: asked }
   const forbidden = status === 0 ? says(error, 'forbidden') : codesSay(error, 'forbidden')

@@ -120,7 +120,7 @@ const TEXTS: Readonly<Partial<Record<Meaning, readonly RegExp[]>>> = {
   ],
   'no such thing': [
     /\b(?:file|response|item|conversation|container|vector store|upload|cached content)s?\b.{0,160}\b(?:not found|not exist|not have access|no access|not accessible|belongs? to|expired|no longer)/,
-    /\bno (?:file|response|item|container) found/,
+    /\bno (?:file|response|item|container) found|\bno such (?:file|response|item|conversation|container|vector store|upload|batch)\b/,
     /\b(?:no|not have|denied|lacks?) access to (?:the |this |that )?(?:file|response|item|conversation|container|vector store|upload|cached content)\b/,
   ],
 }

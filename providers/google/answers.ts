@@ -1,5 +1,5 @@
 import type { Answer, Exhaustion, Failure } from '../../config/provider.js'
-import { sentenceIn } from '../http.js'
+import { exhaustedOnes, sentenceIn } from '../http.js'
 
 const TYPE = 'type.googleapis.com/google.rpc'
 /** The Gemini CLI takes an error for a limit only under this domain. */
@@ -46,18 +46,19 @@ function because(reason: string | undefined): string {
 }
 
 /** Every account is exhausted. A reset within minutes is answered as a short wait. */
-export function googleExhausted({ resetsAt, model, reason }: Exhaustion): Answer {
+export function googleExhausted(exhaustion: Exhaustion): Answer {
+  const { resetsAt, model, reason } = exhaustion
   const now = Date.now()
   const wait = resetsAt === undefined ? undefined : resetsAt - now
   if (wait !== undefined && wait <= LONGEST_WAIT_S * 1000)
-    return rateLimited('Every account of the pool has reached a limit that ends soon.', wait)
+    return rateLimited(`${exhaustedOnes(exhaustion)} has reached a limit that ends soon.`, wait)
   const what = model === undefined ? 'its quota' : `its quota for ${model}`
   const metadata = {
     ...(model === undefined ? {} : { model }),
     ...(resetsAt === undefined ? {} : { quotaResetTimeStamp: new Date(resetsAt).toISOString() }),
   }
   const info = errorInfo('QUOTA_EXHAUSTED', DOMAIN, metadata)
-  const message = `Every account of the pool has used up ${what}, or is not served.${because(reason)}`
+  const message = `${exhaustedOnes(exhaustion)} has used up ${what}, or is not served.${because(reason)}`
   if (wait === undefined) return refusal(429, message, [info])
   const seconds = Math.ceil(wait / 1000)
   return refusal(429, `${message} The first one is back at ${metadata.quotaResetTimeStamp}.`, [

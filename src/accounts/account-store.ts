@@ -52,7 +52,7 @@ export class AccountStore {
   }
 
   openPins(
-    kind: 'pin' | 'issued' | 'trail',
+    kind: 'pin' | 'issued' | 'resource' | 'trail',
     options: { max: number; idleMs: number },
     now: () => number,
   ): Pins {

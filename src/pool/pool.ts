@@ -34,6 +34,8 @@ export interface PoolOptions {
 
 /** A conversation without a name waits at two marks, and is known by its account and by what was said last. */
 const PINS_OF_A_TRAIL = 4
+/** As long as OpenAI keeps a response; files and batches live as long, or longer; ms. */
+const RESOURCE_IDLE_MS = 30 * 86_400_000
 
 /** A quota poll is given up after this; ms. */
 const POLL_MS = 15_000
@@ -55,6 +57,8 @@ export class Pool {
   readonly issued: Pins
   /** Conversations that have no name. */
   readonly trails: Trails
+  /** Things that one account alone has, such as files. Apart, for the same reason. */
+  readonly resources: Pins
   readonly now: () => number
   readonly settings: () => PoolSettings
   readonly #unauthorized: Unauthorized
@@ -85,6 +89,7 @@ export class Pool {
     this.issued = store.openPins('issued', settings().config.pins, now)
     const { max, idleMs } = settings().config.pins
     this.trails = new Trails(store.openPins('trail', { max: max * PINS_OF_A_TRAIL, idleMs }, now))
+    this.resources = store.openPins('resource', { max, idleMs: RESOURCE_IDLE_MS }, now)
   }
 
   #provider(name: string): Provider | undefined {

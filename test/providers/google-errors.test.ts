@@ -337,6 +337,29 @@ describe('a thing of another account', () => {
       url: path,
       body: { tools: [{ fileSearch: { fileSearchStoreNames: ['fileSearchStores/s'] } }] },
     },
+    'a file in a system instruction': {
+      url: path,
+      body: { systemInstruction: { parts: [{ fileData: { fileUri: 'https://x/v1beta/files/a' } }] } },
+    },
+    'a file in a request of a batch': {
+      url: `/v1beta/models/${MODEL}:batchGenerateContent`,
+      body: {
+        batch: {
+          inputConfig: {
+            requests: {
+              requests: [{ request: { contents: [{ parts: [{ fileData: { fileUri: 'files/a' } }] }] } }],
+            },
+          },
+        },
+      },
+    },
+    'a file of a batch': {
+      url: `/v1beta/models/${MODEL}:batchGenerateContent`,
+      body: { batch: { inputConfig: { fileName: 'files/a' } } },
+    },
+    'an interaction before': { url: '/v1beta/interactions', body: { previous_interaction_id: 'v1_abc' } },
+    'a tuned model of a generation': { url: '/v1beta/tunedModels/t:generateContent', body: {} },
+    'a file of OpenAI’s side': { url: '/v1beta/openai/batches', body: { input_file_id: 'files/a' } },
     'an operation': { url: '/v1beta/models/veo/operations/op1', method: 'GET' },
     'a batch': { url: '/v1beta/batches/b1', method: 'GET' },
   }
@@ -374,8 +397,28 @@ describe('a thing of another account', () => {
     assert.deepEqual(made(undefined, { 'x-goog-upload-url': 'https://g/upload/v1beta/files?upload_id=U1' }), [
       'uploads/U1',
     ])
+    assert.deepEqual(made({ id: 'batches/b', object: 'batch' }), ['batches/b'])
+    assert.deepEqual(made({ object: 'interaction', id: 'v1_abc' }), ['interactions/v1_abc'])
+    assert.deepEqual(made({ interaction: { id: 'v1_abc' } }), ['interactions/v1_abc'])
+    const video = { uri: 'https://g/v1beta/files/v:download?alt=media' }
+    const response = { generateVideoResponse: { generatedSamples: [{ video }] } }
+    assert.deepEqual(made({ name: 'models/veo/operations/o', done: true, response }), [
+      'models/veo/operations/o',
+      'files/v',
+    ])
     for (const payload of [undefined, 5, [], { models: [{ name: 'models/x' }] }, { candidates: [] }])
       assert.deepEqual(made(payload), [])
+  })
+
+  test('is not looked for in what a person or a function says', () => {
+    const parts = [
+      { text: 'files/a' },
+      { functionCall: { name: 'read', args: { fileUri: 'files/a' } } },
+      { functionResponse: { name: 'read', response: { uri: 'files/a', name: 'files/b' } } },
+    ]
+    const tools = [{ functionDeclarations: [{ name: 'f', parameters: { id: 'files/a' } }] }]
+    const body = { contents: [{ parts }], tools, labels: { name: 'files/a' } }
+    assert.deepEqual(provider.resources(request({ url: path, body })), [])
   })
 
   test('is not looked for in the bytes of an upload', () => {
