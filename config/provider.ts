@@ -374,7 +374,7 @@ export type RequestHead = Pick<ClientRequest, 'method' | 'path' | 'headers'>
 
 /** Which requests belong together, and whose account they need. */
 export interface Conversation {
-  /** Requests with the same id, or an alias of it, stay on one account. Not used beside a `history`. */
+  /** Requests with the same id, or an alias of it, stay on one account. Empty beside a `history`, and else no id. */
   readonly id: string
   readonly aliases?: readonly string[]
   /** What the request repeats of the conversation, where the client gives it no name. */
@@ -404,6 +404,8 @@ export interface History {
   readonly names: readonly string[]
   /** What was said so far, oldest first. */
   readonly parts: readonly HistoryPart[]
+  /** Instructions and tools, or the beginnings of them: where histories are the same, they may tell which one goes on. */
+  readonly setting: string
   /** Whether the client sends the same request once more. */
   readonly repeated: boolean
 }

@@ -39,6 +39,7 @@ export function findConversation(exchange: Exchange, request: ClientRequest, tra
   exchange.conversation = typeof told === 'string' ? { id: told } : told
   if (!exchange.conversation) return
   const { id, aliases = [], history } = exchange.conversation
+  if (id === '' && !history) return
   if (history) exchange.trail = trails.follow(keysOf(exchange, [''])[0]!, history, exchange.id)
   const keys = exchange.trail ? [exchange.trail.conversation] : keysOf(exchange, [id, ...aliases])
   exchange.conversationKey = keys[0]

@@ -1,5 +1,5 @@
 import type { ClientRequest, Conversation } from '../config/provider.js'
-import { historyIn } from './history.js'
+import { historyIn, settingIn } from './history.js'
 import { header } from './http.js'
 import { type Fields, fields, text } from './json.js'
 
@@ -10,6 +10,7 @@ const NAMES = [
   'x-session-id',
   'x-session-affinity',
   'x-claude-code-session-id',
+  'x-conversation-id',
   'conversation-id',
   'conversation_id',
 ] as const
@@ -46,7 +47,10 @@ function conversationIn(body: Fields, { path, headers }: ClientRequest): Convers
   if (name === undefined && parts.length === 0) return undefined
   // The SDKs of OpenAI count here how often they have sent the request before.
   const repeated = Number(header(headers, 'x-stainless-retry-count') ?? 0) > 0
-  return { id: '', history: { names: name === undefined ? [] : [name], parts, repeated } }
+  return {
+    id: '',
+    history: { names: name === undefined ? [] : [name], parts, setting: settingIn(body), repeated },
+  }
 }
 
 function nameIn(body: Fields): string | undefined {

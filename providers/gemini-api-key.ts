@@ -8,7 +8,7 @@ import type {
   Provider,
   Verdict,
 } from '../config/provider.js'
-import { conversationOf } from './conversation.js'
+import { conversationOf, nameInHeaders } from './conversation.js'
 import { googleExhausted, googleFailure, googleHeaders } from './google/answers.js'
 import { type GoogleError, sentenceOf } from './google/errors.js'
 import { geminiUsage, keepAlive, streamFailure } from './google/generation.js'
@@ -101,11 +101,12 @@ const doubled = misled(
 )
 
 /**
- * This API has no sessions, and every request carries the whole conversation. Other calls may name files and caches of one
- * key's project, so a person's calls stay on one account.
+ * Calls of models repeat their conversation. Other calls may name files and caches of one key's project: those of one
+ * session stay on one account, or else those of one person.
  */
 function conversation(request: ClientRequest): Conversation | undefined {
-  return generationOf(request) === undefined ? { id: `caller:${request.client}` } : conversationOf(request)
+  if (generationOf(request) !== undefined) return conversationOf(request)
+  return { id: nameInHeaders(request) ?? `caller:${request.client}` }
 }
 
 /** This API has the model in the path, its OpenAI-compatible side and a Live session in the body. */

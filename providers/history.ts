@@ -8,6 +8,8 @@ import { type Fields, fields, list, objects, text } from './json.js'
 /** Longer histories are cut in the middle: a client that sends more has its latest messages recognised. */
 const MOST_MESSAGES = 256
 const LATEST_MESSAGES = 32
+/** Tools whose names are read. */
+const MOST_TOOLS = 16
 /** Parts of one message that are read. */
 const MOST_BLOCKS = 64
 /** Characters of a person's text that are compared, half from each end: a pasted log has megabytes. */
@@ -26,6 +28,23 @@ export function historyIn(body: Fields, path: string): HistoryPart[] {
   if (!/\/responses(\/compact)?$/.test(path)) return []
   if (typeof body.input === 'string') return asked(short(body.input))
   return bounded(list(body.input)).flatMap(partsOfItem)
+}
+
+/** The beginning of what a request instructs, and the names of its first tools. */
+export function settingIn(body: Fields): string {
+  const inner = fields(body.request) ?? body
+  const messages = objects([...list(body.messages).slice(0, 2), ...list(body.input).slice(0, 2)])
+  const instructions = [
+    body.instructions,
+    body.system,
+    fields(inner.systemInstruction ?? inner.system_instruction)?.parts,
+    ...messages.filter(isInstruction).map(({ content }) => content),
+  ]
+  const tools = list(inner.tools).slice(0, MOST_TOOLS)
+  return [
+    ...instructions.flatMap(blocksOf).map(textOf),
+    ...objects(tools).map((tool) => text(tool.name) ?? text(fields(tool.function)?.name) ?? ''),
+  ].join(' ')
 }
 
 function bounded(messages: readonly unknown[]): Fields[] {

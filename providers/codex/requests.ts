@@ -150,6 +150,9 @@ export function bearerOf(headers: ClientRequest['headers']): string | undefined 
 
 /** The person's own account if the pool has it, else one that stays the same for that person. */
 function personal(request: ClientRequest, area: Place['area'], rest: string): Conversation {
+  // The handshake of a spoken conversation.
+  const spoken = rest.startsWith('/realtime') ? nameInHeaders(request) : undefined
+  if (spoken !== undefined) return { id: spoken }
   const { owner, workspace } = callerOf(request)
   // A task runs in the person's own repositories. A caller without a login has none, and any account of the pool will do.
   const mayBeAny = QUERY.test(rest) || (owner === undefined && /^\/wham\/tasks(\/|$)/.test(rest))

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { test, type TestContext } from 'node:test'
 import type { UserConfig } from '../../src/index.js'
 import { clientHeaders, startPool, type TestPool } from '../kit/pool.js'
@@ -92,6 +93,31 @@ test('conversations with the same words and answers are spread, too', async (t) 
       counts.set(account, (counts.get(account) ?? 0) + 1)
     }
   assert.deepEqual([...counts.values()], [6, 6, 6, 6])
+})
+
+test('conversations with the same words and answers are told apart by their instructions', async (t) => {
+  const { send } = await startChat(t)
+  const agents = ['Plan.', 'Code.', 'Test.'].map((content) => ({ role: 'system', content }))
+  const accounts: string[] = []
+  for (const agent of agents) accounts.push(await send([agent, user('hi')]))
+  for (const i of [2, 0, 1])
+    assert.equal(await send([agents[i]!, user('hi'), said('Yes.'), user('go on')]), accounts[i])
+})
+
+test('a compressed body tells its conversation, too', async (t) => {
+  const { send, pool } = await startChat(t)
+  const account = await send(begun)
+  await send([user('other')])
+  const body = gzipSync(JSON.stringify({ messages: [...begun, said('Yes.'), user('Go on.')] }))
+  const asked = await fetch(`${pool.url}/chats/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' },
+    body,
+  })
+  assert.equal(asked.status, 200)
+  await asked.arrayBuffer()
+  const told = await pool.request.get(`/admin/requests/${asked.headers.get('x-codex-pool-request-id')}`)
+  assert.equal(told.body.servedBy, `chats/chats_${account}`)
 })
 
 test('examples in front of a question bind no conversation', async (t) => {

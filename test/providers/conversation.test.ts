@@ -65,6 +65,18 @@ for (const [name, [provider, url]] of Object.entries(providers))
       })
   })
 
+const sockets = {
+  codex: '/v1/realtime',
+  'gemini-api-key': '/ws/google.ai.generativelanguage',
+  bearer: '/live',
+} as const
+for (const [name, url] of Object.entries(sockets))
+  test(`the handshake of a spoken conversation names it to ${name}`, () => {
+    const [provider] = providers[name as keyof typeof sockets]
+    const handshake = request({ method: 'GET', url, headers: { 'x-session-id': 's' } })
+    assert.deepEqual(provider.conversation?.(handshake), { id: 's' })
+  })
+
 describe('what names no conversation for good', () => {
   const history = (parts: RequestParts) =>
     conversationOf(request({ url: '/v1/responses', ...parts }))?.history
