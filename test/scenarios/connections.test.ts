@@ -49,10 +49,7 @@ test('a stranger keeps no connection open by what it may ask without a key, nor 
   }
   const { hostname, port } = new URL(url)
   const halfOpen = net.connect({ host: hostname, port: Number(port), allowHalfOpen: true })
-  const gone = once(
-    halfOpen.on('error', () => {}),
-    'close',
-  )
+  const gone = new Promise((resolve) => halfOpen.on('error', () => {}).once('close', resolve))
   const offer = 'connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13'
   halfOpen.write(
     `GET /v1/responses HTTP/1.1\r\nhost: localhost\r\n${offer}\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`,
