@@ -1,3 +1,5 @@
+import { parseJson } from './foreign.js'
+
 /** Shown in the place of a secret. */
 export const hidden = '***'
 
@@ -63,6 +65,8 @@ interface Words {
   readonly heads: Set<string>
   /** Short ones. */
   readonly short: Set<string>
+  /** Those that are so short that they are redacted only where they stand alone. */
+  readonly tiny: Set<string>
   /** Those with a blank or a sign that tokens do not have. */
   readonly whole: Set<string>
 }
@@ -71,6 +75,9 @@ const HEAD = 10
 /** Shorter ones are words that stand in any sentence. */
 const SHORTEST = 6
 const RUN = /[\w.~+/=%-]{6,}/g
+/** A word that stands alone, as short as a field must be to be no secret by its length alone. */
+const ALONE = /(?<![\w.~+/=%-])[\w.~+/=%-]{3,5}(?![\w.~+/=%-])/g
+const TINIEST = 3
 
 /** By the account, configuration or gateway that they belong to: the newest and the ones before it. */
 const known = new Map<object, { source: unknown; words: Words }[]>()
@@ -106,6 +113,21 @@ export function redact(text: string, beside?: unknown): string {
   return beside === undefined ? clean : without(wordsOf(beside), clean)
 }
 
+/** Redacts the secrets in an answer that no account has yet, from now until `owner` is forgotten. */
+export function rememberAnswer(owner: object, text: string): void {
+  const answer = parseJson(text) ?? Object.fromEntries(new URLSearchParams(text))
+  remember(owner, secretFieldsOf(answer))
+}
+
+/** The texts under names of secrets: an answer holds words as well, such as the name of a plan. */
+function secretFieldsOf(value: unknown, depth = 0): unknown[] {
+  if (typeof value !== 'object' || value === null || depth > DEEPEST) return []
+  return Object.entries(value).flatMap(([name, field]) => {
+    if (typeof field !== 'string') return secretFieldsOf(field, depth + 1)
+    return NAMED_SECRET.test(name) && !NAMED_PUBLIC.test(name) && !isWord(field) ? [{ key: field }] : []
+  })
+}
+
 /** A copy of a report with each of its texts redacted. */
 export function redactAll<T>(report: T): T {
   return JSON.parse(JSON.stringify(report), (_name, value: unknown) =>
@@ -113,9 +135,10 @@ export function redactAll<T>(report: T): T {
   ) as T
 }
 
-function without({ heads, short, whole }: Words, text: string): string {
+function without({ heads, short, tiny, whole }: Words, text: string): string {
   let clean = text
   for (const secret of whole) clean = clean.replaceAll(secret, REDACTED)
+  if (tiny.size > 0) clean = clean.replace(ALONE, (word) => (tiny.has(lower(word)) ? REDACTED : word))
   return heads.size + short.size === 0 ? clean : clean.replace(RUN, (run) => cleanRun(run, heads, short))
 }
 
@@ -135,25 +158,55 @@ function cleanRun(run: string, heads: Set<string>, short: Set<string>): string {
 const lower = (text: string): string => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
 
 function wordsOf(secrets: unknown): Words {
-  const words: Words = { heads: new Set(), short: new Set(), whole: new Set() }
+  const words = noWords()
   for (const secret of textsIn(secrets).slice(0, 200)) {
-    for (const text of new Set([secret, encodeURIComponent(secret.replace(/\p{Cs}/gu, ''))])) {
-      const runs = text.match(RUN) ?? []
-      for (const run of runs) {
-        const known = lower(run)
-        if (run.length >= HEAD) words.heads.add(known.slice(0, HEAD))
-        else if (!isWord(run) || run === text) words.short.add(known)
-      }
-      if (runs[0] !== text && text.length <= 200) words.whole.add(text)
-    }
+    if (secret.length < SHORTEST) words.tiny.add(lower(secret))
+    else for (const text of new Set(formsOf(secret))) addTo(words, text)
   }
   return words
 }
 
+function addTo(words: Words, text: string): void {
+  const runs = text.match(RUN) ?? []
+  for (const run of runs) {
+    const known = lower(run)
+    if (run.length >= HEAD) words.heads.add(known.slice(0, HEAD))
+    else if (!isWord(run) || run === text) words.short.add(known)
+  }
+  if (runs[0] !== text && text.length <= 200) words.whole.add(text)
+}
+
+/** A secret as it is, in an address, in JSON, and as bytes in hexadecimal digits or base64. */
+function formsOf(secret: string): string[] {
+  const plain = [
+    secret,
+    encodeURIComponent(secret.replace(/\p{Cs}/gu, '')),
+    JSON.stringify(secret).slice(1, -1),
+  ]
+  if (secret.length < HEAD) return plain
+  return [
+    ...plain,
+    Buffer.from(secret).toString('hex'),
+    ...inBase64(secret, 'base64'),
+    ...inBase64(secret, 'base64url'),
+  ]
+}
+
+/** As a part of a longer text: three bytes make four characters, so it is written in one of three ways. */
+function inBase64(secret: string, encoding: 'base64' | 'base64url'): string[] {
+  return [0, 1, 2].map((before) => {
+    const bytes = Buffer.concat([Buffer.alloc(before), Buffer.from(secret)])
+    // The first and the last characters depend on what stands beside the secret.
+    return bytes.toString(encoding).slice(Math.ceil((before * 4) / 3), Math.floor((bytes.length * 4) / 3))
+  })
+}
+
+const noWords = (): Words => ({ heads: new Set(), short: new Set(), tiny: new Set(), whole: new Set() })
+
 function merged(all: readonly Words[]): Words {
-  const words: Words = { heads: new Set(), short: new Set(), whole: new Set() }
+  const words = noWords()
   for (const one of all)
-    for (const kind of ['heads', 'short', 'whole'] as const)
+    for (const kind of ['heads', 'short', 'tiny', 'whole'] as const)
       for (const word of one[kind]) words[kind].add(word)
   return words
 }
@@ -175,8 +228,9 @@ const NAMED_PUBLIC =
 const NAMED_SECRET = /key|token|secret|pass|cookie|session|auth|credential|bearer|^(?:access|refresh)$/i
 
 function isPublic(name: string, text: string): boolean {
-  if (text.length < SHORTEST || NAMED_PUBLIC.test(name)) return true
+  if (text.length < TINIEST || NAMED_PUBLIC.test(name)) return true
   if (NAMED_SECRET.test(name)) return false
+  if (text.length < SHORTEST) return true
   return isWord(text) || /^[\w.+-]+@[\w.-]+$/.test(text) || /^\d{4}-\d\d-\d\dT[\d:.Z+-]+$/.test(text)
 }
 

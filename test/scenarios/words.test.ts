@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { rename, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import type { Provider, UserConfig } from '../../src/index.js'
@@ -112,6 +115,51 @@ test('a credential is redacted as long as its file is in the pool, and the one b
   await rm(pool.file('mine_b'))
   await pool.gateway.reload()
   assert.match(said('another-quiet-word'), /another-quiet-word/)
+})
+
+const ODD = 'pass"wort\\mit zeichen\tund ümlaut'
+const spellings: Record<string, string> = {
+  'as it is': ODD,
+  'in an address': `https://x.example/?k=${encodeURIComponent(ODD)}&b=1`,
+  'in JSON': JSON.stringify({ k: ODD }),
+  'in hexadecimal digits': Buffer.from(ODD).toString('hex'),
+  'in base64': Buffer.from(ODD).toString('base64'),
+  'behind a name in base64': Buffer.from(`user:${ODD}`).toString('base64'),
+  'between others in base64': Buffer.from(`ab${ODD}cd`).toString('base64url'),
+  'and a short one that stands alone': 'the pin is "a7x", as said',
+}
+for (const [name, text] of Object.entries(spellings))
+  test(`a credential is redacted in every spelling: ${name}`, async (t) => {
+    const pool = await poolWith(t, {})
+    await writeFile(pool.file('mine_a'), JSON.stringify({ key: KEY, password: ODD, secret: 'a7x' }))
+    await pool.gateway.reload()
+    const log = captureLog(t)
+    pool.gateway.log.warn(`it says ${text}.`)
+    assert.match(log.text, /it says .*\[redacted\]/)
+    const kept = log.text.slice(log.text.indexOf('it says'))
+    for (const part of ['wort', 'zeichen', 'a7x', ...(text.match(/[\w%+/-]{16,}/g) ?? [])])
+      assert.ok(!kept.includes(part), kept)
+  })
+
+test('a refresh that quotes the new tokens, which no account has yet, leaves without them', async (t) => {
+  const log = captureLog(t)
+  const answers = [
+    '{"data":{"access_token":"Frischer-Zettel-1"}}',
+    'refresh_token=Frischer-Zettel-2&plan=pro-plan-2',
+  ]
+  const issuer = createServer((_request, response) => response.end(answers.shift() ?? '{}'))
+  await once(issuer.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => issuer.close())
+  const url = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}`
+  const refresh: Provider['refresh'] = async (_credential, { fetch }) => {
+    const first = await fetch(url).then((answer) => answer.text())
+    const second = await fetch(url).then((answer) => answer.text())
+    throw new Error(`what is ${first} or ${second}`)
+  }
+  const pool = await poolWith(t, { inspect: ended, refresh })
+  const places = await wordsOf(pool, log)
+  assert.match(Object.values(places).join(), /pro-plan-2/, 'the error is told')
+  for (const [place, text] of Object.entries(places)) assert.ok(!text.includes('Zettel'), `${place}: ${text}`)
 })
 
 const KEY_OF_CONFIG = 'wunderbar-7731-schluessel'
