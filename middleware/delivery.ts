@@ -133,7 +133,7 @@ export class Delivery {
   }
 
   #end(): void {
-    const end = (): void => {
+    const endClient = (): void => {
       if (this.#cut) return
       const last = this.#adapted?.end()
       if (last === undefined) passTrailers(this.#upstream, this.response)
@@ -142,8 +142,8 @@ export class Delivery {
       this.outcome.answer.done()
     }
     const late = this.#reading ? this.#reading.then(() => this.#finish(true)) : this.#finish(true)
-    if (late) late.then(end).catch(this.#failed)
-    else end()
+    if (late) late.then(endClient).catch(this.#failed)
+    else endClient()
   }
 
   /** Asynchronous only for a compressed answer: the client's end waits for it, or its tokens would not be counted. */
