@@ -88,6 +88,20 @@ for (const [name, prelude] of Object.entries(preludes))
     assert.deepEqual(pool.asked(), ['alice', 'bob'])
   })
 
+test('an answer whose prelude takes a minute is waited for, and asked of nobody else', soon, async (t) => {
+  stopTimers(t)
+  const pool = await startPool(t, codex)
+  const taken = intercept(pool.sim)
+  const opened = open(pool)
+  const { response } = await taken
+  response.writeHead(200, EVENT_STREAM).write(CREATED)
+  await new Promise((sent) => response.write(PROGRESS, sent))
+  t.mock.timers.tick(60_000)
+  response.end(OUTPUT)
+  assert.equal(String((await drain(await opened)).bytes), CREATED + PROGRESS + OUTPUT)
+  assert.deepEqual(pool.asked(), ['alice'])
+})
+
 test('a prelude of more than 1 MiB is not held any longer', async (t) => {
   const pool = await startPool(t, codex)
   const taken = intercept(pool.sim)
@@ -204,6 +218,19 @@ for (const [name, [body, state]] of Object.entries(wholes))
     assert.equal(pool.sim.requests.at(-1)?.account, 'b')
     assert.equal((await pool.account('a')).state, state)
   })
+
+test('a 200 with an HTML page in answer to a generation that asks for no stream is asked of another account', async (t) => {
+  const pool = await startPool(t, { codexApiKeys: [{ id: 'a' }, { id: 'b' }], config: inOrder })
+  pool.sim.fail({
+    account: 'a',
+    with: (_request, response) =>
+      void response
+        .writeHead(200, { 'content-type': 'text/html' })
+        .end('<!doctype html><title>Sign in</title>'),
+  })
+  await pool.ask('s1', { body: { stream: false } }).expect(200)
+  assert.equal(pool.sim.requests.at(-1)?.account, 'b')
+})
 
 test('a JSON answer that asks for no stream and breaks off is asked of another account', async (t) => {
   const pool = await startPool(t, { codexApiKeys: [{ id: 'a' }, { id: 'b' }], config: inOrder })

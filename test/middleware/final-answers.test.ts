@@ -203,6 +203,24 @@ test('an upstream 401 never reaches the client, whatever else fails', async (t) 
   assert.deepEqual([status, codeOf(body)], [502, 'upstream_unavailable'])
 })
 
+const rights: Record<string, Fault> = {
+  'a status and body': faults.forbidden(),
+  'a status and a code': faults.refusal({ status: 403, word: 'access_denied' }),
+  'the first event of a stream': faults.inStream(faults.forbidden()),
+  'the first event, without a type': { events: () => [{ detail: 'Forbidden' }] },
+  'the first event, by its code': faults.inStream(faults.refusal({ status: 403, word: 'access_denied' }), {
+    as: 'response.failed',
+  }),
+  'plain JSON in place of a stream': faults.json({ detail: 'Forbidden' }),
+  'a 502 of a gateway in front': { status: 502, body: { error: { status: 403, message: 'Forbidden' } } },
+}
+for (const [name, fault] of Object.entries(rights))
+  test(`a refusal of rights by every account is told as the pool’s, and not as the client’s own: ${name}`, async (t) => {
+    const { status, body } = await ask(t, [fault, fault])
+    assert.deepEqual([status, codeOf(body)], [400, 'accounts_refused'])
+    assert.match(body.error.message, /for every codex account of the pool/)
+  })
+
 test('every answer of ours names its request', async (t) => {
   const pool = await startPool(t)
   const told = once(pool.gateway.events, 'request')

@@ -227,6 +227,27 @@ describe('a text for people, where no code says anything,', () => {
   })
 })
 
+test('a status is read in each of its fields, as a number, a text, or the name of an RPC', () => {
+  const fields = [
+    'status',
+    'status_code',
+    'statusCode',
+    'http_status',
+    'httpStatus',
+    'http_status_code',
+    'code',
+  ]
+  const kindOf = (event: object) => {
+    const verdict = provider.classifyEvent({ type: 'error', message: 'x', ...event }, asked)
+    return typeof verdict === 'object' ? verdict.kind : verdict
+  }
+  for (const field of fields) {
+    assert.equal(kindOf({ [field]: 429 }), 'cooling', field)
+    assert.equal(kindOf({ error: { [field]: '401' } }), 'unauthorized', field)
+    assert.equal(kindOf({ [field]: 'RESOURCE_EXHAUSTED' }), 'cooling', field)
+  }
+})
+
 describe('a reset is read', () => {
   const seconds = RESET / 1000
   const far = Math.round((RESET - Date.now()) / 1000)
