@@ -59,11 +59,16 @@ const OAUTH = { access: 'access_token', refresh: 'refresh_token', id: 'id_token'
 const CAMEL = { access: 'accessToken', refresh: 'refreshToken', id: 'idToken' }
 const SHORT = { access: 'access', refresh: 'refresh', id: 'id_token' }
 
-/** Codex itself first, then the forms of other programs: other poolers' flat files, cockpit's, opencode's. */
+/** Codex itself first, then the forms of other programs: other poolers' flat files, cockpit's, opencode's and pi's. */
 const PLACES: readonly Place[] = [
   { field: 'tokens', ...OAUTH },
   { field: 'tokens', ...CAMEL },
   { field: 'openai', ...SHORT },
+  { field: 'openai-codex', ...SHORT },
+  { field: 'chatgpt', ...OAUTH },
+  { field: 'oauth', ...OAUTH },
+  { field: 'token', ...OAUTH },
+  { field: 'data', ...OAUTH },
   { field: 'credentials', ...OAUTH },
   { field: undefined, ...OAUTH },
   { field: undefined, ...CAMEL },
@@ -275,8 +280,20 @@ const FORMS: readonly Form[] = [
     `has a refresh token without an access token. ${AGAIN}`,
   ],
   [
-    (it) => it.token,
+    (it) => text(it.token),
     'has a "token": such a file belongs to a bearer provider and is named PROVIDER_NAME.json',
+  ],
+  [
+    (it) => it.anthropic ?? it.claudeAiOauth,
+    `holds a login of Anthropic, which neither upstream accepts. ${AGAIN}`,
+  ],
+  [
+    (it) => it['github.com'] ?? it['github-copilot'],
+    `holds a login of GitHub Copilot, which neither upstream accepts. ${AGAIN}`,
+  ],
+  [
+    (it) => text(fields(it.openai)?.key),
+    'holds an API key in the form of another program: write { "OPENAI_API_KEY": "…" }',
   ],
   [(it) => it.type === 'service_account', 'is a Google service account, which Codex does not know'],
   [(it) => it.poolDir ?? it.routes ?? it.providers ?? it.listen, 'is a configuration, not a login'],

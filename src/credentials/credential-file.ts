@@ -28,12 +28,15 @@ export async function readCredential(file: string): Promise<CredentialRead> {
     const code = (error as NodeJS.ErrnoException).code
     return { problem: code === 'EACCES' ? 'cannot be read: permission denied' : `cannot be read: ${code}` }
   }
-  if (text === undefined) return { problem: 'is not text in UTF-8 or UTF-16' }
+  // No text has a zero character; UTF-32 read as UTF-16 does.
+  if (text === undefined || text.includes('\0')) return { problem: 'is not text in UTF-8 or UTF-16' }
   if (text.trim() === '') return { problem: 'is empty' }
   // The error of `JSON.parse` would quote the text, and so a token.
   const credential = parseJson(text)
   if (credential === undefined)
-    return { problem: `is not valid JSON${text.trimEnd().endsWith('}') ? '' : ' (half-written?)'}` }
+    return {
+      problem: /^\s*\{.*[^}\s]\s*$/s.test(text) ? 'is not valid JSON (half-written?)' : 'is not valid JSON',
+    }
   if (typeof credential !== 'object' || credential === null || Array.isArray(credential))
     return { problem: 'holds no JSON object' }
   return { credential: credential as Credential, digest: digestOf(text), openToOthers: (mode & 0o077) !== 0 }

@@ -18,6 +18,13 @@ const bad: Record<string, { make: (file: string) => Promise<unknown>; reason: Re
   },
   'no-object': { make: json(['a-secret-token']), reason: /no JSON object/ },
   'no-json': { make: write("{'tokens': {}}"), reason: /^is not valid JSON$/ },
+  'an-environment': { make: write('OPENAI_API_KEY=a-secret-token'), reason: /^is not valid JSON$/ },
+  'in-base64': { make: write(btoa('{"tokens":{}}')), reason: /^is not valid JSON$/ },
+  'in-utf-32': {
+    make: (file) =>
+      writeFile(file, Buffer.from([...'{"a":1}'].flatMap((letter) => [letter.charCodeAt(0), 0, 0, 0]))),
+    reason: /not text in UTF-8 or UTF-16/,
+  },
   'no-text': {
     make: (file) => writeFile(file, Buffer.from([0x7b, 0xff, 0xc0, 0x7d])),
     reason: /not text in UTF-8/,

@@ -50,6 +50,19 @@ const forms: Record<string, Credential> = {
     account_id: 'acct-alice',
     quota: { hourly_percentage: 75 },
   },
+  'a file of pi': {
+    anthropic: { type: 'oauth', access: 'sk-ant', refresh: 'r', expires: 1 },
+    'openai-codex': {
+      type: 'oauth',
+      access: token,
+      refresh: 'rt_1',
+      expires: LATER,
+      accountId: 'acct-alice',
+    },
+  },
+  'a file with one token object': { name: 'alice', token: { access_token: token, refresh_token: 'rt_1' } },
+  'a file with an oauth object': { name: 'alice', oauth: { access_token: token, refresh_token: 'rt_1' } },
+  'the data of an answer': { data: { access_token: token, refresh_token: 'rt_1', id_token: token } },
   'a file with credentials': { name: 'alice', credentials: { access_token: token, refresh_token: 'rt_1' } },
 }
 
