@@ -111,10 +111,15 @@ export class Exchange implements ClientRequest {
 
   /** `undefined` for a compressed or large body that has not been read yet: see {@link readingBody}. */
   json(): unknown {
-    if (this.body.kind !== 'buffered') return undefined
+    if (this.body.kind !== 'buffered' || this.#isUpload()) return undefined
     this.#jsonWanted = true
     if (!this.#json && isPlain(this.headers['content-encoding'])) this.#json = parseSmall(this.body.bytes)
     return this.#json?.value
+  }
+
+  /** A body that must be rewritten is read whatever its type says. */
+  #isUpload(): boolean {
+    return !this.provider.rewriteBody && NO_JSON.test(this.headers['content-type'] ?? '')
   }
 
   contains(text: string): boolean {
@@ -168,6 +173,9 @@ export class Exchange implements ClientRequest {
 /** Generation calls of the APIs that custom providers usually stand for. */
 const GENERATION =
   /\/(responses|chat\/completions|completions|messages|embeddings)$|:(streamG|g)enerateContent$/
+
+/** Types of uploads: looking for JSON in them would cost a copy of the whole. */
+const NO_JSON = /^(?:multipart|audio|video|image)\//i
 
 const pathOf = (url: string): string => split(url)[0]
 
