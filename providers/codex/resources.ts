@@ -43,7 +43,7 @@ function idsInBody(body: Fields): string[] {
     most: MOST_IDS,
     nameIn: (id, field, parent) => {
       if (field === 'id' && parent.type === 'item_reference') return ITEM.test(id) ? id : undefined
-      return FIELD.test(field) && isId(id) ? id : undefined
+      return isId(id) && FIELD.test(field) ? id : undefined
     },
     // A call of a tool, and what a text cites, are told as they were: nothing is read from there again.
     skips: (field, { type }) => WORDS.has(field) || field === 'annotations' || isCall(type),
@@ -62,9 +62,10 @@ export function resourcesMade(payload: unknown, headers: IncomingHttpHeaders = {
       nameIn: (id, field, parent) => {
         // A response that is not stored is over with its answer.
         if (field === 'id' && parent.store === false) return undefined
-        return FIELD.test(field) && isId(id) ? id : undefined
+        return isId(id) && FIELD.test(field) ? id : undefined
       },
-      skips: (field) => WORDS.has(field) || field === 'instructions',
+      // A response repeats the tools and instructions of its request.
+      skips: (field) => WORDS.has(field) || field === 'instructions' || field === 'tools',
     }),
     ...itemsMade(fields(payload)),
   ]

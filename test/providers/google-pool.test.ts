@@ -109,6 +109,24 @@ describe('what a key has made stays with it', () => {
     assert.deepEqual(made, ['bob', 'bob', 'bob', 'bob'])
   })
 
+  test('an upload, whose address lets a client in that repeats no access key', async (t) => {
+    const key = 'key-of-the-laptop-0123456789'
+    const pool = await startPool(t, { ...two, config: { ...two.config, access: { keys: { laptop: key } } } })
+    const begun = await pool.request
+      .post('/upload/v1beta/files')
+      .set({ 'x-goog-api-key': key, 'x-goog-upload-protocol': 'resumable', 'x-goog-upload-command': 'start' })
+      .send({ file: { displayName: 'a' } })
+      .expect(200)
+    const address = begun.headers['x-goog-upload-url']!
+    assert.ok(address.startsWith(`${pool.url}/k/${key}/upload/v1beta/files?upload_id=`), address)
+    const sent = await fetch(address, {
+      method: 'POST',
+      headers: { 'x-goog-upload-command': 'upload, finalize', 'x-goog-upload-offset': '0' },
+      body: 'content',
+    })
+    assert.equal(sent.status, 200)
+  })
+
   test('a cached content', async (t) => {
     const clock = stopClock(t)
     const pool = await startPool(t, two)
