@@ -110,6 +110,19 @@ for (const [name, parser] of Object.entries(parsers))
     await hosted.request.post('/ai/backend-api/wham/tasks').expect(200)
   })
 
+test('a body parser in front is told of once, with the order that works', async (t) => {
+  const { pool, app, listen } = await host(t)
+  const warn = t.mock.method(pool.gateway.log, 'warn', () => {})
+  app.use(express.json())
+  app.use(pool.gateway.middleware)
+  const hosted = await listen()
+  await hosted.ask('s1', { prompt: 'x'.repeat(200_000) }).expect(413)
+  await hosted.ask('s1').expect(200)
+  await hosted.ask('s1').expect(200)
+  const told = warn.mock.calls.map(({ arguments: [message] }) => String(message))
+  assert.equal(told.filter((line) => /Mount gateway\.middleware before the parser/.test(line)).length, 1)
+})
+
 test('behind express.json() a compressed body, which it has decoded, arrives decoded', async (t) => {
   const { gzipSync } = await import('node:zlib')
   const { pool, app, listen } = await host(t)
