@@ -1,4 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { writeFile } from 'node:fs/promises'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -220,4 +224,30 @@ test('an account whose address cannot be reached is passed over', async (t) => {
   pool.gateway.on('attempt', ({ account, outcome }) => outcomes.push(`${account} ${outcome}`))
   await pool.request.post('/things').send({}).expect(404, { detail: 'Not Found' })
   assert.deepEqual(outcomes, ['tenant/tenant_a ECONNREFUSED 127.0.0.1:1', 'tenant/tenant_b pass'])
+})
+
+test('a generation path that one account of a provider of one’s own lacks is asked of the next; another path is not', async (t) => {
+  const asked: string[] = []
+  const upstream = createServer((request, response) => {
+    asked.push(String(request.headers.authorization))
+    const lacks = request.headers.authorization === 'Bearer token-a'
+    response.writeHead(lacks ? 404 : 200, { 'content-type': 'application/json' }).end('{}')
+  })
+  await once(upstream.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => upstream.close().closeAllConnections())
+  const address = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`
+  const pool = await startPool(t, {
+    config: {
+      providers: { mine: { type: 'bearer', upstream: address } },
+      strategies: { 'in-order': (accounts) => accounts[0] },
+      routes: [{ path: '/mine', provider: 'mine', strategy: 'in-order' }],
+    },
+    prepare: async ({ poolDir }) => {
+      for (const id of ['a', 'b'])
+        await writeFile(join(poolDir, `mine_${id}.json`), JSON.stringify({ token: `token-${id}` }))
+    },
+  })
+  await pool.request.post('/mine/v1/chat/completions').send({ model: 'm', messages: [] }).expect(200)
+  await pool.request.post('/mine/v1/files').send({}).expect(404)
+  assert.deepEqual(asked, ['Bearer token-a', 'Bearer token-b', 'Bearer token-a'])
 })
