@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import type { UserConfig } from '../../src/index.js'
-import { faults, type Fault } from '../../src/simulator/index.js'
+import { faults, type Fault, type WireFault } from '../../src/simulator/index.js'
 import { codeOf, inOrder, startPool, stopClock, type TestPool } from '../kit/pool.js'
 
 const SECOND = 1000
@@ -202,6 +202,21 @@ test('an upstream 401 never reaches the client, whatever else fails', async (t) 
   const { status, body } = await answerOf(pool)
   assert.deepEqual([status, codeOf(body)], [502, 'upstream_unavailable'])
 })
+
+const spoken: Record<string, (fault: Fault) => Fault> = {
+  'a status and body': (fault) => fault,
+  'the first event of a stream': (fault) => faults.inStream(fault as WireFault),
+}
+for (const [name, carry] of Object.entries(spoken))
+  test(`a limit of every account is told with the upstream’s own first sentence, without a secret in it: ${name}`, async (t) => {
+    const secret = 'sk-proj-abcdefghijklmnopqrstuvwxyz0123456789'
+    const message = `The workspace of ${secret} is out of credits. Ask your admin.`
+    const fault = carry(faults.refusal({ word: 'usage_limit_reached', in: 'type', message }))
+    const { status, body } = await ask(t, [fault, fault])
+    assert.equal(status, 429)
+    assert.match(body.error.message, /The upstream says: "The workspace of .* is out of credits\."$/)
+    assert.ok(!JSON.stringify(body).includes(secret))
+  })
 
 const rights: Record<string, Fault> = {
   'a status and body': faults.forbidden(),
