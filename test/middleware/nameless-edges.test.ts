@@ -149,8 +149,8 @@ const kept: Record<string, readonly [first: readonly object[], answer: object, n
   ],
   'with another system message and a clock': [
     [{ role: 'system', content: 'It is 12:00.' }, ...begun],
-    long,
-    [{ role: 'system', content: 'It is 12:01. Plan only.' }, ...begun, long, user('?')],
+    said('Well.'),
+    [{ role: 'system', content: 'It is 12:01. Plan only.' }, ...begun, said('Well.'), user('?')],
   ],
   'whose thoughts are dropped': [
     begun,
