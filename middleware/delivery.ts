@@ -59,7 +59,7 @@ export class Delivery {
     response.prependOnceListener('close', () => void this.#finish(false)?.catch(this.#failed))
     // The client must see a broken answer as broken: after a clean end it would not recover.
     answer.onBroken(() => this.#breakOff())
-    for (const chunk of answer.begun) this.#read(chunk)
+    for (const chunk of answer.begun) this.#onData(chunk)
     if (answer.ended) return this.#end()
     // Not `flushHeaders`, which sends header bytes beyond ASCII in another encoding.
     if (answer.begun.length === 0 && !this.#isWhole) response.write(NOTHING)
@@ -86,6 +86,7 @@ export class Delivery {
 
   /** Thrown in a listener of a stream, an error would end the process: it costs this one answer. */
   #failed = (error: Error): void => {
+    this.#cut = true
     this.onUnexpected(error)
     this.outcome.answer.discard()
     this.response.destroy()
@@ -133,17 +134,22 @@ export class Delivery {
   }
 
   #end(): void {
-    const endClient = (): void => {
-      if (this.#cut) return
+    const late = this.#reading ? this.#reading.then(() => this.#finish(true)) : this.#finish(true)
+    if (late) late.then(this.#endClient).catch(this.#failed)
+    else this.#endClient()
+  }
+
+  #endClient = (): void => {
+    if (this.#cut) return
+    try {
       const last = this.#adapted?.end()
       if (last === undefined) passTrailers(this.#upstream, this.response)
       if (typeof last === 'object') sendJson(this.response, last)
       else endAnswer(this.response, last)
       this.outcome.answer.done()
+    } catch (error) {
+      this.#failed(error as Error)
     }
-    const late = this.#reading ? this.#reading.then(() => this.#finish(true)) : this.#finish(true)
-    if (late) late.then(endClient).catch(this.#failed)
-    else endClient()
   }
 
   /** Asynchronous only for a compressed answer: the client's end waits for it, or its tokens would not be counted. */

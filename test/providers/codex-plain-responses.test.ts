@@ -279,6 +279,14 @@ test('a limit before the first output moves the turn, unseen', async (t) => {
   assert.deepEqual(pool.asked(), ['alice', 'bob'])
 })
 
+test('an answer that is no stream of events is asked for elsewhere', async (t) => {
+  const pool = await startPool(t, two)
+  pool.sim.fail({ account: 'alice', with: { status: 200, body: { object: 'response', output: [] } } })
+  const { body } = await plain(pool, { model: 'gpt-5.5', input: 'hi' }).expect(200)
+  assert.equal(body.output[0].content[0].text, 'Hello from the simulator.')
+  assert.deepEqual(pool.asked(), ['alice', 'bob'])
+})
+
 test('a client that leaves ends the upstream request', async (t) => {
   const pool = await startPool(t, two)
   const taken = intercept(pool.sim)

@@ -55,6 +55,7 @@ for (const hook of [
   'serves',
   'replayable',
   'rewriteBody',
+  'adapt',
   'answer',
   'merge',
 ])
