@@ -128,7 +128,9 @@ test('behind express.json() a compressed body, which it has decoded, arrives dec
   const { pool, app, listen } = await host(t)
   app.use(express.json(), pool.gateway.middleware)
   const hosted = await listen()
-  const turn = { model: 'gpt-5.5', stream: true, store: false, input: [] }
+  // With all that the upstream insists on, nothing is added.
+  const needs = { store: false, instructions: 'x', include: ['reasoning.encrypted_content'] }
+  const turn = { model: 'gpt-5.5', stream: true, input: [], ...needs }
   const response = await fetch(`${hosted.url}/v1/responses`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' },
