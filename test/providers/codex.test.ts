@@ -715,6 +715,17 @@ describe('quota of one model', () => {
     const message = { type: 'codex.rate_limits', metered_limit_name: 'codex_bengalfox', limit_name: model }
     const told = provider.socket.withPoolQuota!(message, accounts, Date.now()) as Record<string, any>
     assert.equal(told.rate_limits.primary.used_percent, 40)
+    const whole = {
+      type: 'codex.rate_limits',
+      rate_limits: {},
+      additional_rate_limits: [{ limit_name: model }],
+    }
+    const { additional_rate_limits: all } = provider.socket.withPoolQuota!(
+      whole,
+      accounts,
+      Date.now(),
+    ) as typeof usage
+    assert.equal(all[0]?.rate_limit.primary_window.used_percent, 40)
   })
 })
 
