@@ -15,6 +15,7 @@ import { inspect, parseArgs } from 'node:util'
 const FILES_AT_ONCE = Math.ceil(availableParallelism() * 1.5)
 /** A file that takes longer hangs; its process is ended. */
 const FILE_TIMEOUT_MS = 3 * 60_000
+/** Of the tests in `slow` at their whole size, and of the real clients, which take seconds for each start. */
 const FULL_FILE_TIMEOUT_MS = 15 * 60_000
 const NOT_BY_DEFAULT = ['browser', 'package', 'real']
 /** The rooms with the longest files. They start first, so that none of these files runs alone at the end. */
@@ -86,7 +87,7 @@ function fileEnded(file: string, ms: number): void {
 const tests = run({
   files,
   concurrency: Number(options.concurrency),
-  timeout: options.full ? FULL_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS,
+  timeout: options.full || positionals.includes('real') ? FULL_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS,
   ...(options.name !== undefined && { testNamePatterns: options.name }),
 })
 tests.on('test:complete', ({ name, details }) => {

@@ -38,7 +38,7 @@ export interface StageOptions extends SimulatorOptions {
  * see nothing but the pool's credentials. A failure tells what the clients said and what the upstreams saw.
  */
 export function scenario(name: string, options: StageOptions, act: (stage: Stage) => Promise<void>): void {
-  test(name, { timeout: 120_000 }, async (t) => {
+  test(name, { timeout: 240_000 }, async (t) => {
     const closers: Closer[] = []
     // What was opened last is closed first: the folder goes when nobody writes to it any more.
     t.after(async () => {

@@ -66,10 +66,12 @@ const UNSUPPORTED = [
   'messages',
 ]
 
-/** Refuses the forms of plain clients. Models with the lite form have their instructions in the input. */
+/** Refuses the forms of plain clients. Codex 0.169 has its instructions in the input, with every model. */
 function badForm({ json: body, headers }: SimRequest): Answer | undefined {
   const isLite = headers['x-openai-internal-codex-responses-lite'] !== undefined
-  if (!isLite && text(body, 'instructions') === undefined) return badRequest('Instructions are required')
+  const isCodex = /^codex/.test(String(headers.originator))
+  if (!isLite && !isCodex && text(body, 'instructions') === undefined)
+    return badRequest('Instructions are required')
   const parameter = UNSUPPORTED.find((name) => field(body, name) !== undefined)
   if (parameter !== undefined) return badRequest(`Unsupported parameter: ${parameter}`)
   const tier = field(body, 'service_tier')
