@@ -69,7 +69,7 @@ const UNSUPPORTED = [
 /** Refuses the forms of plain clients. Codex 0.169 has its instructions in the input, with every model. */
 function badForm({ json: body, headers }: SimRequest): Answer | undefined {
   const isLite = headers['x-openai-internal-codex-responses-lite'] !== undefined
-  const isCodex = /^codex/.test(String(headers.originator))
+  const isCodex = String(headers.originator).startsWith('codex')
   if (!isLite && !isCodex && text(body, 'instructions') === undefined)
     return badRequest('Instructions are required')
   const parameter = UNSUPPORTED.find((name) => field(body, name) !== undefined)
