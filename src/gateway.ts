@@ -24,6 +24,7 @@ import type { Metrics } from './telemetry/metrics.js'
 import type { Network } from './network.js'
 import type { PoolFiles } from './pool/pool-files.js'
 import type { CurrentSettings } from './settings.js'
+import { forecast, type Forecast } from './usage/forecast.js'
 import type { Stores } from './usage/ledger.js'
 
 /**
@@ -118,6 +119,20 @@ export class Gateway {
     const { pool, stores } = this.#parts
     const totals = stores.ledger.totals()
     return pool.accounts.all().map((account) => reportOf(account, totals.get(account.id), pool.now()))
+  }
+
+  /** When quota runs out, or what of it expires unused. Absent where too little is known. */
+  forecast(): Forecast {
+    const { pool, stores } = this.#parts
+    const now = pool.now()
+    const accounts = pool.accounts.all().map((account) => ({
+      id: account.id,
+      provider: account.provider,
+      plan: account.plan,
+      inUse: !account.disabled && account.loginNeeded === undefined,
+      windows: account.windows.current(now),
+    }))
+    return forecast(accounts, stores.ledger.rollups(), now)
   }
 
   /** Files of the pool folder that are not accounts, and why. */

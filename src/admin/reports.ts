@@ -1,6 +1,7 @@
 import type { AccountState, Credits, QuotaWindow } from '../../config/provider.js'
 import type { Account } from '../accounts/account.js'
 import type { SkippedFile } from '../accounts/accounts.js'
+import type { Forecast, Outlook } from '../usage/forecast.js'
 import type { AccountTotals } from '../usage/rollups.js'
 
 /** One account as `/admin/accounts` shows it. Times are ISO 8601. Never a secret. */
@@ -109,9 +110,66 @@ function iso(time: number | undefined): string | undefined {
   return time === undefined ? undefined : new Date(time).toISOString()
 }
 
+/** What is to be expected of one window, or of the longest windows of several accounts. Percent are of all of it. */
+export interface OutlookReport {
+  readonly window?: string | undefined
+  readonly model?: string | undefined
+  /** How many accounts it speaks of. */
+  readonly accounts?: number | undefined
+  readonly percentPerHour: number
+  /** Absent if some is left at the reset. */
+  readonly runsDryAt?: string | undefined
+  /** What the reset is expected to find unused. */
+  readonly unusedPercent?: number | undefined
+  readonly resetsAt: string
+  /** When the quota was reported on which this rests. */
+  readonly asOf: string
+}
+
+function outlookReport(
+  outlook: Outlook & Pick<OutlookReport, 'window' | 'model' | 'accounts'>,
+): OutlookReport {
+  const { window, model, accounts, percentPerHour, runsDryAt, unusedPercent, resetsAt, seenAt } = outlook
+  return {
+    window,
+    model,
+    accounts,
+    percentPerHour: Math.round(percentPerHour * 100) / 100,
+    runsDryAt: iso(runsDryAt),
+    unusedPercent: unusedPercent === undefined ? undefined : Math.round(unusedPercent),
+    resetsAt: iso(resetsAt)!,
+    asOf: iso(seenAt)!,
+  }
+}
+
+/** What `/admin/accounts` answers. A forecast is absent where too little is known. */
+export interface PoolReport {
+  readonly accounts: readonly (AccountReport & { readonly forecast?: readonly OutlookReport[] | undefined })[]
+  readonly forecast: {
+    readonly providers: Readonly<Record<string, OutlookReport>>
+    readonly pool?: OutlookReport | undefined
+  }
+  readonly skipped: readonly SkippedFile[]
+  readonly warnings: readonly SkippedFile[]
+}
+
+export function poolReport(gateway: Administered): PoolReport {
+  const { accounts, providers, pool } = gateway.forecast()
+  const ofProviders = [...providers].map(([name, outlook]) => [name, outlookReport(outlook)])
+  return {
+    accounts: gateway
+      .accounts()
+      .map((account) => ({ ...account, forecast: accounts.get(account.id)?.map(outlookReport) })),
+    forecast: { providers: Object.fromEntries(ofProviders), pool: pool && outlookReport(pool) },
+    skipped: gateway.skipped(),
+    warnings: gateway.warnings(),
+  }
+}
+
 /** The part of a gateway that the admin endpoints use. */
 export interface Administered {
   accounts(): readonly AccountReport[]
+  forecast(): Forecast
   skipped(): readonly SkippedFile[]
   warnings(): readonly SkippedFile[]
   setDisabled(id: string, disabled: boolean): AccountReport | undefined

@@ -13,7 +13,7 @@ import { answerFailure, type FailureOptions } from '../../middleware/final-answe
 import type { Health, HealthReport } from '../telemetry/health.js'
 import type { Metrics } from '../telemetry/metrics.js'
 import { mayChange, mayRead, mayReadMetrics, maySeeNames, noForeignPages, proofOf } from './access.js'
-import type { AccountReport, Administered } from './reports.js'
+import { type AccountReport, type Administered, poolReport } from './reports.js'
 
 export interface AdminParts extends FailureOptions {
   readonly access: () => ResolvedConfig['access']
@@ -38,11 +38,7 @@ export function adminRouter(parts: AdminParts): Router {
   router.get('/admin/accounts', read, (_request, response) =>
     answer(response, {
       status: 200,
-      body: {
-        accounts: gateway.accounts(),
-        skipped: gateway.skipped(),
-        warnings: gateway.warnings(),
-      },
+      body: poolReport(gateway),
     }),
   )
   router.get('/admin/requests/:id', read, (request, response, next) => {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { lstat, rm } from 'node:fs/promises'
 import Table from 'cli-table3'
 import type { Flags } from '../../config/index.js'
-import type { AccountReport } from '../admin/reports.js'
+import { type AccountReport, type OutlookReport, type PoolReport, poolReport } from '../admin/reports.js'
 import { createGateway } from '../create-gateway.js'
 import { RECOVERY } from '../credentials/durable-file.js'
 import type { Gateway } from '../gateway.js'
@@ -12,33 +12,24 @@ import { creditLines, minute } from './explain.js'
 import { print, refusal } from './output.js'
 import { accountById, type CommonOptions, readPoolFolder, sourceOf, underLock } from './pool-folder.js'
 
-interface Listing {
-  readonly accounts: readonly AccountReport[]
-  readonly skipped: readonly { readonly file: string; readonly reason: string }[]
-  readonly warnings: Listing['skipped']
-}
-
 /** `codex-pool accounts`: from the running gateway, or, if none answers, from the files alone. */
 export async function showAccounts(options: CommonOptions): Promise<void> {
   const config = await readConfig(sourceOf(options))
-  const told = await adminCall<Listing>(config, 'GET', '/admin/accounts')
-  const { accounts, skipped, warnings } = told ?? onOneLine(await listingOfFiles(options, config.database))
+  const told = await adminCall<PoolReport>(config, 'GET', '/admin/accounts')
+  const { accounts, forecast, skipped, warnings } =
+    told ?? onOneLine(await listingOfFiles(options, config.database))
   if (!told) print(`${noGatewayAt(config)}: this is what the files tell`)
   print(accounts.length > 0 ? tableOf(accounts) : `no account in ${config.poolDir}`)
+  for (const line of forecastLines(accounts, forecast)) print(line)
   for (const line of accounts.flatMap(creditLines)) print(line)
   for (const { file, reason } of [...skipped, ...warnings]) print(`${file}: ${reason}`)
 }
 
 /** The accounts that a gateway started now would find. Makes no database, and does not open one that is in use. */
-async function listingOfFiles(options: CommonOptions, database: string | false): Promise<Listing> {
-  const list = (gateway: Gateway): Listing => ({
-    accounts: gateway.accounts(),
-    skipped: gateway.skipped(),
-    warnings: gateway.warnings(),
-  })
-  const withoutDatabase = () => inGateway(options, list, { database: false })
+async function listingOfFiles(options: CommonOptions, database: string | false): Promise<PoolReport> {
+  const withoutDatabase = () => inGateway(options, poolReport, { database: false })
   if (database === false || !existsSync(database)) return withoutDatabase()
-  return inGateway(options, list).catch((error: Error & { code?: string }) => {
+  return inGateway(options, poolReport).catch((error: Error & { code?: string }) => {
     if (error.code !== 'database_locked') throw error
     return withoutDatabase()
   })
@@ -96,6 +87,30 @@ export function tableOf(accounts: readonly AccountReport[]): string {
   return table.toString()
 }
 
+/** What is to be expected of each account, of each provider with several of them, and of the pool. */
+export function forecastLines(
+  accounts: PoolReport['accounts'],
+  { providers, pool }: PoolReport['forecast'],
+): string[] {
+  const shared = Object.entries(providers).filter(([, outlook]) => outlook.accounts! > 1)
+  return [
+    ...accounts.flatMap(({ id, forecast = [] }) => forecast.map((outlook) => outlookLine(id, outlook))),
+    ...shared.map(([name, outlook]) => outlookLine(name, outlook)),
+    ...(pool && Object.keys(providers).length > 1 ? [outlookLine('the pool', pool)] : []),
+  ]
+}
+
+function outlookLine(name: string, outlook: OutlookReport): string {
+  const { window, model, accounts, percentPerHour, runsDryAt, unusedPercent, resetsAt, asOf } = outlook
+  const of =
+    accounts === undefined ? `${window}${model === undefined ? '' : ` (${model})`}` : `${accounts} accounts`
+  const end =
+    runsDryAt === undefined
+      ? `${unusedPercent} % will expire unused by ${minute(resetsAt)} UTC`
+      : `runs dry at ${minute(runsDryAt)} UTC`
+  return `${name}, ${of}: ${percentPerHour} %/h, ${end} (as of ${minute(asOf)} UTC)`
+}
+
 function whyNotReady({ reason, cooldowns }: AccountReport): string {
   const ofModels = cooldowns.flatMap(({ model, reason }) =>
     model === undefined ? [] : [`${model}: ${reason}`],
@@ -106,7 +121,7 @@ function whyNotReady({ reason, cooldowns }: AccountReport): string {
 /** `codex-pool accounts retry [ID]`: looks again at an account, or at all, whatever is known against it. */
 export async function retry(options: CommonOptions, id: string | undefined): Promise<void> {
   const path = id === undefined ? '/admin/accounts/retry' : `/admin/accounts/${encodeURIComponent(id)}/retry`
-  const told = await ofRunning<AccountReport | Listing>(options, path)
+  const told = await ofRunning<AccountReport | Pick<PoolReport, 'accounts'>>(options, path)
   for (const account of 'accounts' in told ? told.accounts : [told])
     print(`${account.id} is looked at again: it is ${account.state}`)
 }
