@@ -3,6 +3,7 @@ import type { ClientRequest, Provider, ProviderAccount } from '../config/provide
 import { adapt, apiOf } from './codex/adapt.js'
 import { answer, keepAlive, mergeModels, streamFailure, usageLimit } from './codex/answers.js'
 import { authHeaders, inspect, type ResolvedCodexSettings } from './codex/credentials.js'
+import { AnsweredItems } from './codex/items.js'
 import { discover, login, refresh } from './codex/login.js'
 import { poolHeaders } from './codex/pool-quota.js'
 import { pollQuota, quotaFromHeaders, quotaFromMessage, redeem, spending } from './codex/quota.js'
@@ -55,6 +56,7 @@ const withoutSettings = {
 /** Codex CLI over ChatGPT accounts and OpenAI API keys. */
 export function codex(settings: ResolvedCodexSettings): Provider {
   const spent = spending(settings)
+  const items = new AnsweredItems()
   return {
     ...withoutSettings,
     upstream: settings.responsesBase,
@@ -66,7 +68,9 @@ export function codex(settings: ResolvedCodexSettings): Provider {
     clientFiles: settings.codexHome === false ? [] : [join(settings.codexHome, 'auth.json')],
     path: upstreamPath(settings),
     ...(settings.adapt && {
-      adapt: adapt(settings),
+      adapt: adapt(settings, items),
+      resources: (request: ClientRequest) =>
+        resourcesIn(request).filter((id) => !items.has(request.client, id)),
       serves: (account: ProviderAccount, request: ClientRequest) =>
         apiOf(request) === 'chat' || serves(account, request),
     }),

@@ -4,13 +4,15 @@ import { type Fields, fields, list, objects, text } from '../json.js'
 import { chatStream, chatWhole } from './chat-answer.js'
 import { toResponses, Untranslatable } from './chat-request.js'
 import { isApiKey, type ResolvedCodexSettings } from './credentials.js'
-import { AnsweredItems, type OwnItems } from './items.js'
+import type { AnsweredItems, OwnItems } from './items.js'
 import { isCodexs, placeOf } from './requests.js'
 import { filledStream, refusalBody, wholeResponse } from './response-events.js'
 
 /** The ChatGPT backend has the Responses API alone, and takes one form of request: Codex's. Others are put into it. */
-export function adapt({ responsesBase }: ResolvedCodexSettings): NonNullable<Provider['adapt']> {
-  const items = new AnsweredItems()
+export function adapt(
+  { responsesBase }: ResolvedCodexSettings,
+  items: AnsweredItems,
+): NonNullable<Provider['adapt']> {
   return function adapt(request, account, body) {
     const api = apiOf(request)
     // Codex's own requests go byte for byte, and their bodies are not even parsed.

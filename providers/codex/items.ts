@@ -35,6 +35,11 @@ export class AnsweredItems {
   readonly #kept = new Map<string, Kept>()
   #size = 0
 
+  /** Whether a reference to it can be replaced, so that any account can serve the request. */
+  has(client: string, id: string): boolean {
+    return this.#kept.has(`${client} ${id}`)
+  }
+
   /** The items of one client, for one account. Another client gets none of them by its id. */
   of(client: string, account: string): OwnItems {
     return {

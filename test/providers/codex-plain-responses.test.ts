@@ -132,6 +132,7 @@ describe('a client that takes its answers for stored names their items by id', (
     const pool = await startPool(t, { ...two, strictHistory: true })
     pool.sim.reply(() => [{ reasoning: 'Hm.' }, { text: 'Yes.' }])
     const { body } = await plain(pool, { model: 'gpt-5.5', input: [hi] }).expect(200)
+    await plain(pool, { model: 'gpt-5.5', input: [hi, ...ids(body.output), hi] }).expect(200)
     pool.sim.account('alice').exhaust()
     await plain(pool, { model: 'gpt-5.5', input: [hi, ...ids(body.output), hi] }).expect(200)
     assert.equal(pool.asked().at(-1), 'bob')
