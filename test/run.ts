@@ -84,10 +84,11 @@ function fileEnded(file: string, ms: number): void {
   console.log(`${roomOf(file).padEnd(12)} ${String(ofRoom.length).padStart(3)} files, done after ${after}`)
 }
 
+const needsLong = files.some((file) => roomOf(file) === 'real')
 const tests = run({
   files,
   concurrency: Number(options.concurrency),
-  timeout: options.full || positionals.includes('real') ? FULL_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS,
+  timeout: options.full || needsLong ? FULL_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS,
   ...(options.name !== undefined && { testNamePatterns: options.name }),
 })
 tests.on('test:complete', ({ name, details }) => {
