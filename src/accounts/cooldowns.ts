@@ -55,6 +55,8 @@ function cooldownMs(retryAfterMs: number | undefined, strikes: number, longestMs
 const WHOLE = ''
 export const scopeOf = ({ model }: { readonly model?: string | undefined }): string => model ?? WHOLE
 
+const NONE: readonly [string, Cooldown][] = []
+
 /** The cooldowns of one account, as a whole and for single models. */
 export class Cooldowns {
   #byScope = new Map<string, Cooldown>()
@@ -167,7 +169,9 @@ export class Cooldowns {
     this.doubt()
   }
 
-  #for(model: string | undefined): [string, Cooldown][] {
+  #for(model: string | undefined): readonly [string, Cooldown][] {
+    // Most accounts have none, and every request asks all of them.
+    if (this.#byScope.size === 0) return NONE
     const scopes = model === undefined ? [WHOLE] : [WHOLE, model]
     return scopes.flatMap((scope) => {
       const cooldown = this.#byScope.get(scope)
