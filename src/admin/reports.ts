@@ -24,6 +24,8 @@ export interface AccountReport {
   /** Why it is not ready. */
   readonly reason?: string | undefined
   readonly availableAt?: string | undefined
+  /** When its quota comes back, as the upstream has told. The account is asked before that, every 15 minutes at the latest. */
+  readonly resetsAt?: string | undefined
   readonly cooldowns: readonly {
     readonly model?: string | undefined
     readonly kind: string
@@ -35,6 +37,8 @@ export interface AccountReport {
   readonly inFlight: number
   readonly lastUsedAt?: string | undefined
   readonly tokenExpiresAt?: string | undefined
+  /** Whether its login can be refreshed; a key or a token that has ended is replaced by hand. */
+  readonly refreshable: boolean
   /** Fullest window; `null` if unknown. */
   readonly usedPercent: number | null
   readonly windows: readonly (Omit<QuotaWindow, 'resetsAt'> & {
@@ -66,6 +70,7 @@ export function reportOf(account: Account, totals: AccountTotals | undefined, no
     state: account.state(now),
     reason: loginNeeded?.reason ?? cooldowns.find(({ model }) => model === undefined)?.cooldown.reason,
     availableAt: iso(account.availableAt(now)),
+    resetsAt: iso(account.resetsAt(now)),
     cooldowns: cooldowns.map(({ model, cooldown: { kind, reason, since, until, resetsAt } }) => ({
       model,
       kind,
@@ -77,6 +82,7 @@ export function reportOf(account: Account, totals: AccountTotals | undefined, no
     inFlight,
     lastUsedAt: iso(lastUsedAt),
     tokenExpiresAt: iso(inspection.expiresAt),
+    refreshable: inspection.refreshable ?? false,
     usedPercent: account.windows.usedPercent(now) ?? null,
     windows: account.windows.current(now).map(({ since: _since, ...window }) => ({
       ...window,

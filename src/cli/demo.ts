@@ -2,14 +2,17 @@ import { rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { poolView } from '../admin/pool-view.js'
+import { poolReport } from '../admin/reports.js'
 import { createGateway } from '../create-gateway.js'
 import type { Gateway } from '../gateway.js'
 import { type Simulator, startSimulator } from '../simulator/index.js'
 import type { AttemptEvent } from '../telemetry/events.js'
-import { tableOf } from './accounts.js'
 import { clientLines } from './clients.js'
-import { print } from './output.js'
+import { print, printStyled } from './output.js'
 import type { CommonOptions } from './pool-folder.js'
+import { screenNow } from './status.js'
+import { statusLines } from './status-screen.js'
 import { listen } from './serve.js'
 
 /** `codex-pool --demo`: the gateway on the simulator, with made-up accounts, so that the main job can be seen. */
@@ -34,7 +37,9 @@ export async function demo(options: CommonOptions): Promise<void> {
   )
   const server = await listen(gateway)
   await demoTraffic(server.url, gateway, simulator)
-  print(`\n${tableOf(gateway.accounts())}`)
+  const screen = screenNow()
+  const view = poolView(poolReport(gateway), screen.now)
+  printStyled(`\n${statusLines(view, screen).join('\n')}`)
   print(clientLines(server.url, gateway.config.access))
   print('It stays up: point a client here and try it. No real upstream is asked.')
   print(

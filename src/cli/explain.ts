@@ -5,6 +5,7 @@ import { readConfig } from '../settings.js'
 import { adminCall, noGatewayAt } from './admin-call.js'
 import { sourceOf, type CommonOptions } from './pool-folder.js'
 import { print } from './output.js'
+import { creditLines } from './status.js'
 
 /** `codex-pool explain ID`: why a request went where it went. The id is in the answer's `x-codex-pool-request-id`. */
 export async function explain(options: CommonOptions, id: string): Promise<void> {
@@ -19,7 +20,7 @@ export async function explain(options: CommonOptions, id: string): Promise<void>
   }
   for (const line of accounts
     .filter(({ id, provider }) => asked.has(`${provider}/${id}`))
-    .flatMap(creditLines))
+    .flatMap((account) => creditLines(account, Date.now())))
     print(line)
 }
 
@@ -45,22 +46,3 @@ function pickLines({ account, by, others }: PickRecord): string[] {
     ...others.map((other) => `    not ${other.account}: ${other.why}`),
   ]
 }
-
-/** An account's credits and reset credits, in words. */
-export function creditLines({ id, credits, onCredits, resetCredits }: AccountReport): string[] {
-  const balance = credits?.unlimited ? 'unlimited' : (credits?.balance ?? 'some')
-  const has = credits?.hasCredits || credits?.unlimited
-  const inUse = onCredits ? ', and serves on them' : ''
-  const [first] = resetCredits.flatMap(({ expiresAt }) => expiresAt ?? []).sort()
-  const until = first === undefined ? '' : `, the first until ${minute(first)} UTC`
-  return [
-    ...(has ? [`${id} has credits (${balance})${inUse}`] : []),
-    ...(resetCredits.length > 0
-      ? [
-          `${id} has reset credits: ${resetCredits.length}${until}. To use one: codex-pool accounts redeem ${id}`,
-        ]
-      : []),
-  ]
-}
-
-export const minute = (time: string): string => time.slice(0, 16).replace('T', ' ')

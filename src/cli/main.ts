@@ -40,10 +40,23 @@ program
   .command('check')
   .description('validate the configuration and print it with every default')
   .action(command(async () => check))
+program
+  .command('status')
+  .description('tell whether one can work now, on which accounts, and if not, when; then each account')
+  .option('--watch', 'draw it anew every two seconds, until Ctrl-C')
+  .option('--line', 'in a few words, for a prompt or tmux')
+  .option('--json', 'for a program')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  codex-pool status --watch\n  codex-pool status --json | jq .providers',
+  )
+  .action(command(async () => (await import('./status.js')).showStatus))
 const accounts = program
-  .command('accounts')
-  .description('show the accounts and their state')
-  .action(command(async () => (await import('./accounts.js')).showAccounts))
+  .command('accounts [id]')
+  .description('the same as status; with an id, all that is known of one account')
+  .option('--json', 'for a program')
+  .addHelpText('after', '\nExamples:\n  codex-pool accounts alice\n  codex-pool accounts retry alice')
+  .action(command(async () => (await import('./status.js')).showAccounts))
 accounts
   .command('retry [id]')
   .description('look again at an account, or at all of them, whatever its state')

@@ -1,5 +1,6 @@
-import { ConfigError, redact } from '../../config/index.js'
+import { ConfigError, redact, redactAll } from '../../config/index.js'
 import { harmless, Outlet } from '../telemetry/terminal.js'
+import { palette, wantsColour } from './palette.js'
 
 const stdout = new Outlet(process.stdout)
 const stderr = new Outlet(process.stderr)
@@ -12,6 +13,50 @@ process.on('exit', () => {
 /** Writes a command's output to stdout. A running gateway writes to the log instead. */
 export function print(text: string): void {
   printAsIs(redact(text))
+}
+
+/** The colours of stdout. */
+export const colours = palette(wantsColour(process.env, process.stdout.isTTY))
+
+/** For a text whose colours are of {@link colours}: a text of others can hold no escape, since it has passed `onOneLine`. */
+export function printStyled(text: string): void {
+  stdout.write(`${harmlessButColours(redact(text))}\n`)
+}
+
+/** An escape that begins or ends a colour. */
+const COLOUR = new RegExp(`(${String.fromCharCode(27)}\\[\\d*m)`)
+
+const harmlessButColours = (text: string): string =>
+  text
+    .split(COLOUR)
+    .map((part, index) => (index % 2 === 1 ? part : harmless(part)))
+    .join('')
+
+/** For a program that reads the output. */
+export function printJson(value: object): void {
+  print(JSON.stringify(redactAll(value), null, 2))
+}
+
+/** A screen of its own, on which lines are drawn over the last ones: clearing it first would flicker. */
+export function redraw(): {
+  show(lines: readonly string[]): void
+  leave(): void
+  readonly left: AbortSignal
+} {
+  const leaving = new AbortController()
+  const stop = () => leaving.abort()
+  process.once('SIGINT', stop).once('SIGTERM', stop)
+  stdout.write('\x1b[?1049h\x1b[?25l')
+  process.once('exit', () => stdout.write('\x1b[?25h\x1b[?1049l'))
+  return {
+    show(lines) {
+      const room = lines.slice(0, (process.stdout.rows ?? 24) - 1)
+      const drawn = room.map((line) => `${harmlessButColours(redact(line))}\x1b[K\n`)
+      stdout.write(`\x1b[H${drawn.join('')}\x1b[J`)
+    },
+    leave: () => process.exit(0),
+    left: leaving.signal,
+  }
 }
 
 /** Tells something beside a command's output, which may be JSON for a program. */

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { PoolReport } from '../../src/admin/reports.js'
-import { forecastLines } from '../../src/cli/accounts.js'
+import { poolView } from '../../src/admin/pool-view.js'
+import { palette } from '../../src/cli/palette.js'
+import { statusLines } from '../../src/cli/status-screen.js'
 import { startPool, stopClock } from '../kit/pool.js'
 
 const HOUR = 3_600_000
@@ -34,10 +36,11 @@ test('the forecast of accounts, providers and the pool is in /admin/accounts onc
   }
   assert.equal(forecast.providers['codex']?.accounts, 2)
   assert.deepEqual(forecast.pool, forecast.providers['codex'])
-  const lines = forecastLines(accounts, forecast)
+  const screen = { width: 120, now: clock.now, palette: palette(false) }
+  const lines = statusLines(poolView({ accounts, forecast }, clock.now), screen)
   assert.match(
-    lines.find((line) => line.startsWith('alice, secondary')) ?? '',
-    /^alice, secondary: [\d.]+ %\/h, runs dry at \d{4}-\d\d-\d\d \d\d:\d\d UTC \(as of \d{4}.* UTC\)$/,
+    lines.find((line) => line.startsWith('  7 d: ')) ?? '',
+    /^  7 d: runs dry at .* \(in \d+ h.*\)/,
   )
-  assert.match(lines.at(-1) ?? '', /^codex, 2 accounts: /)
+  assert.match(lines.at(-1) ?? '', /^codex, 2 accounts: [\d.]+ %\/h, runs dry at .*\(in /)
 })

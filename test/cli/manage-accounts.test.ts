@@ -116,9 +116,9 @@ test('add knows by its content what a file is', async (t) => {
       .map(([, name]) => name)
       .sort(),
   )
-  const listing = await succeeded(run('accounts'))
+  const listing = await succeeded(run('accounts', '--json'))
   for (const provider of ['codex', 'gemini', 'gemini-api-key', 'corp', 'azure'])
-    assert.match(listing, new RegExp(` ${provider} `))
+    assert.match(listing, new RegExp(`"provider": "${provider}"`))
 })
 
 test('a name can be chosen, and one that cannot be is refused', async (t) => {
@@ -332,7 +332,11 @@ test('accounts retry looks again at an account, or at all of them, whatever its 
   pool.sim.account('alice').exhaust()
   pool.sim.account('bob').exhaust()
   await pool.ask('s1').expect(429)
-  assert.match(await succeeded(run('accounts')), /alice .*exhausted .*usage_limit_reached/)
+  assert.match(await succeeded(run('accounts')), /^codex: no, at .* on alice and bob\n[^]*alice +exhausted /)
+  assert.match(
+    await succeeded(run('accounts', 'alice')),
+    /^alice .*exhausted[^]*reason: usage_limit_reached: The/,
+  )
   for (const { id } of codex) pool.sim.account(id).window('primary', { usedPercent: 0 })
   assert.match(await succeeded(run('accounts', 'retry', 'alice')), /alice is looked at again: it is ready/)
   assert.equal((await pool.account('bob')).state, 'exhausted')
@@ -357,7 +361,7 @@ test('accounts, explain and accounts redeem tell of credits and reset credits', 
   const run = beside(t, pool)
   const { headers } = await pool.ask('s1').expect(200)
   await until(async () => (await pool.account('alice')).resetCredits.length === 2)
-  const told = /alice has credits \(\d+\)[^]*alice has reset credits: 2, the first until 2099-01-01 00:00 UTC/
+  const told = /alice has credits \(\d+\)[^]*alice has reset credits: 2, the first until 1 Jan 2099 /
   assert.match(await succeeded(run('accounts')), told)
   assert.match(await succeeded(run('explain', String(headers['x-codex-pool-request-id']))), told)
   assert.match(await succeeded(run('accounts', 'redeem', 'alice')), /redeemed; it is ready, and has 1 left/)

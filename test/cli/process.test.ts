@@ -12,7 +12,7 @@ import { emptyFolder } from '../kit/command.js'
 import { cannotMount, SmallDisk } from '../kit/disk.js'
 import { until } from '../kit/pool.js'
 
-const program = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+const program = fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url))
 
 interface Running {
   readonly child: ChildProcess

@@ -57,7 +57,7 @@ export class ReadmeFolder {
   }
 
   codexPool(args: string[], env?: Record<string, string>): Promise<{ stdout: string; stderr: string }> {
-    return this.node([join(built, 'src/cli/main.js'), ...args], env)
+    return this.node([join(built, 'src/cli/bin.js'), ...args], env)
   }
 
   /** Starts a program and waits for the first thing that it says. */

@@ -45,7 +45,7 @@ export class Home {
   async setup(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
     const cwd = this.file('work')
     await mkdir(cwd, { recursive: true })
-    const main = join(import.meta.dirname, '../../src/cli/main.js')
+    const main = join(import.meta.dirname, '../../src/cli/bin.js')
     const child = spawn(process.execPath, [main, 'setup', ...args], {
       cwd,
       env: { HOME: this.path, ...env },

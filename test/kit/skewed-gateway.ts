@@ -24,7 +24,7 @@ export async function skewedGateway(
   const dir = await mkdtemp(join(tmpdir(), 'codex-pool-skewed-'))
   const sim = await startSimulator(options)
   await sim.writePool(join(dir, 'pool'))
-  const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+  const main = fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url))
   const child = spawn(process.execPath, ['--import', shifted(skewMs), main, '--listen', '127.0.0.1:0'], {
     cwd: dir,
     env: { PATH: process.env.PATH, ...sim.environment, CODEX_HOME: dir, no_proxy: '*' },

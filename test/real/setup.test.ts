@@ -15,7 +15,7 @@ interface Person {
 
 /** `codex-pool setup …`, in a person's own folder. */
 async function setup(stage: Stage, { cwd, env }: Person, ...args: string[]): Promise<Run> {
-  const main = join(import.meta.dirname, '../../src/cli/main.js')
+  const main = join(import.meta.dirname, '../../src/cli/bin.js')
   const ended = await run(process.execPath, [main, '--listen', new URL(stage.url).host, 'setup', ...args], {
     cwd,
     env,
