@@ -23,9 +23,15 @@ async function simulate(t: TestContext, options: SimulatorOptions): Promise<Simu
 
 const keyOf = (sim: Simulator, id: string) => sim.gemini.apiKeys.find((key) => key.id === id)?.key ?? ''
 
-function call(sim: Simulator, id: string, path: string, init: { method?: string; body?: object } = {}) {
+interface Init {
+  readonly method?: string
+  readonly body?: object
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+function call(sim: Simulator, id: string, path: string, init: Init = {}) {
   const { method = 'POST', body } = init
-  const headers = { 'x-goog-api-key': keyOf(sim, id), 'content-type': 'application/json' }
+  const headers = { 'x-goog-api-key': keyOf(sim, id), 'content-type': 'application/json', ...init.headers }
   return fetch(sim.url + path, { method, headers, ...(body && { body: JSON.stringify(body) }) })
 }
 
@@ -114,10 +120,15 @@ test('a project may be refused later', async (t) => {
 
 test('a file is uploaded in two requests, and only its key knows it', async (t) => {
   const sim = await simulate(t, two)
-  const begun = await call(sim, 'gina', '/upload/v1beta/files', { body: { file: { displayName: 'notes' } } })
+  const begun = await call(sim, 'gina', '/upload/v1beta/files', {
+    body: { file: { displayName: 'notes' } },
+    headers: { 'x-goog-upload-protocol': 'resumable', 'x-goog-upload-command': 'start' },
+  })
   const second = begun.headers.get('x-goog-upload-url') ?? ''
   assert.match(second, /^http:\/\/127\.0\.0\.1:\d+\/upload\/v1beta\/files\?upload_id=/)
-  const done: unknown = await (await fetch(second, { method: 'POST', body: 'some bytes' })).json()
+  const last = { 'x-goog-upload-command': 'upload, finalize', 'x-goog-upload-offset': '0' }
+  const sent = await fetch(second, { method: 'POST', body: 'some bytes', headers: last })
+  const done: unknown = await sent.json()
   assert.equal(sim.requests.at(-1)?.account, 'gina')
   assert.deepEqual([field(done, 'file', 'sizeBytes'), field(done, 'file', 'displayName')], ['10', 'notes'])
   const name = text(done, 'file', 'name') ?? ''
