@@ -5,11 +5,11 @@ export { CredentialRejected } from './provider.js'
 export { builtinStrategies, defineConfig, describeConfig } from './config.js'
 export { forget, redact, redactAll, remember, rememberAnswer, rememberNewer } from './secrets.js'
 export type { Environment, Flags } from './layers.js'
-export { loadConfig, type LoadOptions, type OwnModules } from './load.js'
+export { holdsConfig, loadConfig, type LoadOptions, type OwnModules } from './load.js'
 export { builtinProviders, builtinRoutes, credentialsPattern, proxyOf } from './provider-entry.js'
 export { ConfigError, keyOf, listChoices, type Problem, type ProblemCode } from './problems.js'
 export { resolveConfig, type ConfigContext } from './resolve.js'
-export { covers, isLoopback, localAddress } from './rules.js'
+export { covers, isLoopback, type ListenAddress, localAddress, parseListen } from './rules.js'
 export {
   causeOf,
   DEEPEST,

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs'
+import { constants, lstatSync, readFileSync } from 'node:fs'
 import { access, lstat, readFile, realpath } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { cosmiconfig, type Loader, type PublicExplorer } from 'cosmiconfig'
@@ -12,9 +12,12 @@ import { resolveConfig } from './resolve.js'
 import { blankOut } from './secrets.js'
 
 export interface LoadOptions {
-  /** Relative to `cwd`. @default searched in `cwd`, and only there */
+  /** Relative to `cwd`. @default searched in `home`, and only there */
   readonly file?: string | undefined
+  /** What relative paths in flags and environment start from. */
   readonly cwd: string
+  /** Where a file is looked for, and what the defaults are relative to without one. @default `cwd` */
+  readonly home?: string | undefined
   readonly env: Environment
   readonly flags?: Flags | undefined
   /** The modules that a config file may import from `codex-pool`. */
@@ -28,13 +31,14 @@ export type OwnModules = Record<string, Record<string, unknown>>
 export async function loadConfig({
   file,
   cwd,
+  home = cwd,
   env,
   flags,
   ownModules,
 }: LoadOptions): Promise<ResolvedConfig> {
   const named = file === undefined ? undefined : resolve(cwd, file)
-  const found = await (named === undefined ? search(cwd, ownModules) : open(named, cwd, ownModules))
-  if (!found && named === undefined) return resolveConfig({}, { cwd, env, flags })
+  const found = await (named === undefined ? search(home, ownModules) : open(named, cwd, ownModules))
+  if (!found && named === undefined) return resolveConfig({}, { cwd, baseDir: home, env, flags })
   if (!found || found.isEmpty) throw nothingIn(found?.filepath ?? named!, cwd)
   const { filepath, config } = found
   return resolveConfig(await called(config, filepath, cwd), { file: filepath, cwd, env, flags })
@@ -65,6 +69,24 @@ const searchPlaces = [
   ...extensions.map((extension) => `.codex-poolrc.${extension}`),
   'package.json',
 ]
+
+/** Whether a search in this folder would find a file. Only a `package.json` is read. */
+export function holdsConfig(folder: string): boolean {
+  return searchPlaces.some((place) =>
+    place === 'package.json' ? hasOurKey(join(folder, place)) : isThere(join(folder, place)),
+  )
+}
+
+// A link whose target is gone counts: the search tells of it.
+const isThere = (file: string): boolean => lstatSync(file, { throwIfNoEntry: false }) !== undefined
+
+function hasOurKey(file: string): boolean {
+  try {
+    return 'codex-pool' in (JSON.parse(readFileSync(file, 'utf8')) as object)
+  } catch {
+    return false
+  }
+}
 
 type Found = Awaited<ReturnType<PublicExplorer['load']>>
 

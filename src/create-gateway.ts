@@ -20,8 +20,10 @@ export interface GatewayOptions {
   readonly mountPath?: string
   /** @default process.env */
   readonly env?: Environment
-  /** What relative paths in flags and environment start from, and where a config file is looked for. @default process.cwd() */
+  /** What relative paths in flags and environment start from. @default process.cwd() */
   readonly cwd?: string
+  /** Where a config file is looked for, and what the defaults `./pool` and `./data` are relative to. @default cwd */
+  readonly home?: string
   /** Settings that go before all others. */
   readonly flags?: Flags
 }
@@ -37,9 +39,9 @@ export async function createGateway(
   config?: string | UserConfig,
   options: GatewayOptions = {},
 ): Promise<Gateway> {
-  const { mountPath = '', env = process.env, cwd = process.cwd(), flags = {} } = options
+  const { mountPath = '', env = process.env, cwd = process.cwd(), home = cwd, flags = {} } = options
   const now = Date.now
-  const settings = await CurrentSettings.open({ config, cwd, env, flags })
+  const settings = await CurrentSettings.open({ config, cwd, home, env, flags })
   const log = openLog(settings.config.log)
   const stores = await openStores(settings.config, (message) => log.warn(message), now)
   const network = new Network()

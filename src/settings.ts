@@ -108,9 +108,11 @@ export function settingsOf(
 
 /** Where a configuration comes from, so that it can be read again. */
 export interface ConfigSource {
-  /** A file's path, an object, or `undefined` to look for a file in `cwd`. */
+  /** A file's path, an object, or `undefined` to look for a file in `home`. */
   readonly config?: string | UserConfig | undefined
   readonly cwd: string
+  /** @default `cwd` */
+  readonly home?: string | undefined
   readonly env: Environment
   readonly flags: Flags
 }
@@ -122,9 +124,9 @@ export interface ConfigSource {
 const forConfigFiles = { ConfigError, conversationOf, CredentialRejected, defineConfig }
 
 /** @throws {ConfigError} with every problem at once */
-export async function readConfig({ config, cwd, env, flags }: ConfigSource): Promise<ResolvedConfig> {
-  if (typeof config === 'object') return resolveConfig(config, { cwd, env, flags })
-  return loadConfig({ file: config, cwd, env, flags, ownModules: { 'codex-pool': forConfigFiles } })
+export async function readConfig({ config, cwd, home, env, flags }: ConfigSource): Promise<ResolvedConfig> {
+  if (typeof config === 'object') return resolveConfig(config, { cwd, baseDir: home, env, flags })
+  return loadConfig({ file: config, cwd, home, env, flags, ownModules: { 'codex-pool': forConfigFiles } })
 }
 
 export { ConfigError }

@@ -6,7 +6,7 @@ import type { ResolvedConfig } from '../../config/config.js'
 import { GatewayFailure } from '../../middleware/failure.js'
 import { foreign, holdsKey, isLocal, sameSecret } from '../../middleware/guard.js'
 import { admitPage } from '../../middleware/web-pages.js'
-import { codeOf, makeFolder, writeDurably } from '../credentials/durable-file.js'
+import { codeOf, makePrivateFolder, writeDurably } from '../credentials/durable-file.js'
 
 type Access = ResolvedConfig['access']
 type Request = Parameters<RequestHandler>[0]
@@ -83,7 +83,7 @@ export async function openAdminToken(
   if ('token' in kept) return kept.token
   if (kept.problem !== undefined) warn(`${file} ${kept.problem}; a new token is made`)
   try {
-    await makeFolder(dirname(file))
+    await makePrivateFolder(dirname(file))
     await writeDurably(file, `${fresh}\n`)
   } catch (error) {
     warn(

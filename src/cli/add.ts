@@ -13,7 +13,7 @@ import {
   type Providers,
 } from '../credentials/claim.js'
 import { readCredential, writeCredential } from '../credentials/credential-file.js'
-import { makeFolder } from '../credentials/durable-file.js'
+import { makePrivateFolder } from '../credentials/durable-file.js'
 import { tellGateway } from './admin-call.js'
 import { print, refusal } from './output.js'
 import { type CommonOptions, type PoolFolder, readPoolFolder, underLock } from './pool-folder.js'
@@ -118,7 +118,7 @@ export async function joinPool(
   { known, name }: { known: Account | undefined; name: string | undefined },
 ): Promise<void> {
   const file = known?.file ?? newFile(added, pool, name)
-  await makeFolder(dirname(file))
+  await makePrivateFolder(dirname(file))
   await underLock(file, () => writeCredential(file, added.credential))
   print(`${described(added)} ${known ? 'has a new login' : 'joined the pool'}: ${file}`)
   print(await tellGateway(pool.config))

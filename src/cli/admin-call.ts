@@ -1,17 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import type { ResolvedConfig } from '../../config/config.js'
-import { localAddress, reasonOf } from '../../config/index.js'
+import { type ListenAddress, localAddress, reasonOf } from '../../config/index.js'
 import { fetchThrough } from '../network.js'
 import { proofOf, readAdminToken } from '../admin/access.js'
 import type { ReloadReport } from '../admin/reports.js'
 import type { HealthReport } from '../telemetry/health.js'
 import { harmlessLine } from '../telemetry/terminal.js'
 import { refusal } from './output.js'
+import { lastTold, listenOf } from './running.js'
 
 const TIMEOUT_MS = 5_000
 
 /**
- * Calls an admin endpoint of the gateway that runs with this configuration. `undefined` if no gateway answers.
+ * Calls an admin endpoint of the gateway that runs with this configuration: the one that has its database open, else one
+ * that listens where the configuration says. `undefined` if no gateway answers.
  * @throws when the gateway refuses, with the gateway's message
  */
 export async function adminCall<T>(
@@ -20,11 +22,14 @@ export async function adminCall<T>(
   path: string,
 ): Promise<T | undefined> {
   const token = await readAdminToken(database)
-  const url = localAddress(listen)
-  const call = listen.socket === undefined ? fetch : fetchThrough(listen.socket)
-  const port = listen.socket === undefined ? listen.port : undefined
-  const gateway = await findGateway(url, port, call, token)
+  const told = await lastTold(database)
+  const own = told && listenOf(told)
+  const places = own === undefined ? [listen] : [own, listen]
+  const found = await Promise.all(places.map((place) => findGateway(place, token)))
+  // An address that a gateway has told may be another program's since; where it listens by the configuration is asked anyway.
+  const gateway = found.find((one) => one?.isProven) ?? found.at(-1)
   if (gateway === undefined) return undefined
+  const { url, call } = gateway
   const headers: Record<string, string> = gateway.isProven ? { authorization: `Bearer ${token}` } : {}
   const response = await call(url + path, {
     method,
@@ -59,12 +64,10 @@ const placeOf = ({ host, port, socket }: ResolvedConfig['listen']): string => so
  * Finds out whether a gateway answers, and whether it knows the token: it signs a nonce with it. Another program may
  * listen on the port, and must not see the token.
  */
-async function findGateway(
-  url: string,
-  port: number | undefined,
-  call: typeof fetch,
-  token = '',
-): Promise<{ isProven: boolean } | undefined> {
+async function findGateway(listen: ListenAddress, token = ''): Promise<Found | undefined> {
+  const url = localAddress(listen)
+  const call = listen.socket === undefined ? fetch : fetchThrough(listen.socket)
+  const port = listen.socket === undefined ? listen.port : undefined
   const nonce = randomBytes(24).toString('base64url')
   try {
     const response = await call(`${url}/healthz`, {
@@ -75,10 +78,17 @@ async function findGateway(
     const report = (await response.json()) as Partial<HealthReport>
     if (report.uptimeSeconds === undefined || report.accounts === undefined) return undefined
     const expected = proofOf(token, nonce, port)
-    return { isProven: token !== '' && response.headers.get('x-codex-pool-proof') === expected }
+    const isProven = token !== '' && response.headers.get('x-codex-pool-proof') === expected
+    return { url, call, isProven }
   } catch {
     return undefined
   }
+}
+
+interface Found {
+  readonly url: string
+  readonly call: typeof fetch
+  readonly isProven: boolean
 }
 
 interface Refusal {
@@ -93,7 +103,7 @@ export async function tellGateway(config: ResolvedConfig): Promise<string> {
     const told = await adminCall<ReloadReport>(config, 'POST', '/admin/reload')
     if (!told) return `${noGatewayAt(config)}; the next one to start reads the pool anew.`
     if (told.poolDir === config.poolDir) return 'The running gateway knows.'
-    return `The gateway on ${placeOf(config.listen)} serves another pool: ${told.poolDir}. Name it with --pool-dir, or run this in its folder.`
+    return `The running gateway serves another pool: ${told.poolDir}. Name it with --pool-dir, or run this in its folder.`
   } catch (error) {
     return `The running gateway could not be told (${(error as Error).message}): restart it.`
   }

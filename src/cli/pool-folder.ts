@@ -5,6 +5,7 @@ import type { Providers } from '../credentials/claim.js'
 import { Accounts } from '../accounts/accounts.js'
 import { lockCredential } from '../credentials/credential-file.js'
 import { type ConfigSource, CurrentSettings } from '../settings.js'
+import { homeOf } from './home.js'
 import { refusal } from './output.js'
 
 /** The options of every command. */
@@ -16,7 +17,9 @@ export interface CommonOptions {
 
 /** The configuration that a command works with. */
 export function sourceOf({ config, listen, poolDir }: CommonOptions): ConfigSource {
-  return { config, cwd: process.cwd(), env: process.env, flags: { listen, poolDir } }
+  const cwd = process.cwd()
+  const home = homeOf(cwd, process.env).folder
+  return { config, cwd, home, env: process.env, flags: { listen, poolDir } }
 }
 
 /** The pool's files as a command sees them, without a gateway. */

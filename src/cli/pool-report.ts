@@ -53,9 +53,13 @@ export async function inGateway<T>(
   flags: Flags = {},
 ): Promise<T> {
   const env = { ...process.env, PROXY_DISABLE_REFRESH: '1' }
+  const source = sourceOf(options)
+  const { cwd, home } = source
   const gateway = await createGateway(options.config, {
+    cwd,
+    home,
     env,
-    flags: { ...sourceOf(options).flags, ...flags },
+    flags: { ...source.flags, ...flags },
   })
   try {
     return ask(gateway)

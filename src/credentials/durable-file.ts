@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { access, chown, constants, type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-export { makeFolder } from '../state/folder.js'
+export { makeFolder, makePrivateFolder } from '../state/folder.js'
 
 /** How the name of a file ends until it is whole. */
 export const TEMPORARY = /\.\d+-[0-9a-f]{8}\.tmp$/

@@ -1,7 +1,7 @@
 import { chmod, copyFile, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import Nedb from 'nedb-promises'
-import { makeFolder } from './folder.js'
+import { makePrivateFolder } from './folder.js'
 
 /** One line of a datastore file. `_id` comes first: a file is recognised by how its first line begins. */
 export interface Row {
@@ -16,7 +16,7 @@ export interface Row {
  */
 export async function openDatastore(file: string, onTorn?: (backup: string) => void): Promise<Datastore> {
   try {
-    await makeFolder(dirname(file))
+    await makePrivateFolder(dirname(file))
     await refuseForeign(file)
     return new Datastore(await load(file, onTorn))
   } catch (error) {

@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { type Datastore, openDatastore, type Row, unusable, WriteBehind } from './datastore.js'
-import { makeFolder } from './folder.js'
+import { makePrivateFolder } from './folder.js'
 import { acquireLock, type Lock, LockHeldError } from './lock.js'
 
 /** A stored value; `_id` is `KIND:KEY`. */
@@ -175,7 +175,7 @@ class StoreFile {
 async function locate(path: string): Promise<string> {
   const file = resolve(path)
   try {
-    await makeFolder(dirname(file))
+    await makePrivateFolder(dirname(file))
     return await realpath(file).catch(async () => join(await realpath(dirname(file)), basename(file)))
   } catch (error) {
     throw unusable(file, error as Error)

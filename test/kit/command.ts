@@ -10,7 +10,7 @@ const program = fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url))
 
 export interface CommandOptions {
   readonly cwd: string
-  /** Beside PATH and HOME; nothing else is inherited. */
+  /** Beside PATH, HOME and CODEX_POOL_HOME, which are `cwd`; nothing else is inherited. */
   readonly env?: Readonly<Record<string, string>>
   /** The command has no terminal to read from. @default false */
   readonly alone?: boolean
@@ -51,7 +51,7 @@ export function startCommand(
   const { cwd, env, alone = false } = options
   const child = spawn(process.execPath, [program, ...args], {
     cwd,
-    env: { PATH: process.env.PATH, HOME: cwd, NO_PROXY: '*', ...env },
+    env: { PATH: process.env.PATH, HOME: cwd, CODEX_POOL_HOME: cwd, NO_PROXY: '*', ...env },
     stdio: [alone ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   })
   let output = ''
