@@ -43,8 +43,7 @@ export class ReplayBudget {
 }
 
 /** Keeps the body so that it can be sent again, up to the limits of the config. */
-export function body(budget: ReplayBudget, warn: (message: string) => void): RequestHandler {
-  let told = false
+export function body(budget: ReplayBudget, tellOfParser: () => void): RequestHandler {
   return async function body(request, response, next) {
     const exchange = exchangeOf(request)
     // The client left while middleware of the user's own was at work: no event tells of that any more.
@@ -54,8 +53,7 @@ export function body(budget: ReplayBudget, warn: (message: string) => void): Req
     if (declared > maxBodyBytes) throw tooLarge(maxBodyBytes)
     const parsed = takeParsed(request)
     if (parsed) {
-      if (!told) warn(PARSER_IN_FRONT)
-      told = true
+      tellOfParser()
       exchange.body = { kind: 'buffered', bytes: parsed }
       return next()
     }
@@ -89,12 +87,6 @@ export function body(budget: ReplayBudget, warn: (message: string) => void): Req
 
 const tooLarge = (limit: number): GatewayFailure =>
   new GatewayFailure(413, 'body_too_large', `a request body may have at most ${limit} bytes (maxBodyBytes)`)
-
-/** What the parser refuses never gets here: the first body that it lets through is the moment to tell of it. */
-const PARSER_IN_FRONT =
-  'a body parser of the app stands in front of the gateway: it refuses bodies above its own limit (express.json(): 100 KB) ' +
-  'and in encodings that it does not know (zstd) before the gateway sees them. Mount gateway.middleware before the parser, ' +
-  "or give the parser to the app's own routes only"
 
 const taken = new GatewayFailure(
   500,

@@ -2,7 +2,6 @@ import type { ErrorRequestHandler, RequestHandler } from 'express'
 import type { ResolvedConfig } from '../config/config.js'
 import type { Pool } from '../src/pool/pool.js'
 import type { Network } from '../src/network.js'
-import type { Log } from '../src/telemetry/log.js'
 import { attempt } from './attempt.js'
 import { authInjection } from './auth-injection.js'
 import { body, type ReplayBudget } from './body.js'
@@ -23,13 +22,12 @@ export interface ChainParts extends MetricsOptions, FailureOptions {
   readonly budget: ReplayBudget
   readonly snapshot: () => Snapshot
   readonly access: () => ResolvedConfig['access']
-  readonly log: Pick<Log, 'warn'>
+  readonly tellOfParser: () => void
 }
 
 /** The life of one request, in this order. */
 export function chain(parts: ChainParts): (RequestHandler | ErrorRequestHandler)[] {
-  const { pool, network, budget, events, log } = parts
-  const warn = (message: string) => log.warn(message)
+  const { pool, network, budget, events, tellOfParser } = parts
   const askOne = attempt(pool, authInjection(pool, network), forward(), events)
   return [
     guard(parts.access), //         Host, Origin and access key are allowed
@@ -37,7 +35,7 @@ export function chain(parts: ChainParts): (RequestHandler | ErrorRequestHandler)
     metrics(parts), //              counted and timed at the end, however the request ends
     hostMiddleware(), //            the user's own Express middleware (`use`)
     localAnswers(pool), //          answered by the provider, without an upstream
-    body(budget, warn), //          kept, so that it can be sent again
+    body(budget, tellOfParser), //  kept, so that it can be sent again
     localAnswers(pool, 'body'), //  answered by what the body says
     stickiness(pool.trails), //     which conversation and model
     pooledAnswer(pool, askOne), //  asks all accounts where one account's answer would be wrong for the pool

@@ -8,6 +8,7 @@ import { ReplayBudget } from '../middleware/body.js'
 import { chain } from '../middleware/chain.js'
 import { Explanations } from '../middleware/explanation.js'
 import { isOurs, scope } from '../middleware/exchange.js'
+import { parserInFront, tellOnce } from '../middleware/parser-in-front.js'
 import { toOriginForm } from '../middleware/web-pages.js'
 import { ignoreUpgrade, offersWebSocket } from '../middleware/websocket/ignore-upgrade.js'
 import { WebSockets } from '../middleware/websocket/upgrade.js'
@@ -68,15 +69,17 @@ export class Gateway {
   constructor(parts: GatewayParts) {
     this.#parts = parts
     remember(this, { adminToken: parts.adminToken })
-    const { settings, stores, events } = parts
+    const { settings, stores, events, log } = parts
     const snapshot = () => settings.current
     const access = () => settings.config.access
     const explanations = new Explanations()
     const budget = new ReplayBudget(() => settings.config.maxReplayTotalBytes)
-    const links = { ...parts, snapshot, access, explanations, budget, ledger: stores.ledger }
+    const tellOfParser = tellOnce((message) => log.warn(message))
+    const links = { ...parts, snapshot, access, explanations, budget, ledger: stores.ledger, tellOfParser }
     const router = express.Router()
     router.use(
       scope(() => snapshot().routes),
+      parserInFront(router, tellOfParser),
       ...chain(links),
     )
     this.middleware = router

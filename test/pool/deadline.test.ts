@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { deadline } from '../../src/pool/deadline.js'
-import { until } from '../kit/pool.js'
+import { startPool, until } from '../kit/pool.js'
 
 test('a deadline fires although nothing but its listeners knows of it, whatever is collected meanwhile', async () => {
   setFlagsFromString('--expose-gc')
@@ -38,4 +38,17 @@ test('a deadline that has passed leaves nothing behind at its parent', async (t)
   await once(signal, 'abort')
   assert.equal((signal.reason as Error).name, 'TimeoutError')
   assert.deepEqual(getEventListeners(parent.signal, 'abort'), [])
+})
+
+test('a look at many accounts at a time brings no warning of Node about too many listeners', async (t) => {
+  const warned: string[] = []
+  const warn = ({ message }: Error) => warned.push(message)
+  process.on('warning', warn)
+  t.after(() => process.off('warning', warn))
+  const ids = Array.from({ length: 24 }, (_, index) => `account-${index}`)
+  const pool = await startPool(t, { codex: ids.map((id) => ({ id })), config: { quotaPollMs: 60_000 } })
+  const usages = () => pool.sim.requests.filter(({ path }) => path.endsWith('/usage')).length
+  await pool.gateway.reload()
+  await until(() => usages() >= ids.length)
+  assert.deepEqual(warned, [])
 })

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { startPool, type TestPool } from '../kit/pool.js'
+import { cannotMount, SmallDisk } from '../kit/disk.js'
+import { startPool, until, type TestPool } from '../kit/pool.js'
+
+const disk = { skip: cannotMount }
 
 /** The files of a gateway that has served a request, by what they are. */
 const files: Record<string, (pool: TestPool) => Promise<string> | string> = {
@@ -87,3 +90,43 @@ test('whatever has happened to the configuration, the start ends with the name o
   await pool.start()
   await pool.ask('s1').expect(200)
 })
+
+test(
+  'while the disk of all files is full, the gateway serves, tells it, and starts; when it has room again, it writes',
+  disk,
+  async (t) => {
+    const small = new SmallDisk(t)
+    const database = join(small.dir, 'data', 'proxy.db')
+    const pool = await startPool(t, {
+      codex: [{ id: 'alice' }, { id: 'bob' }],
+      config: { database, poolDir: join(small.dir, 'pool') },
+      prepare: ({ sim }) => sim.writePool(join(small.dir, 'pool')),
+    })
+    const problems = async () =>
+      JSON.stringify((await pool.request.get('/healthz').expect(200)).body.problems)
+    await pool.ask('s1').expect(200)
+    pool.gateway.setDisabled('codex/alice', true)
+    // What is written in a second is on the disk before it is full.
+    await pool.restart()
+    const token = await readFile(join(small.dir, 'data', 'admin-token'), 'utf8')
+
+    small.fill()
+    assert.equal(await pool.servedBy('s2'), 'bob')
+    pool.gateway.setDisabled('codex/bob', true)
+    pool.gateway.setDisabled('codex/bob', false)
+    await until(async () => /ENOSPC/.test(await problems()))
+    await pool.gateway.reload()
+    assert.equal(await pool.servedBy('s3'), 'bob')
+    await pool.restart()
+    assert.equal(await pool.servedBy('s4'), 'bob', 'what was known is still known')
+    assert.equal((await pool.account('alice')).state, 'disabled')
+    await until(async () => /ENOSPC/.test(await problems()))
+
+    small.free()
+    pool.gateway.setDisabled('codex/alice', false)
+    await until(async () => !/ENOSPC/.test(await problems()))
+    await pool.restart()
+    assert.equal((await pool.account('alice')).state, 'ready')
+    assert.equal(await readFile(join(small.dir, 'data', 'admin-token'), 'utf8'), token)
+  },
+)
