@@ -1,4 +1,4 @@
-import { chmod, copyFile, open, stat } from 'node:fs/promises'
+import { chmod, copyFile, link, open, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import Nedb from 'nedb-promises'
 import { makePrivateFolder } from './folder.js'
@@ -18,7 +18,7 @@ export async function openDatastore(file: string, onTorn?: (backup: string) => v
   try {
     await makePrivateFolder(dirname(file))
     await refuseForeign(file)
-    return new Datastore(await load(file, onTorn))
+    return await load(file, onTorn)
   } catch (error) {
     throw error instanceof DatabaseError ? error : unusable(file, error as Error)
   }
@@ -60,23 +60,55 @@ async function readHead(file: string): Promise<Buffer> {
  * With a threshold of 0 NeDB refuses a file with an unreadable line before it has written anything. Its default of 10 %
  * would drop up to a tenth without a word, and refuse a small file for a single torn line.
  */
-async function load(file: string, onTorn?: (backup: string) => void): Promise<Nedb<Row>> {
+async function load(file: string, onTorn?: (backup: string) => void): Promise<Datastore> {
   const strict = create(file, 0)
   try {
-    await strict.load()
-    return strict
+    return new Datastore(strict, await read(strict))
   } catch (error) {
     if (!(error as { corruptItems?: number }).corruptItems) throw error
   }
   // Always the same name: a disk that tears files again and again is not filled with copies.
   const backup = `${file}.torn`
-  await copyFile(file, backup)
+  await copyFile(file, backup).catch((error: unknown) => keepOnFull(error, file, backup))
   await chmod(backup, 0o600)
   const lenient = create(file, 1)
-  await lenient.load()
+  const whole = await read(lenient)
   onTorn?.(backup)
-  return lenient
+  return new Datastore(lenient, whole)
 }
+
+/**
+ * Reads the file. NeDB writes it anew at once, and does nothing more if that fails. On a full disk what it has read is
+ * whole all the same, and the gateway must start.
+ * @returns whether the file has been written anew
+ */
+async function read(nedb: Nedb<Row>): Promise<boolean> {
+  const { persistence } = nedb as unknown as { persistence: { persistCachedDatabaseAsync?(): Promise<void> } }
+  const writeAnew = persistence.persistCachedDatabaseAsync!.bind(persistence)
+  let written = true
+  persistence.persistCachedDatabaseAsync = () =>
+    writeAnew().catch((error: unknown) => {
+      if (!isFull(error)) throw error
+      written = false
+    })
+  try {
+    await nedb.load()
+  } finally {
+    // From here on the method of its class counts again, which tells every error.
+    delete persistence.persistCachedDatabaseAsync
+  }
+  return written
+}
+
+/** A second name needs no room, and keeps the content: the file is written anew under another name before the next append. */
+async function keepOnFull(error: unknown, file: string, backup: string): Promise<void> {
+  if (!isFull(error)) throw error
+  await rm(backup, { force: true })
+  await link(file, backup)
+}
+
+const isFull = (error: unknown): boolean =>
+  ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')
 
 function create(filename: string, corruptAlertThreshold: number): Nedb<Row> {
   // The published types lack `modes`; without it files are 0644.
@@ -89,7 +121,11 @@ const CHUNK = 500
 
 /** An open datastore file, all of which is in memory. Every method rejects if the disk refuses. */
 export class Datastore {
-  constructor(private readonly nedb: Nedb<Row>) {}
+  /** @param whole `false` after a start on a full disk: the file may hold unreadable lines, and must be written anew */
+  constructor(
+    private readonly nedb: Nedb<Row>,
+    readonly whole: boolean,
+  ) {}
 
   async all(): Promise<Row[]> {
     return await this.nedb.find<Row>({})

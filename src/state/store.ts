@@ -125,7 +125,7 @@ const MAX_APPENDED = 50_000
 
 /** The file behind a state store, locked. */
 class StoreFile {
-  #damaged = false
+  #damaged: boolean
   #appended = 0
 
   constructor(
@@ -133,7 +133,9 @@ class StoreFile {
     private documents: number,
     private readonly lock: Lock,
     private readonly whyLost: () => string | undefined,
-  ) {}
+  ) {
+    this.#damaged = !datastore.whole
+  }
 
   /** Why it will never be written again. */
   get lost(): string | undefined {

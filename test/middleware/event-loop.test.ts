@@ -21,6 +21,10 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 /** So many empty objects, three bytes each. */
 const objects = (count: number): string => `[${'{},'.repeat(count)}0]`
 
+/** An object of so many fields, each with a name of its own. */
+const fields = (count: number): string =>
+  `{${Array.from({ length: count }, (_, at) => `"k${at}":1`).join(',')}}`
+
 /** A gateway that rewrites every body for an upstream that answers as the test says. */
 async function rewriting(t: TestContext, answer: (response: ServerResponse, body: string) => void) {
   const server = createServer((request, response) => {
@@ -61,6 +65,7 @@ const tooLarge: Record<
     headers: { 'content-encoding': 'gzip' },
     code: 'body_too_large',
   },
+  'an object of half a million fields': { body: () => fields(490_000), code: 'body_too_large' },
   'brackets that only open': { body: () => '['.repeat(8 * MB), code: 'bad_json' },
   'a text of quotes that does not end': { body: () => `"${'\\"'.repeat(4 * MB)}`, code: 'bad_json' },
   'one number of many digits': { body: () => '1'.repeat(8 * MB), code: 'bad_json' },
@@ -94,6 +99,40 @@ test('a large body is rewritten and sent on as what it was, and other requests g
     () => JSON.parse(blocking),
   )
   assert.deepEqual(JSON.parse(got), { body: sent })
+})
+
+for (const [name, body] of Object.entries({
+  '300,000 small objects': objects(300_000),
+  'an object of 90,000 fields': fields(90_000),
+  'a text of 4 MB': JSON.stringify({ text: 'é'.repeat(2e6) }),
+}))
+  test(`a body of ${name}, under the size that counts as large, is rewritten, and other requests go on meanwhile`, async (t) => {
+    let got = ''
+    const ask = await rewriting(t, (response, body) => {
+      got = body
+      response.end('{}')
+    })
+    assert.ok(Buffer.byteLength(body) < LARGE)
+    const blocking = fields(250_000)
+    await staysFree(
+      () => ask(body),
+      () => JSON.parse(blocking),
+    )
+    assert.deepEqual(JSON.parse(got), { body: JSON.parse(body) })
+  })
+
+test('a message of an object of many fields ends its WebSocket, and other requests go on meanwhile', async (t) => {
+  const echo = await EchoUpstream.start(t, { echo: false })
+  const pool = await startPool(t, { codex: [{ id: 'alice' }], env: { UPSTREAM_RESPONSES_BASE: echo.url } })
+  const blocking = fields(250_000)
+  await staysFree(
+    async () => {
+      const client = await dial(pool, 's1')
+      client.raw.send(`{"type":"response.create","input":${fields(90_000)}}`)
+      assert.equal((await within(client.closed)).code, 1008)
+    },
+    () => JSON.parse(blocking),
+  )
 })
 
 test('an answer of small objects is passed on, and other requests go on meanwhile', async (t) => {
