@@ -1,4 +1,4 @@
-import { constants, lstatSync, readFileSync } from 'node:fs'
+import { constants } from 'node:fs'
 import { access, lstat, readFile, realpath } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { cosmiconfig, type Loader, type PublicExplorer } from 'cosmiconfig'
@@ -7,6 +7,7 @@ import { CORE_SCHEMA, load as parseYaml, mergeTag, YAMLException } from 'js-yaml
 import type { ResolvedConfig } from './config.js'
 import { messageOf } from './foreign.js'
 import type { Environment, Flags } from './layers.js'
+import { codeExtensions, searchPlaces } from './places.js'
 import { ConfigError, openError, type Place, problemOfFile, thrownError } from './problems.js'
 import { resolveConfig } from './resolve.js'
 import { blankOut } from './secrets.js'
@@ -58,34 +59,6 @@ function nothingIn(file: string, cwd: string): ConfigError {
   const message =
     'gives no configuration: a code file needs `export default defineConfig({ … })`, package.json the key "codex-pool"'
   return problemOfFile(file, cwd, { message, code: 'config_empty' })
-}
-
-const codeExtensions = ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs']
-const dataExtensions = ['json', 'yaml', 'yml']
-const extensions = [...codeExtensions, ...dataExtensions]
-const searchPlaces = [
-  ...extensions.map((extension) => `codex-pool.config.${extension}`),
-  '.codex-poolrc',
-  ...extensions.map((extension) => `.codex-poolrc.${extension}`),
-  'package.json',
-]
-
-/** Whether a search in this folder would find a file. Only a `package.json` is read. */
-export function holdsConfig(folder: string): boolean {
-  return searchPlaces.some((place) =>
-    place === 'package.json' ? hasOurKey(join(folder, place)) : isThere(join(folder, place)),
-  )
-}
-
-// A link whose target is gone counts: the search tells of it.
-const isThere = (file: string): boolean => lstatSync(file, { throwIfNoEntry: false }) !== undefined
-
-function hasOurKey(file: string): boolean {
-  try {
-    return 'codex-pool' in (JSON.parse(readFileSync(file, 'utf8')) as object)
-  } catch {
-    return false
-  }
 }
 
 type Found = Awaited<ReturnType<PublicExplorer['load']>>

@@ -3,6 +3,7 @@ import type { AccountReport, PoolReport } from '../admin/reports.js'
 import { RECOVERY } from '../credentials/durable-file.js'
 import { readConfig } from '../settings.js'
 import { adminCall, noGatewayAt, tellGateway } from './admin-call.js'
+import { askYesNo, isAsked } from './ask.js'
 import { print, refusal } from './output.js'
 import { accountById, type CommonOptions, readPoolFolder, sourceOf, underLock } from './pool-folder.js'
 import { inGateway } from './pool-report.js'
@@ -55,9 +56,13 @@ async function setDisabled(options: CommonOptions, id: string, disabled: boolean
 }
 
 /** `codex-pool remove ID`: deletes an account's credential file. */
-export async function remove(options: CommonOptions, id: string): Promise<void> {
+export async function remove(options: CommonOptions, id: string, { yes }: { yes?: boolean }): Promise<void> {
   const pool = await readPoolFolder(options)
   const { file, provider } = accountById(pool, id)
+  if (!yes && !isAsked())
+    throw refusal('not_confirmed', `this deletes ${file}, and the login in it: codex-pool remove ${id} --yes`)
+  if (!yes && !(await askYesNo(`Delete ${file}, and the login in it?`, false)))
+    return print('nothing is deleted')
   const kept = (await lstat(file)).isSymbolicLink() ? '; the file it pointed to is not' : ''
   await underLock(file, async () => {
     await rm(file)

@@ -2,6 +2,7 @@ import type { ResolvedConfig } from '../../config/config.js'
 import { localAddress } from '../../config/index.js'
 import { readConfig } from '../settings.js'
 import { printAsIs, refusal } from './output.js'
+import { ownName } from './own-name.js'
 import { type CommonOptions, sourceOf } from './pool-folder.js'
 
 type Access = ResolvedConfig['access']
@@ -23,12 +24,12 @@ export async function showClients(options: CommonOptions): Promise<void> {
 /** The lines to paste, without any key: they are shown at every start, and a terminal is read by others. */
 export function clientLines(url: string, access: Access): string {
   if (access === 'host-app' || !access.keys) return linesFor(url)
-  return `\nAccess keys are set. The lines for each of them: codex-pool clients`
+  return `\nAccess keys are set. The lines for each of them: ${ownName()} clients`
 }
 
 function linesFor(url: string): string {
   return `
-Codex CLI: codex-pool setup codex writes its full configuration; or put above the first [table] of ~/.codex/config.toml
+Codex CLI: ${ownName()} setup codex writes its full configuration; or put above the first [table] of ~/.codex/config.toml
 
   model_provider = "codex-pool"
   chatgpt_base_url = "${url}/backend-api"
@@ -52,16 +53,16 @@ export function firstSteps(poolDir: string): string {
 The pool is empty: there is no account in ${poolDir}
 
   Codex   log in once for each account:
-            codex-pool login codex
+            ${ownName()} login codex
           or copy the auth.json of a login there, under a name of your choice:
             cp ~/.codex/auth.json ${poolDir}/account1.json
   Gemini  the same with
-            codex-pool login gemini
+            ${ownName()} login gemini
           or with oauth_creds.json, with the prefix gemini_:
             cp ~/.gemini/oauth_creds.json ${poolDir}/gemini_account1.json
           or an API key:
             (umask 077; echo '{ "api_key": "…" }' > ${poolDir}/gemini_key1.json)
 
 A gateway that runs notices them by itself.
-To see it work without any account: codex-pool --demo`
+To see it work without any account: ${ownName()} --demo`
 }

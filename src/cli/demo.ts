@@ -10,6 +10,7 @@ import { type Simulator, startSimulator } from '../simulator/index.js'
 import type { AttemptEvent } from '../telemetry/events.js'
 import { clientLines } from './clients.js'
 import { print, printStyled } from './output.js'
+import { ownName } from './own-name.js'
 import type { CommonOptions } from './pool-folder.js'
 import { screenNow } from './status.js'
 import { statusLines } from './status-screen.js'
@@ -42,9 +43,7 @@ export async function demo(options: CommonOptions): Promise<void> {
   printStyled(`\n${statusLines(view, screen).join('\n')}`)
   print(clientLines(server.url, gateway.config.access))
   print('It stays up: point a client here and try it. No real upstream is asked.')
-  print(
-    'With your own accounts: stop it (Ctrl-C), copy your auth.json files into ./pool, and run codex-pool.',
-  )
+  print(`With your own accounts: stop it (Ctrl-C), and run ${ownName()} init`)
 }
 
 /** Conversations of both clients, one of which meets a limit in the middle; each attempt is shown as it happens. */

@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import envPaths from 'env-paths'
-import { type Environment, holdsConfig } from '../../config/index.js'
+import type { Environment } from '../../config/index.js'
+import { holdsConfig } from '../../config/places.js'
 import type { ResolvedConfig } from '../../config/config.js'
 
 /** The folder with the configuration, the pool and the data of a command, and why it is this one. */

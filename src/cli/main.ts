@@ -1,32 +1,48 @@
-#!/usr/bin/env node
-import { createRequire } from 'node:module'
 import { Command, Option } from 'commander'
-import { describeConfig, proxyOf } from '../../config/index.js'
-import { declarations, unmatched } from '../accounts/declared.js'
-import { useOf } from '../admin/reports.js'
-import { showClients } from './clients.js'
-import { exitWith, print, warn } from './output.js'
-import { type CommonOptions, readPoolFolder } from './pool-folder.js'
-
-const { version } = createRequire(import.meta.url)('codex-pool/package.json') as { version: string }
+import type { CommonOptions } from './pool-folder.js'
+import { version } from './version.js'
 
 // Node.js would open a debugger, which lets any program of this machine in.
 process.on('SIGUSR1', () => {})
 
-const program = new Command('codex-pool')
+const program: Command = new Command('codex-pool')
   .description(
-    'Spreads Codex CLI and Gemini CLI over the accounts in ./pool. Without a command: runs the gateway.',
+    'Spreads Codex CLI and Gemini CLI over the accounts of a pool. Without a command: runs the gateway.',
   )
   .version(version)
   .option(
     '-c, --config <file>',
-    'configuration file (default: codex-pool.config.* in this folder, else built-in)',
+    'configuration file (default: codex-pool.config.* in the home, else built-in)',
   )
   .option('-l, --listen <address>', 'host:port or unix:/path to listen on (default: 127.0.0.1:8989)')
-  .option('-p, --pool-dir <folder>', 'folder of the credential files (default: ./pool)')
-  .option('--demo', 'run on a built-in stand-in for the upstreams, with made-up accounts')
+  .option('-p, --pool-dir <folder>', 'folder of the credential files (default: pool in the home)')
+  .addOption(
+    new Option('--demo', 'run on a built-in stand-in for the upstreams, with made-up accounts').conflicts([
+      'config',
+      'poolDir',
+    ]),
+  )
   .showHelpAfterError('(codex-pool --help shows what there is)')
   .helpCommand(true)
+  .configureHelp({
+    showGlobalOptions: true,
+    // The others are of the gateway itself.
+    visibleGlobalOptions: () =>
+      program.options.filter((option) => ['config', 'listen', 'poolDir'].includes(option.attributeName())),
+  })
+  .addHelpText(
+    'after',
+    `
+The home is the working folder if it holds a configuration or a folder "pool", else $CODEX_POOL_HOME, else the user's
+configuration folder.
+
+Examples:
+  codex-pool --demo                    see it work, without any account
+  codex-pool init                      set up accounts and clients
+  codex-pool --listen 127.0.0.1:9000   run on another port
+
+Exit status: 0 done, 1 failed or refused, 2 a configuration that cannot be used, 3 another process has the database open.`,
+  )
 
 // With an action, commander takes a misspelt command for an argument of that action, and suggests nothing.
 if (program.parseOptions(process.argv.slice(2)).operands.length === 0)
@@ -39,7 +55,7 @@ if (program.parseOptions(process.argv.slice(2)).operands.length === 0)
 program
   .command('check')
   .description('validate the configuration and print it with every default')
-  .action(command(async () => check))
+  .action(command(async () => (await import('./check.js')).check))
 program
   .command('status')
   .description('tell whether one can work now, on which accounts, and if not, when; then each account')
@@ -86,6 +102,7 @@ program
 program
   .command('remove <id>')
   .description("delete an account's credential file from the pool")
+  .option('--yes', 'do not ask')
   .action(command(async () => (await import('./accounts.js')).remove))
 program
   .command('disable <id>')
@@ -98,7 +115,7 @@ program
 program
   .command('clients')
   .description('print the lines that point Codex CLI and Gemini CLI here')
-  .action(command(async () => showClients))
+  .action(command(async () => (await import('./clients.js')).showClients))
 program
   .command('explain <request-id>')
   .description('tell why a request went where it went (the id is in its x-codex-pool-request-id)')
@@ -110,7 +127,7 @@ const setup = program
 setup
   .command('codex')
   .description('write $CODEX_HOME/config.toml (default: ~/.codex/config.toml)')
-  .option('--seed, --provider', 'as a provider of its own; Codex then goes without WebSockets')
+  .option('--provider', 'as a provider of its own; Codex then goes without WebSockets')
   .option('--no-login', 'for a Codex that has never signed in; implies --provider')
   .action(command(async () => (await import('./setup.js')).setupCodex))
 setup
@@ -125,20 +142,31 @@ for (const client of setup.commands)
     .option('--print', 'show what would change, and change nothing')
     .option('--undo', 'take the lines out again, and bring back what they replaced')
 
-await program.parseAsync()
-
-/** `codex-pool check`: status 2 and every problem, or the configuration as it will run. No secret. */
-async function check(options: CommonOptions): Promise<void> {
-  const { config, accounts } = await readPoolFolder(options)
-  const used = accounts.map((account): [string, object] => {
-    const proxy = account.declared.proxy ?? proxyOf(config.providers[account.provider], account.id)
-    return [account.id, { provider: account.provider, ...useOf(account), proxy }]
-  })
-  const resolved = { ...config, resolvedAccounts: Object.fromEntries(used) }
-  print(JSON.stringify(describeConfig(resolved), null, 2))
-  const ids = accounts.map(({ id }) => id)
-  for (const { file, reason } of unmatched(ids, declarations(config.accounts))) warn(`${file}: ${reason}`)
+const examples: Readonly<Record<string, readonly string[]>> = {
+  check: ['codex-pool check --config ./codex-pool.config.yaml'],
+  login: ['codex-pool login codex', 'codex-pool login gemini --name work'],
+  add: ['codex-pool add ~/.codex/auth.json', 'codex-pool add key.json --name spare'],
+  remove: ['codex-pool remove alice', 'codex-pool remove alice --yes'],
+  disable: ['codex-pool disable alice'],
+  enable: ['codex-pool enable alice'],
+  clients: ['codex-pool clients'],
+  setup: ['codex-pool setup codex --print', 'codex-pool setup gemini', 'codex-pool setup codex --undo'],
+  explain: ['codex-pool explain 0f3b8c1e'],
+  complete: ['source <(codex-pool complete bash)', 'codex-pool complete zsh > ~/.zsh/_codex-pool'],
 }
+
+if (process.argv[2] === 'complete') (await import('@bomb.sh/tab/commander')).default(program)
+else
+  program
+    .command('complete')
+    .argument('<shell>', 'bash, zsh, fish or powershell')
+    .description('print the completion for a shell')
+for (const one of program.commands) {
+  const lines = examples[one.name()]?.map((line) => `  ${line}`) ?? []
+  if (lines.length > 0) one.addHelpText('after', ['', 'Examples:', ...lines].join('\n'))
+}
+
+await program.parseAsync()
 
 /**
  * An action that runs a command with the common options, its arguments and its own options; what it throws becomes an
@@ -148,11 +176,15 @@ function command<A extends unknown[]>(
   load: () => Promise<(options: CommonOptions, ...args: A) => Promise<void>>,
 ) {
   return async (...args: A): Promise<void> => {
+    // With a command, commander leaves --demo unread.
+    if (program.opts().demo && program.args.length > 0)
+      program.error("error: option '--demo' runs the gateway, and goes with no command")
     try {
       await (
         await load()
       )(program.opts(), ...args)
     } catch (error) {
+      const { exitWith } = await import('./output.js')
       exitWith(error as Error)
     }
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -98,4 +99,57 @@ test('check shows what is declared for each account, and warns of patterns that 
   })
   assert.match(proxy, /127\.0\.0\.1:3128/)
   assert.ok(!output.includes('hunter2'))
+})
+
+test('the demo refuses what it does not read', async (t) => {
+  const cwd = await emptyFolder(t)
+  for (const args of [['--config', 'nope'], ['--pool-dir', 'nope'], ['accounts'], ['--nope']]) {
+    const { status, output } = await runCommand(t, ['--demo', ...args], { cwd })
+    assert.equal(status, 1, args.join(' '))
+    assert.match(output, /^error: /)
+  }
+})
+
+test('the help of every command has an example, and the flags of all commands', async (t) => {
+  const cwd = await emptyFolder(t)
+  const { output } = await runCommand(t, ['--help'], { cwd })
+  assert.match(output, /Exit status: 0 .*, 1 .*, 2 .*, 3 /)
+  const [, list = ''] = output.split('Commands:\n')
+  const names = [...list.split('\n\n')[0]!.matchAll(/^ {2}([a-z]+)/gm)].map(([, name = '']) => name)
+  assert.ok(names.length > 10)
+  for (const name of names.filter((one) => one !== 'help')) {
+    const help = (await runCommand(t, [name, '--help'], { cwd })).output
+    assert.match(help, /Examples:\n {2}\S/, name)
+    for (const flag of ['--config', '--listen', '--pool-dir'])
+      assert.ok(help.includes(flag), `${name} ${flag}`)
+  }
+})
+
+test('the completion of a shell knows the commands, and their flags', async (t) => {
+  const cwd = await emptyFolder(t)
+  assert.match((await runCommand(t, ['complete', 'bash'], { cwd })).output, /codex-pool/)
+  assert.match((await runCommand(t, ['complete', '--', 'remo'], { cwd })).output, /^remove\t/m)
+  assert.match((await runCommand(t, ['complete', '--', 'remove', '--'], { cwd })).output, /^--yes\t/m)
+})
+
+test('the advice of an empty pool can be followed: it calls the program as this shell finds it', async (t) => {
+  const cwd = await emptyFolder(t)
+  const called = async (env: Record<string, string>) => {
+    const gateway = startCommand(t, ['--listen', '127.0.0.1:0'], { cwd: await emptyFolder(t), env })
+    return within(gateway.printed(/(\S.*) login codex/))
+  }
+  assert.match(await called({}), /^node \/.*\/dist\/src\/cli\/bin\.js$/)
+  await writeFile(join(cwd, 'codex-pool'), '', { mode: 0o755 })
+  assert.equal(await called({ PATH: cwd }), 'codex-pool')
+})
+
+test('no login is deleted without a word', async (t) => {
+  const cwd = await emptyFolder(t)
+  await mkdir(join(cwd, 'pool'))
+  const file = join(cwd, 'pool', 'gemini_key1.json')
+  await writeFile(file, '{ "api_key": "AIza-of-nobody-at-all" }', { mode: 0o600 })
+  const refused = await runCommand(t, ['remove', 'gemini_key1'], { cwd })
+  assert.equal(refused.status, 1)
+  assert.match(refused.output, /codex-pool remove gemini_key1 --yes/)
+  assert.ok(existsSync(file))
 })

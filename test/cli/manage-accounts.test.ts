@@ -220,16 +220,16 @@ test('remove deletes the file, its recovery copy, and nothing else', async (t) =
   const target = await file('outside.json', sim.account('alice-at-work').authJson())
   await symlink(target, join(folder, 'pool/linked.json'))
   assert.match(
-    await succeeded(run('remove', 'alice')),
+    await succeeded(run('remove', 'alice', '--yes')),
     /alice \(codex\) left the pool: .*alice\.json is deleted\.$/m,
   )
   assert.match(
-    await succeeded(run('remove', 'linked')),
+    await succeeded(run('remove', 'linked', '--yes')),
     /linked\.json is deleted; the file it pointed to is not/,
   )
   assert.deepEqual(await pool(), [])
   assert.ok((await lstat(target)).isFile())
-  await refused(run('remove', 'alice'), /there is no account "alice" in .*There are: none/)
+  await refused(run('remove', 'alice', '--yes'), /there is no account "alice" in .*There are: none/)
 })
 
 test('disable and enable outlive the command, with no gateway running', async (t) => {
@@ -257,7 +257,7 @@ test('a running gateway takes a new account at once, and lets a removed one go',
   await writeIn(pool.dir, 'auth.json', pool.sim.account('bob').authJson())
   assert.match(await succeeded(run('add', 'auth.json')), /The running gateway knows\./)
   assert.equal(await pool.servedBy('s1'), 'bob')
-  assert.match(await succeeded(run('remove', 'bob')), /The running gateway knows\./)
+  assert.match(await succeeded(run('remove', 'bob', '--yes')), /The running gateway knows\./)
   assert.equal((await pool.ask('s1')).status, 429)
   assert.deepEqual(
     pool.gateway.accounts().map(({ id }) => id),

@@ -222,7 +222,7 @@ test('a file that is not UTF-8 text is refused and left alone', async (t) => {
 test('a file that was not there is private, and gone after --undo', async (t) => {
   const home = await Home.create(t)
   const CODEX_HOME = home.file('elsewhere/codex')
-  assert.equal((await home.setup(['codex', '--seed'], { CODEX_HOME })).code, 0)
+  assert.equal((await home.setup(['codex', '--provider'], { CODEX_HOME })).code, 0)
   assert.equal(await home.read('elsewhere/codex/config.toml'), SEED_TOP + SEED_TABLE)
   assert.equal((await stat(home.file('elsewhere/codex/config.toml'))).mode & 0o777, 0o600)
   assert.equal((await home.setup(['codex', '--undo'], { CODEX_HOME })).code, 0)
