@@ -5,7 +5,7 @@ import type { RequestHandler } from 'express'
 import { covers } from '../config/index.js'
 import type { Middleware, RetryPolicy } from '../config/config.js'
 import type { Answer, ClientRequest, Conversation, Provider, RequestHead, Usage } from '../config/provider.js'
-import type { Strategy } from '../config/account.js'
+import type { Candidate, Strategy } from '../config/account.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Trail } from '../src/accounts/trails.js'
 import { decode, isPlain } from './decode.js'
@@ -353,5 +353,16 @@ export interface PickRecord {
   readonly account: string | undefined
   /** `owner`, `conversation`, or the strategy's name. */
   readonly by: string
-  readonly others: readonly { readonly account: string; readonly why: string }[]
+  /** When; ms since 1970. */
+  readonly at: number
+  /** Those that the strategy chose from, as it saw them: their numbers are compared again once somebody asks. */
+  readonly candidates: readonly Candidate[]
+  /** Those that it was not offered. `until` in ms since 1970. */
+  readonly others: readonly PassedOver[]
+}
+
+export interface PassedOver {
+  readonly account: string
+  readonly why: string
+  readonly until?: number | undefined
 }

@@ -16,9 +16,11 @@ export function answerFailure({ onUnexpected }: FailureOptions): ErrorRequestHan
   return function answerFailure(error: Error, request, response, _next) {
     const failure = failureOf(error, onUnexpected)
     const exchange = findExchange(request)
-    if (exchange?.keepAlive?.begun) return endStream(exchange, response, failureAnswer(failure, exchange))
+    const answer = failureAnswer(failure, exchange)
+    if (exchange) exchange.outcome ??= { kind: 'own', answer }
+    if (exchange?.keepAlive?.begun) return endStream(exchange, response, answer)
     if (response.headersSent || response.destroyed) return void response.destroy()
-    sendJson(response, failureAnswer(failure, exchange))
+    sendJson(response, answer)
   }
 }
 

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Candidate } from '../config/account.js'
 import type { Answer } from '../config/provider.js'
 import { type Account, roomOn } from '../src/accounts/account.js'
 import {
@@ -15,7 +16,7 @@ import {
 } from '../src/accounts/selection.js'
 import type { Pool } from '../src/pool/pool.js'
 import { adaptation } from './auth-injection.js'
-import type { Exchange, Outcome, PickRecord } from './exchange.js'
+import type { Exchange, Outcome, PassedOver } from './exchange.js'
 import { failureAnswer, GatewayFailure } from './failure.js'
 import { finalAnswer, refusedByAll, type Trouble } from './final-answer.js'
 import type { HeldAnswer } from './forward.js'
@@ -219,11 +220,14 @@ export class Search {
     const stays = home && (!exchange.usesQuota || mayStay(home.account, able, model, now))
     const offered = this.#first(able, now)
     const picked = stays ? withRoom(home) : this.#choose(offered, now)
-    const choice = { chosen: picked.account, all: this.#all, fitting, offered, tried: tries.accounts }
-    const others = passedOver({ ...choice, model, now })
+    const { account, by, candidates = [] } = picked
     // A waiting request polls; only its last empty pick is kept.
-    if (!picked.account && exchange.picks.at(-1)?.account === undefined) exchange.picks.pop()
-    exchange.picks.push({ account: picked.account?.key, by: picked.by, others })
+    if (!account && exchange.picks.at(-1)?.account === undefined) exchange.picks.pop()
+    // An account that is kept was compared with no other.
+    const others = stays
+      ? []
+      : passedOver({ all: this.#all, fitting, offered, tried: tries.accounts, model, now })
+    exchange.picks.push({ account: account?.key, by, at: now, candidates, others })
     return picked
   }
 
@@ -240,14 +244,15 @@ export class Search {
     const offered = first.filter(({ hasRoom }) => hasRoom)
     if (offered.length === 0) return { account: undefined, busy: first, by: WAITS }
     try {
-      const account = choose(offered, exchange.route.strategy, {
+      const candidates = offered.map((account) => account.candidate(exchange.model, now))
+      const account = choose(offered, candidates, exchange.route.strategy, {
         conversation: exchange.conversationKey,
         model: exchange.model,
         route: exchange.prefix,
         attempt: tries.accounts.size + 1,
         now,
       })
-      return { account, busy: [], by: exchange.route.strategy.name }
+      return { account, busy: [], by: exchange.route.strategy.name, candidates }
     } catch (error) {
       if (error instanceof StrategyFailed) throw strategyFailure(error)
       throw error
@@ -324,6 +329,8 @@ interface Pick {
   readonly account: Account | undefined
   readonly busy: readonly Account[]
   readonly by: string
+  /** What a strategy chose from. */
+  readonly candidates?: readonly Candidate[]
 }
 
 const WAITS = 'waits: as many requests run as concurrency allows'
@@ -344,7 +351,6 @@ function strategyFailure(error: StrategyFailed): GatewayFailure {
 
 /** The accounts that a choice was made from. */
 interface Choice {
-  readonly chosen: Account | undefined
   /** All of the route's provider. */
   readonly all: readonly Account[]
   /** Those that could ever serve the request. */
@@ -356,17 +362,22 @@ interface Choice {
   readonly now: number
 }
 
-/** Why the other accounts were not asked; for `explain`. */
-function passedOver({ chosen, all, fitting, offered, tried, model, now }: Choice): PickRecord['others'] {
+/** Why the accounts were not asked that no strategy was offered; for `explain`. */
+function passedOver({ all, fitting, offered, tried, model, now }: Choice): PassedOver[] {
   const [fits, isOffered] = [new Set(fitting), new Set(offered)]
   const lowest = offered[0]?.order
-  const whyNot = (account: Account): string => {
-    if (isOffered.has(account) && account.hasRoom) return 'not chosen'
-    if (!fits.has(account)) return 'not for this request'
-    if (tried.has(account)) return 'tried'
-    return account.unavailable(model, now) ?? heldBack(account, model, now, lowest)
+  const others: PassedOver[] = []
+  for (const account of all) {
+    const { key } = account
+    if (isOffered.has(account) && account.hasRoom) continue
+    if (!fits.has(account)) others.push({ account: key, why: 'not for this request' })
+    else if (tried.has(account)) others.push({ account: key, why: 'tried' })
+    else {
+      const hindrance = account.unavailable(model, now)
+      const until = hindrance === 'exhausted' ? account.resetsAt(now, model) : undefined
+      const why = hindrance ?? heldBack(account, model, now, lowest)
+      others.push({ account: key, why, until: until ?? account.availableAt(now, model) })
+    }
   }
-  return all
-    .filter((account) => account !== chosen)
-    .map((account) => ({ account: account.key, why: whyNot(account) }))
+  return others
 }

@@ -72,7 +72,7 @@ export class Gateway {
     const { settings, stores, events, log } = parts
     const snapshot = () => settings.current
     const access = () => settings.config.access
-    const explanations = new Explanations()
+    const explanations = new Explanations(stores.explanations)
     const budget = new ReplayBudget(() => settings.config.maxReplayTotalBytes)
     const tellOfParser = tellOnce((message) => log.warn(message))
     const links = { ...parts, snapshot, access, explanations, budget, ledger: stores.ledger, tellOfParser }

@@ -63,7 +63,9 @@ export class WebSockets {
     this.parts.explanations.begin(exchange)
     const status = await this.#serve(exchange, request, socket, client.taken).catch((error: Error) => {
       const failure = failureOf(error, this.parts.onUnexpected)
-      sendAnswer(socket, failureAnswer(failure, exchange))
+      const answer = failureAnswer(failure, exchange)
+      exchange.outcome ??= { kind: 'own', answer }
+      sendAnswer(socket, answer)
       return failure.status
     })
     this.parts.metrics.requests.inc({ status })
@@ -85,6 +87,7 @@ export class WebSockets {
     request.headers['sec-websocket-protocol'] = passed.length > 0 ? passed.join(', ') : undefined
     identify(exchange, this.parts.pool.trails)
     const outcome = await this.#search(exchange)
+    exchange.outcome = outcome
     if (outcome.kind === 'left') return CLIENT_LEFT
     if (outcome.kind === 'own') {
       sendAnswer(socket, outcome.answer)

@@ -1,5 +1,6 @@
 import { isRecord } from '../../config/index.js'
 import type { ClientRequest, Exhaustion, Provider, Strategy, StrategyContext } from '../../config/provider.js'
+import type { Candidate } from '../../config/account.js'
 import type { Account } from './account.js'
 
 /** A strategy threw, or named an account that it was not offered. */
@@ -163,13 +164,13 @@ export function heldBack(
   }
 }
 
-/** Asks the strategy. `offered` is not empty. */
+/** Asks the strategy. `offered` is not empty, and `candidates` are the same accounts. */
 export function choose(
   offered: readonly Account[],
+  candidates: readonly Candidate[],
   strategy: { readonly name: string; readonly pick: Strategy },
   context: StrategyContext,
 ): Account {
-  const candidates = offered.map((account) => account.candidate(context.model, context.now))
   let picked
   try {
     picked = strategy.pick(candidates, context)

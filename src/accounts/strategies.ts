@@ -28,7 +28,7 @@ export function pressure(): Strategy {
 }
 
 /** The share left of the longest window, divided by the share of its time that is left; `undefined` if not known. */
-function pressureOf(windows: readonly CandidateWindow[], now: number): number | undefined {
+export function pressureOf(windows: readonly CandidateWindow[], now: number): number | undefined {
   const { lengthMinutes = 0, usedPercent, resetsAt = now } = firstBy(windows, byLength) ?? {}
   if (lengthMinutes === 0 || usedPercent === undefined || resetsAt <= now) return undefined
   const timeLeft = (resetsAt - now) / (lengthMinutes * 60_000)

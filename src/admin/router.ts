@@ -41,8 +41,17 @@ export function adminRouter(parts: AdminParts): Router {
       body: poolReport(gateway),
     }),
   )
-  router.get('/admin/requests/:id', read, (request, response, next) => {
-    const body = parts.explanations.get(String(request.params.id))
+  router.get('/admin/requests', read, async (request, response) => {
+    const { searchParams } = new URL(request.url, 'http://localhost')
+    const filter = {
+      account: searchParams.get('account') ?? undefined,
+      conversation: searchParams.get('conversation') ?? undefined,
+      limit: Math.min(Number(searchParams.get('limit')) || SHOWN, MOST_SHOWN),
+    }
+    answer(response, { status: 200, body: { requests: await parts.explanations.last(filter) } })
+  })
+  router.get('/admin/requests/:id', read, async (request, response, next) => {
+    const body = await parts.explanations.get(String(request.params.id))
     if (body) answer(response, { status: 200, body })
     else next(new GatewayFailure(404, 'unknown_request', 'no request of this id is remembered'))
   })
@@ -51,7 +60,7 @@ export function adminRouter(parts: AdminParts): Router {
     answer(response, { status: report.configProblem === undefined ? 200 : 400, body: report })
   })
   router.use('/admin/accounts', changesRouter(token, gateway))
-  router.all(['/healthz', '/metrics', '/admin/accounts', '/admin/reload'], wrongMethod)
+  router.all(['/healthz', '/metrics', '/admin/accounts', '/admin/requests', '/admin/reload'], wrongMethod)
   router.use('/admin', (_request, _response, next) =>
     next(new GatewayFailure(404, 'no_route', 'no such endpoint')),
   )
@@ -63,6 +72,9 @@ export function adminRouter(parts: AdminParts): Router {
 function answer(response: Response, { status, body }: { status: number; body: object }): void {
   sendJson(response, { status, body: redactAll(body) })
 }
+
+/** Explanations that are answered at once. */
+const [SHOWN, MOST_SHOWN] = [20, 200]
 
 const NONCE = /^[\w-]{16,64}$/
 

@@ -62,16 +62,11 @@ program
   .option('--watch', 'draw it anew every two seconds, until Ctrl-C')
   .option('--line', 'in a few words, for a prompt or tmux')
   .option('--json', 'for a program')
-  .addHelpText(
-    'after',
-    '\nExamples:\n  codex-pool status --watch\n  codex-pool status --json | jq .providers',
-  )
   .action(command(async () => (await import('./status.js')).showStatus))
 const accounts = program
   .command('accounts [id]')
   .description('the same as status; with an id, all that is known of one account')
   .option('--json', 'for a program')
-  .addHelpText('after', '\nExamples:\n  codex-pool accounts alice\n  codex-pool accounts retry alice')
   .action(command(async () => (await import('./status.js')).showAccounts))
 accounts
   .command('retry [id]')
@@ -117,8 +112,12 @@ program
   .description('print the lines that point Codex CLI and Gemini CLI here')
   .action(command(async () => (await import('./clients.js')).showClients))
 program
-  .command('explain <request-id>')
-  .description('tell why a request went where it went (the id is in its x-codex-pool-request-id)')
+  .command('explain [request-id]')
+  .description('tell why a request went where it went; without an id, of the last requests, failures first')
+  .option('--last', 'of the last request')
+  .option('--account <id>', 'of requests that this account was asked for')
+  .option('--conversation <hash>', 'of requests of this conversation, by the beginning of its hash')
+  .option('--json', 'for a program')
   .action(command(async () => (await import('./explain.js')).explain))
 
 const setup = program
@@ -151,7 +150,9 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   enable: ['codex-pool enable alice'],
   clients: ['codex-pool clients'],
   setup: ['codex-pool setup codex --print', 'codex-pool setup gemini', 'codex-pool setup codex --undo'],
-  explain: ['codex-pool explain 0f3b8c1e'],
+  status: ['codex-pool status --watch', 'codex-pool status --json | jq .providers'],
+  accounts: ['codex-pool accounts alice', 'codex-pool accounts retry alice'],
+  explain: ['codex-pool explain --last', 'codex-pool explain --account alice'],
   complete: ['source <(codex-pool complete bash)', 'codex-pool complete zsh > ~/.zsh/_codex-pool'],
 }
 

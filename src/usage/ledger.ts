@@ -1,5 +1,7 @@
+import { join } from 'node:path'
 import type { ResolvedConfig } from '../../config/config.js'
 import { openStateStore, type StateStore } from '../state/store.js'
+import { ExplanationLog } from './explanation-log.js'
 import { bounded, RequestLog, type RequestRecord } from './request-log.js'
 import { type AccountTotals, type Rollup, Rollups } from './rollups.js'
 
@@ -97,6 +99,8 @@ function dayOf(time: number): string {
 export interface Stores {
   readonly state: StateStore
   readonly ledger: Ledger
+  /** `undefined` without a database. */
+  readonly explanations: ExplanationLog | undefined
   /** Why some of it does not reach the disk. */
   failing(): string[]
   close(): Promise<void>
@@ -117,16 +121,21 @@ export async function openStores(
     now,
     onDropped: (day) => warn(`no more request records are kept for ${day}: the day's limit is reached`),
   })
+  const explanations =
+    database === false ? undefined : new ExplanationLog(join(`${database}.requests`, 'explanations.jsonl'))
   return {
     state,
     ledger,
+    explanations,
     failing: () => [
       ...(state.failing ? [`state is not written: ${state.failing}`] : []),
+      ...(explanations?.failing ? [`explanations are not written: ${explanations.failing}`] : []),
       ...(ledger.failing ? [`request records are not written: ${ledger.failing}`] : []),
     ],
     async close() {
       // First the ledger: its roll-ups go into the state store.
       await ledger.close()
+      await explanations?.close()
       await state.close()
     },
   }

@@ -26,6 +26,7 @@ test('an explanation tells who was asked, why, what came of it, and why not the 
   pool.sim.account('alice').exhaust()
   await pool.ask('s0').expect(200)
   pool.sim.fail({ account: 'bob', with: faults.serverError() })
+  const { resetsAt: until } = await pool.account('alice')
   const { id, at, durationMs, conversation, attempts, ...rest } = await askAndExplain(pool, 's1')
   assert.deepEqual(rest, {
     state: 'answered',
@@ -40,20 +41,22 @@ test('an explanation tells who was asked, why, what came of it, and why not the 
       {
         account: 'codex/bob',
         by: 'in-order',
+        numbers: { inFlight: 0, usedPercent: 1, pressure: 1 },
         others: [
-          { account: 'codex/alice', why: 'exhausted' },
-          { account: 'codex/carol', why: 'not chosen' },
-          { account: 'codex/dave', why: 'not chosen' },
+          { account: 'codex/carol', why: 'not chosen', numbers: { inFlight: 0 } },
+          { account: 'codex/dave', why: 'not chosen', numbers: { inFlight: 0 } },
+          { account: 'codex/alice', why: 'exhausted', until },
           { account: 'codex/key', why: 'not for this request' },
         ],
       },
       {
         account: 'codex/carol',
         by: 'in-order',
+        numbers: { inFlight: 0 },
         others: [
-          { account: 'codex/alice', why: 'exhausted' },
+          { account: 'codex/dave', why: 'not chosen', numbers: { inFlight: 0 } },
+          { account: 'codex/alice', why: 'exhausted', until },
           { account: 'codex/bob', why: 'tried' },
-          { account: 'codex/dave', why: 'not chosen' },
           { account: 'codex/key', why: 'not for this request' },
         ],
       },
@@ -101,13 +104,14 @@ test('it tells why nobody could serve', async (t) => {
   pool.sim.fail({ account: 'alice', with: faults.rateLimited(30) })
   pool.sim.fail({ account: 'bob', with: faults.paymentRequired() })
   await pool.ask('s1')
-  const { picks, attempts, status, servedBy } = await askAndExplain(pool, 's2')
+  const { picks, attempts, status, servedBy, reason } = await askAndExplain(pool, 's2')
+  assert.match(reason, /no account of the pool can take this request now; try again in \d+ s/)
   assert.deepEqual([attempts, status, servedBy], [[], 503, undefined])
   assert.deepEqual(picks, [
     {
       by: 'no account is left',
       others: [
-        { account: 'codex/alice', why: 'cooling' },
+        { account: 'codex/alice', why: 'cooling', until: (await pool.account('alice')).availableAt },
         { account: 'codex/bob', why: 'needs-login' },
       ],
     },
@@ -197,11 +201,19 @@ test('codex-pool explain says it in words', async (t) => {
   })
   assert.equal(status, 0, output)
   const [first, second] = sim.requests.filter(({ kind }) => kind === 'codex').map(({ account }) => account)
-  assert.match(output, /^POST \/v1\/responses {2}at \d{4}-/)
+  assert.match(output, /^POST \/v1\/responses {2}at \d\d:\d\d \(\d+ s ago\)/)
   assert.match(output, /route \/v1, provider codex, model gpt-5\.5/)
-  assert.match(output, new RegExp(`asked codex/${first} \\(pressure\\)\\n +not codex/${second}: not chosen`))
+  assert.match(
+    output,
+    new RegExp(`asked codex/${first} \\(pressure\\): .*\\n +not codex/${second}: use not known, 0 in flight`),
+  )
   assert.match(output, new RegExp(`codex/${first}: 503, unavailable: server_error: [^,]+, \\d+ ms`))
   assert.match(output, new RegExp(`answered: 200 by codex/${second} after \\d+ ms`))
+
+  assert.match(
+    output,
+    new RegExp(`so: codex/${second} was the only one that was free, after codex/${first} could not`),
+  )
 
   const unknown = await runCommand(t, ['explain', 'nothing', '--listen', new URL(url).host], { cwd: folder })
   assert.notEqual(unknown.status, 0)
@@ -219,4 +231,61 @@ test('an explanation keeps the beginning of a long path, and no long name of a m
   const named = await pool.ask('s1', { model: 'm'.repeat(50_000) })
   const told = await explained(pool, named.headers['x-codex-pool-request-id'] ?? '')
   assert.ok(JSON.stringify(told).length < 5_000)
+})
+
+test('the last requests are listed by account and conversation, and outlive a restart', async (t) => {
+  const pool = await startPool(t, { codex: four.slice(0, 2), config: inOrder, onDisk: true })
+  await pool.ask('s1', { prompt: PROMPT }).expect(200)
+  pool.sim.account('alice').exhaust()
+  await pool.ask('s2', { prompt: PROMPT }).expect(200)
+  pool.sim.account('bob').exhaust()
+  await pool.ask('s3', { prompt: PROMPT }).expect(429)
+  const list = async (query = '') => {
+    const { body } = await pool.request.get(`/admin/requests${query}`).expect(200)
+    return body.requests as { id: string; status: number; conversation: string; servedBy?: string }[]
+  }
+  const before = await list()
+  assert.deepEqual(
+    before.map(({ status, servedBy }) => [status, servedBy]),
+    [
+      [429, undefined],
+      [200, 'codex/bob'],
+      [200, 'codex/alice'],
+    ],
+  )
+  await pool.restart()
+  assert.deepEqual(await list(), before)
+  assert.deepEqual(await explained(pool, before[1]!.id), before[1])
+  assert.deepEqual(await list(`?conversation=${before[2]!.conversation.slice(0, 8)}`), [before[2]])
+  assert.deepEqual(await list('?account=alice&limit=1'), [before[1]], 'it was asked, and refused')
+  await pool.ask('s4').expect(429)
+  assert.equal((await list()).length, 4, 'those before and after the restart')
+})
+
+test('explain without an id lists failures first, and groups the accounts that one reason has kept out', async (t) => {
+  const many = Array.from({ length: 12 }, (_, index) => ({ id: `a${index}` }))
+  const pool = await startPool(t, { codex: many, config: inOrder, onDisk: true })
+  const run = async (...args: string[]) => {
+    const env = { POOL_DIR: join(pool.dir, 'pool'), PROXY_DB_PATH: join(pool.dir, 'data', 'proxy.db') }
+    const host = new URL(pool.url).host
+    const { output } = await runCommand(t, ['explain', '--listen', host, ...args], { cwd: pool.dir, env })
+    return output
+  }
+  assert.match(await run(), /no such request is remembered/)
+  for (const { id } of many) pool.sim.account(id).exhaust()
+  await pool.ask('s1').expect(429)
+  pool.sim.account('a0').window('primary', { usedPercent: 0 })
+  pool.gateway.retry('a0')
+  await pool.ask('s2').expect(200)
+  const listed = (await run()).split('\n')
+  assert.match(listed[0]!, /^1 .* 429 .*gpt-5\.5/)
+  assert.match(listed[1]!, /^2 .* 200 .*codex\/a0/)
+  assert.match(listed[2]!, /To see one: codex-pool explain ID/)
+  const last = await run('--last')
+  assert.match(
+    last,
+    /asked codex\/a0 \(in-order\): .*\n +not 11 others: exhausted until .* at the earliest\n/,
+  )
+  assert.match(last, /so: codex\/a0 was the only one that was free\n/)
+  assert.ok(last.split('\n').length < 10, last)
 })
