@@ -3,7 +3,15 @@ export type * from './provider-entry.js'
 export type * from './provider.js'
 export { CredentialRejected } from './provider.js'
 export { builtinStrategies, defineConfig, describeConfig } from './config.js'
-export { forget, redact, redactAll, remember, rememberAnswer, rememberNewer } from './secrets.js'
+export {
+  forget,
+  redact,
+  redactAll,
+  remember,
+  rememberAnswer,
+  rememberGiven,
+  rememberNewer,
+} from './secrets.js'
 export type { Environment, Flags } from './layers.js'
 export { loadConfig, type LoadOptions, type OwnModules } from './load.js'
 export { holdsConfig } from './places.js'

@@ -79,18 +79,28 @@ const RUN = /[\w.~+/=%-]{6,}/g
 const ALONE = /(?<![\w.~+/=%-])[\w.~+/=%-]{3,5}(?![\w.~+/=%-])/g
 const TINIEST = 3
 
-/** By the account, configuration or gateway that they belong to: the newest and the ones before it. */
-const known = new Map<object, { source: unknown; words: Words }[]>()
+interface Remembered {
+  /** What the owner holds: the newest and the ones before it. */
+  held: { readonly source: unknown; readonly words: Words }[]
+  /** What calls and hooks have given beside it, such as new tokens that no file has yet. */
+  given: Words[]
+}
+
+/** By the account, configuration or gateway that the secrets belong to. */
+const known = new Map<object, Remembered>()
 let everyWord: Words | undefined
 
 /** An error may come late, and quote the token before the one that is in use. */
 const VERSIONS = 3
+/** A provider that signs each request has a new secret for each. */
+const MOST_GIVEN = 16
 
 /** Texts in `secrets` are redacted from now on, everywhere, until `owner` is forgotten. */
 export function remember(owner: object, secrets: unknown): void {
-  const versions = known.get(owner) ?? []
-  if (versions.at(-1)?.source === secrets) return
-  known.set(owner, [...versions, { source: secrets, words: wordsOf(secrets) }].slice(-VERSIONS))
+  const { held, given } = known.get(owner) ?? { held: [], given: [] }
+  if (held.at(-1)?.source === secrets) return
+  const newest = { source: secrets, words: wordsOf(secrets) }
+  known.set(owner, { held: [...held, newest].slice(-VERSIONS), given })
   everyWord = undefined
 }
 
@@ -99,8 +109,32 @@ export function rememberNewer(owner: object, secrets: unknown): void {
   if (known.has(owner)) remember(owner, secrets)
 }
 
+/**
+ * Redacts the secrets among the fields of what a call or a hook has given to an owner that is known: an answer of its
+ * issuer, facts, headers. Errors may quote them before or without ever being in a credential.
+ */
+export function rememberGiven(owner: object, value: unknown): void {
+  const remembered = known.get(owner)
+  const fresh = remembered ? secretFieldsOf(value).filter(({ key }) => without(all(), key) === key) : []
+  if (fresh.length === 0) return
+  remembered!.given = [...remembered!.given, wordsOf(fresh)].slice(-MOST_GIVEN)
+  everyWord = undefined
+}
+
+/** As {@link rememberGiven}, for the text of an answer. */
+export function rememberAnswer(owner: object, text: string): void {
+  rememberGiven(owner, parseJson(text) ?? Object.fromEntries(new URLSearchParams(text)))
+}
+
 export function forget(owner: object): void {
   if (known.delete(owner)) everyWord = undefined
+}
+
+function all(): Words {
+  const owners = [...known.values()]
+  return (everyWord ??= merged(
+    owners.flatMap(({ held, given }) => [...held.map(({ words }) => words), ...given]),
+  ))
 }
 
 /**
@@ -108,19 +142,12 @@ export function forget(owner: object): void {
  * upstreams and a user's own code say may quote one. `beside`: secrets that no account has.
  */
 export function redact(text: string, beside?: unknown): string {
-  everyWord ??= merged([...known.values()].flat().map(({ words }) => words))
-  const clean = without(everyWord, text.replace(LOOKS_SECRET, REDACTED))
+  const clean = without(all(), text.replace(LOOKS_SECRET, REDACTED))
   return beside === undefined ? clean : without(wordsOf(beside), clean)
 }
 
-/** Redacts the secrets in an answer that no account has yet, from now until `owner` is forgotten. */
-export function rememberAnswer(owner: object, text: string): void {
-  const answer = parseJson(text) ?? Object.fromEntries(new URLSearchParams(text))
-  remember(owner, secretFieldsOf(answer))
-}
-
 /** The texts under names of secrets: an answer holds words as well, such as the name of a plan. */
-function secretFieldsOf(value: unknown, depth = 0): unknown[] {
+function secretFieldsOf(value: unknown, depth = 0): { readonly key: string }[] {
   if (typeof value !== 'object' || value === null || depth > DEEPEST) return []
   return Object.entries(value).flatMap(([name, field]) => {
     if (typeof field !== 'string') return secretFieldsOf(field, depth + 1)
@@ -176,21 +203,25 @@ function addTo(words: Words, text: string): void {
   if (runs[0] !== text && text.length <= 200) words.whole.add(text)
 }
 
-/** A secret as it is, in an address, in JSON, and as bytes in hexadecimal digits or base64. */
+/** A secret as it is, in an address and in JSON, once or twice, and each of these as bytes in hexadecimal digits or base64. */
 function formsOf(secret: string): string[] {
-  const plain = [
-    secret,
-    encodeURIComponent(secret.replace(/\p{Cs}/gu, '')),
-    JSON.stringify(secret).slice(1, -1),
-  ]
+  const plain = [...new Set(writtenOnce(secret).flatMap(writtenOnce))]
   if (secret.length < HEAD) return plain
-  return [
-    ...plain,
-    Buffer.from(secret).toString('hex'),
-    ...inBase64(secret, 'base64'),
-    ...inBase64(secret, 'base64url'),
-  ]
+  return [...plain, ...plain.flatMap(inBytes), ...inBytes(Buffer.from(secret).toString('base64'))]
 }
+
+/** An error quotes an address that holds an address, or JSON that holds JSON. */
+const writtenOnce = (text: string): string[] => [
+  text,
+  encodeURIComponent(text.replace(/\p{Cs}/gu, '')),
+  JSON.stringify(text).slice(1, -1),
+]
+
+const inBytes = (text: string): string[] => [
+  Buffer.from(text).toString('hex'),
+  ...inBase64(text, 'base64'),
+  ...inBase64(text, 'base64url'),
+]
 
 /** As a part of a longer text: three bytes make four characters, so it is written in one of three ways. */
 function inBase64(secret: string, encoding: 'base64' | 'base64url'): string[] {

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { isLoopback, isRecord, messageOf, redact } from '../config/index.js'
+import { isLoopback, isRecord, messageOf, redact, rememberGiven } from '../config/index.js'
 import type { Adaptation, Answer } from '../config/provider.js'
 import type { Account } from '../src/accounts/account.js'
 import type { Pool } from '../src/pool/pool.js'
@@ -93,6 +93,7 @@ async function authorize(exchange: Exchange, account: Account): Promise<Incoming
     if (typeof value !== 'string' || value === '') return `authorize gave no text for the header "${name}"`
     headers[name.toLowerCase()] = value
   }
+  rememberGiven(account, headers)
   return headers
 }
 

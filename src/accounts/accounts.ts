@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ResolvedConfig } from '../../config/config.js'
 import type { Credential, Inspection } from '../../config/provider.js'
-import { forget, remember } from '../../config/secrets.js'
+import { forget, remember, rememberGiven } from '../../config/secrets.js'
 import type { AccountStore, SpentLogins } from './account-store.js'
 import { Account } from './account.js'
 import { declarations, declaredFor, unmatched } from './declared.js'
@@ -103,7 +103,10 @@ export class Accounts {
         declaring,
       ),
     )
-    for (const account of found.values()) remember(account, account.credential)
+    for (const account of found.values()) {
+      remember(account, account.credential)
+      rememberGiven(account, account.facts)
+    }
     for (const [key, account] of this.#accounts) if (found.get(key) !== account) forget(account)
     this.#accounts = found
     this.skipped = skipped

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { messageOf, redact } from '../../config/index.js'
+import { messageOf, redact, rememberGiven } from '../../config/index.js'
 import { type CallContext, CredentialRejected, type Provider, type Verdict } from '../../config/provider.js'
 import type { Account } from '../accounts/account.js'
 import type { TokenResult } from '../refresh/tokens.js'
@@ -89,6 +89,7 @@ export class Facts {
     account.factsDoubted = false
     try {
       account.facts = await this.#discover(account, provider)
+      rememberGiven(account, account.facts)
       this.#failed.delete(account)
       this.options.found(account)
       return undefined

@@ -1,5 +1,5 @@
 import type { ResolvedConfig } from '../../config/config.js'
-import { proxyOf, redact } from '../../config/index.js'
+import { proxyOf, redact, rememberAnswer } from '../../config/index.js'
 import type { CallContext, PoolAccount, Provider, Quota, Verdict } from '../../config/provider.js'
 import type { AccountStore } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
@@ -96,9 +96,13 @@ export class Pool {
     return this.settings().providers.get(name)
   }
 
-  #fetch({ provider, id, declared }: Account): typeof globalThis.fetch {
+  #fetch(account: Account): typeof globalThis.fetch {
+    const { provider, id, declared } = account
     const { providers } = this.settings().config
-    return this.options.network.fetch(declared.proxy ?? proxyOf(providers[provider], id))
+    return remembering(
+      account,
+      this.options.network.fetch(declared.proxy ?? proxyOf(providers[provider], id)),
+    )
   }
 
   #call(account: Account, timeoutMs: number): CallContext {
@@ -252,5 +256,19 @@ export class Pool {
     if (token.kind === 'unavailable') return token.reason
     if (token.kind !== 'fresh') return account.loginNeeded?.reason ?? 'its token was refused'
     return this.facts.ready(account)
+  }
+}
+
+/** A call that fails may quote new tokens of its answer, which no file has yet. */
+function remembering(account: Account, ask: typeof globalThis.fetch): typeof globalThis.fetch {
+  return async (...call) => {
+    const response = await ask(...call)
+    // A body that breaks off breaks off for the caller, too.
+    const text = await response
+      .clone()
+      .text()
+      .catch(() => '')
+    rememberAnswer(account, text)
+    return response
   }
 }

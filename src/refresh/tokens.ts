@@ -1,4 +1,4 @@
-import { forget, redact, rememberAnswer } from '../../config/index.js'
+import { redact } from '../../config/index.js'
 import type { ResolvedConfig } from '../../config/config.js'
 import type { CallContext, Provider } from '../../config/provider.js'
 import type { SpentLogins } from '../accounts/account-store.js'
@@ -155,17 +155,14 @@ export class Tokens {
     const provider = this.options.provider(account.provider)!
     const dead = hasEnded(account, now()) || this.#refused.has(account.credential)
     const onLost = () => this.options.apply(account, { kind: 'failed', reason: 'lock lost while refreshing' })
-    const answers = {}
     try {
       const outcome = await this.#locks.under(account, { provider, dead, onLost }, (locks) => {
-        const context = remembering(answers, call(account, settings().timeoutMs))
+        const context = call(account, settings().timeoutMs)
         return refresh(account, { provider, context, spent, holds: () => locks.holds(), dead, now })
       })
       return this.#end(account, outcome)
     } catch (error) {
       return this.#fail(account, error as Error)
-    } finally {
-      forget(answers)
     }
   }
 
@@ -186,21 +183,6 @@ export class Tokens {
     this.options.apply(account, { kind: 'failed', reason })
     return { kind: 'unavailable', reason: `token refresh failed: ${reason}` }
   }
-}
-
-/** A refresh that fails may quote new tokens, which no account has yet. */
-function remembering(owner: object, context: CallContext): CallContext {
-  const own: typeof fetch = async (...call) => {
-    const response = await context.fetch(...call)
-    // A body that breaks off breaks off for the caller, too.
-    const text = await response
-      .clone()
-      .text()
-      .catch(() => '')
-    rememberAnswer(owner, text)
-    return response
-  }
-  return { ...context, fetch: own }
 }
 
 const FIRST_WAIT_MS = 5_000

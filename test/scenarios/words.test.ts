@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -42,6 +42,7 @@ async function poolWith(t: TestContext, hooks: Partial<Provider>): Promise<TestP
   return startPool(t, {
     config,
     codexApiKeys: [{ id: 'openai' }],
+    onDisk: true,
     prepare: async ({ sim, poolDir }) => {
       Object.assign(config.providers!['mine']!, { upstream: sim.environment['UPSTREAM_OPENAI_BASE'] })
       await writeFile(join(poolDir, 'mine_a.json'), JSON.stringify({ key: KEY }), { mode: 0o600 })
@@ -126,6 +127,11 @@ const spellings: Record<string, string> = {
   'in base64': Buffer.from(ODD).toString('base64'),
   'behind a name in base64': Buffer.from(`user:${ODD}`).toString('base64'),
   'between others in base64': Buffer.from(`ab${ODD}cd`).toString('base64url'),
+  'in an address in an address': `https://x.example/?to=${encodeURIComponent(`https://y.example/?k=${encodeURIComponent(ODD)}`)}`,
+  'in JSON in JSON': JSON.stringify({ k: JSON.stringify({ k: ODD }) }),
+  'in base64 of an address': Buffer.from(`id:${encodeURIComponent(ODD)}`).toString('base64'),
+  'in base64 of JSON': Buffer.from(JSON.stringify({ k: ODD })).toString('base64'),
+  'in base64 of base64': Buffer.from(Buffer.from(ODD).toString('base64')).toString('base64'),
   'and a short one that stands alone': 'the pin is "a7x", as said',
 }
 for (const [name, text] of Object.entries(spellings))
@@ -161,6 +167,55 @@ test('a refresh that quotes the new tokens, which no account has yet, leaves wit
   assert.match(Object.values(places).join(), /pro-plan-2/, 'the error is told')
   for (const [place, text] of Object.entries(places)) assert.ok(!text.includes('Zettel'), `${place}: ${text}`)
 })
+
+const NEW = 'Frischer-Zettel-7'
+/** Hooks that get or make a token which stands in no credential, and a later error that quotes it. */
+const makers: Record<string, (ask: () => Promise<string>) => Partial<Provider>> = {
+  'an answer to discover': (ask) => ({
+    discover: async (_account, { fetch }) => {
+      throw new Error(`what is ${await (await fetch(await ask())).text()}`)
+    },
+  }),
+  'an answer to redeem': (ask) => ({
+    redeem: async (_account, { fetch }) => {
+      throw new Error(`what is ${await (await fetch(await ask())).text()}`)
+    },
+  }),
+  'a fact': () => ({ discover: async () => ({ sessionToken: NEW }), path: () => said(NEW) }),
+  'a header of authorize': () => ({
+    authorize: async () => ({ authorization: `Bearer ${NEW}` }),
+    classify: () => said(`Bearer ${NEW}`),
+  }),
+  'a signature of authorize': () => ({
+    authorize: ({ credential }) => ({ 'x-auth-signature': `${NEW}/${String(credential['key']).length}` }),
+    classify: () => said(encodeURIComponent(`${NEW}/3`)),
+  }),
+}
+const said = (what: string): never => {
+  throw new Error(`what is ${what}`)
+}
+for (const [name, hooksOf] of Object.entries(makers))
+  test(`an error that quotes ${name}, which is in no credential, leaves without it`, async (t) => {
+    const log = captureLog(t)
+    const issuer = createServer((_request, response) => response.end(JSON.stringify({ new_token: NEW })))
+    await once(issuer.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => issuer.close())
+    const url = `http://127.0.0.1:${(issuer.address() as AddressInfo).port}`
+    const pool = await poolWith(
+      t,
+      hooksOf(async () => url),
+    )
+    await pool.gateway.reload()
+    const places = await wordsOf(pool, log)
+    const token = (await readFile(join(pool.dir, 'data', 'admin-token'), 'utf8')).trim()
+    const redeemed = pool.request
+      .post('/admin/accounts/mine_a/redeem')
+      .set('authorization', `Bearer ${token}`)
+    Object.assign(places, { redeemed: (await redeemed).text, log: log.text })
+    assert.match(Object.values(places).join(), /what is/, 'the error is told')
+    for (const [place, text] of Object.entries(places))
+      assert.ok(!text.includes('Zettel'), `${place}: ${text}`)
+  })
 
 const KEY_OF_CONFIG = 'wunderbar-7731-schluessel'
 const throwing: Record<string, string> = {
