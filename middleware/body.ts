@@ -9,9 +9,14 @@ import { GatewayFailure } from './failure.js'
 export interface Holder {
   /** Bytes that it holds now. */
   readonly held: number
+  /** When it last took some; ms, as `performance.now()` counts. */
+  readonly grownAt: number
   /** Gives all of it back at once. */
   cutOff(): void
 }
+
+/** The parts of a message follow each other in less. Longer, its sender has vanished, or its receiver does not read; ms. */
+const IDLE_MS = 10_000
 
 /** Counts the bytes of kept bodies and of unfinished messages in the whole process. */
 export class ReplayBudget {
@@ -26,15 +31,25 @@ export class ReplayBudget {
    */
   take(bytes: number, mine: number): boolean {
     while (this.#used + bytes > this.limit()) {
-      const largest = [...this.holders].reduce<Holder | undefined>(
-        (most, one) => (one.held > (most?.held ?? 0) ? one : most),
-        undefined,
-      )
-      if (!largest || largest.held <= mine + bytes) return false
-      largest.cutOff()
+      const one = this.#idle() ?? this.#largerThan(mine + bytes)
+      if (!one) return false
+      one.cutOff()
     }
     this.#used += bytes
     return true
+  }
+
+  /** Many that hold a little each and say nothing more must not keep everyone else out. */
+  #idle(): Holder | undefined {
+    const before = performance.now() - IDLE_MS
+    return [...this.holders].find((one) => one.held > 0 && one.grownAt < before)
+  }
+
+  #largerThan(bytes: number): Holder | undefined {
+    return [...this.holders].reduce<Holder | undefined>(
+      (most, one) => (one.held > (most?.held ?? bytes) ? one : most),
+      undefined,
+    )
   }
 
   give(bytes: number): void {

@@ -171,6 +171,7 @@ class Held implements Holder {
   #unfinished = 0
   #sending = 0
   #closed = false
+  grownAt = 0
 
   constructor(
     private readonly budget: ReplayBudget,
@@ -185,6 +186,7 @@ class Held implements Holder {
 
   arrived(bytes: number): void {
     if (this.#closed) return
+    this.grownAt = performance.now()
     if (this.budget.take(bytes, this.held)) this.#unfinished += bytes
     else this.cutOff()
   }

@@ -4,7 +4,8 @@ import net from 'node:net'
 import { text } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
 import { startServer } from '../../src/index.js'
-import { startPool, until, within } from '../kit/pool.js'
+import { clientHeaders, startPool, turn, until, within } from '../kit/pool.js'
+import { EVENT_STREAM, frame, intercept, OUTPUT } from '../kit/stream.js'
 
 const key = 'key-of-the-laptop-0123456789'
 
@@ -39,6 +40,33 @@ test('strangers that open connections and say nothing take no room from a client
   await until(() => strangers.filter(({ destroyed }) => !destroyed).length === 20)
   const answer = await fetch(`${url}/k/${key}/v1/models`)
   assert.equal(answer.status, 200)
+})
+
+test('while hundreds of strangers connect, send half a request or a whole one, a client with a key is served', async (t) => {
+  const pool = await startPool(t, { codex: [{ id: 'alice' }], config: { access: { keys: { laptop: key } } } })
+  const server = await startServer(pool.gateway, { headMs: 60_000, strangers: 30 })
+  t.after(() => server.stop(0))
+  const headers = { ...clientHeaders(), 'content-type': 'application/json', authorization: `Bearer ${key}` }
+  const post = { method: 'POST', headers, body: JSON.stringify(turn()) }
+  const taken = intercept(pool.sim)
+  const running = fetch(`${server.url}/v1/responses`, post)
+  const { response: upstream } = await taken
+  upstream.writeHead(200, EVENT_STREAM).write(OUTPUT)
+  const stream = (await running).body!.pipeThrough(new TextDecoderStream()).getReader()
+  assert.equal((await stream.read()).value, OUTPUT)
+
+  const said = ['', 'GET /v1/models HTT', 'GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n', '\0\0\r\n\r\n']
+  const strangers: net.Socket[] = []
+  t.after(() => strangers.forEach((socket) => socket.destroy()))
+  for (let wave = 0; wave < 6; wave++) {
+    const opened = Array.from({ length: 50 }, (_, at) => connection(server.url, said[at % said.length]))
+    strangers.push(...(await Promise.all(opened)))
+    assert.equal((await fetch(`${server.url}/v1/models`, { headers })).status, 200)
+  }
+  for (const socket of strangers) socket.resume()
+  await until(() => strangers.filter(({ destroyed }) => !destroyed).length <= 30)
+  upstream.end(frame('response.completed', { response: {} }))
+  assert.match((await stream.read()).value ?? '', /response\.completed/)
 })
 
 test('a stranger keeps no connection open by what it may ask without a key, nor by a refused handshake', async (t) => {

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
+import { ReplayBudget } from '../../../middleware/body.js'
 import type { UserConfig } from '../../../src/index.js'
 import { EchoUpstream } from '../../kit/echo-upstream.js'
 import { startPool, type TestPool, within } from '../../kit/pool.js'
@@ -109,6 +110,50 @@ test('where unfinished messages take up all memory, the largest ends with words,
   const third = await connect(`${pool.url}/echo`)
   third.raw.send(Buffer.alloc(700 * KB))
   assert.equal(((await within(third.next())) as Buffer).length, 700 * KB)
+})
+
+test('many that hold a part of a message each leave room for those that send little', async (t) => {
+  const { pool, echo } = await echoPool(t, { maxReplayTotalBytes: 1000 * KB })
+  const many = []
+  for (let at = 0; at < 49; at++) {
+    const opened = echo.next()
+    const client = await connect(`${pool.url}/echo`)
+    client.raw.send(Buffer.alloc(20 * KB), { fin: false })
+    client.raw.ping()
+    await within(once((await opened).socket, 'ping'))
+    many.push(client)
+  }
+  for (let turn = 0; turn < 5; turn++) await echoes(pool)
+  const large = await connect(`${pool.url}/echo`)
+  large.raw.send(Buffer.alloc(300 * KB))
+  assert.equal((await within(large.closed)).code, 1013)
+  assert.ok(many.filter(({ raw }) => raw.readyState === raw.OPEN).length > 40)
+})
+
+test('one that holds a part of a message and says nothing more gives way to any other', () => {
+  const budget = new ReplayBudget(() => 100)
+  const cut: string[] = []
+  const add = (name: string, held: number, ago: number) => {
+    assert.equal(budget.take(held, 0), true)
+    const holder = {
+      held,
+      grownAt: performance.now() - ago,
+      cutOff() {
+        cut.push(name)
+        budget.holders.delete(holder)
+        budget.give(held)
+      },
+    }
+    budget.holders.add(holder)
+  }
+  add('idle', 20, 20_000)
+  add('larger', 60, 0)
+  add('silent, with nothing to give', 0, 60_000)
+  assert.equal(budget.take(30, 0), true)
+  assert.deepEqual(cut, ['idle'])
+  assert.equal(budget.take(40, 0), true)
+  assert.deepEqual(cut, ['idle', 'larger'])
+  assert.equal(budget.take(40, 0), false)
 })
 
 test('one message that is larger than all memory for them ends its own connection with words', async (t) => {
