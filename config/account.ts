@@ -41,7 +41,7 @@ export interface AccountEntry {
    * there until it begins anew. @default 1; an OpenAI API key: as `apiKeys` says
    */
   order?: number
-  /** Percent of each quota window that are given out only while no other account of the same order can serve. @default 0 */
+  /** Percent of each quota window that are used only while no other account of the same order can serve. @default 0 */
   reserve?: number
   /**
    * Requests, and responses on WebSockets, that run at once. Another one waits for `retry.NAME.waitForSlotMs`, and is
@@ -197,7 +197,7 @@ export interface Usage {
 export interface CandidateWindow extends QuotaWindow {
   /** When it was reported; ms since 1970. The age of the report is `context.now - seenAt`. */
   readonly seenAt: number
-  /** What the window counts and its report does not show yet, since the gateway's start at most. */
+  /** Use since that report, which it does not show yet. Counted from the gateway's start on. */
   readonly since: SinceReport
 }
 

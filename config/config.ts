@@ -135,7 +135,7 @@ export interface ResolvedConfig {
   readonly poolDir: string
   /** Absolute. */
   readonly database: string | false
-  /** As written: which accounts there are shows when the pool folder is read. */
+  /** As written. Which accounts the patterns match is known once the pool folder is read. */
   readonly accounts: Readonly<Record<string, AccountEntry>>
   readonly providers: Readonly<Record<string, ProviderEntry>>
   readonly strategies: Readonly<Record<string, Strategy>>

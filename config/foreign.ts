@@ -36,16 +36,16 @@ export function numberFrom(value: unknown, least: number, most: number): number 
 
 /** Levels of nesting. Requests and answers have about 10, and the schema of a tool perhaps 50. */
 export const DEEPEST = 200
-/** Values, and names of fields: `JSON.parse` reads so many in 50 ms at worst. A long conversation has 40,000. */
+/** Values and names of fields in one text. `JSON.parse` reads so many in 50 ms at worst; a long conversation has 40,000. */
 export const MOST_VALUES = 100_000
-/** Characters, which `JSON.parse` reads in 50 ms: an answer with a picture in it has some millions. */
+/** Characters of one text. `JSON.parse` reads so many in 50 ms; an answer with a picture has some millions. */
 const LONGEST = 8 * 1024 * 1024
 const [QUOTE, BACKSLASH, COMMA, COLON] = [0x22, 0x5c, 0x2c, 0x3a]
 
 /**
- * JSON from outside: a body, a frame, an answer, a file. `undefined` for a text that is no JSON, nested too deeply or too
- * large: `JSON.parse` takes any depth, but `JSON.stringify` and every function that walks through the value would overflow
- * the stack; and no other request is served while it works.
+ * JSON from outside: a body, a frame, an answer, a file. `undefined` for a text that is no JSON, is nested too deeply or is
+ * too large. `JSON.parse` takes any depth, but `JSON.stringify` and every function that walks through the value overflows
+ * the stack. While it reads a large text, no other request is served.
  */
 export function parseJson(text: unknown): unknown {
   if (typeof text !== 'string' || excessOf(text) !== undefined) return undefined

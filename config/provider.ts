@@ -141,13 +141,13 @@ export interface RequestPart {
 /** What an upstream gets in place of the client's request, or why this account cannot serve the request at all. */
 export type Adaptation =
   | {
-      /** As `path` gives it. @default what `path` gives */
+      /** Path and query, or a whole address, as `path` returns it. @default what `path` returns */
       readonly path?: string
       /** The JSON body. @default the bytes that came */
       readonly body?: unknown
       readonly answer: AnswerForm
     }
-  /** The next account is asked. The client hears this answer if there is none. */
+  /** The answer for the client if no other account takes the request; the others are asked first. */
   | { readonly refusal: Answer }
 
 /**
@@ -202,7 +202,7 @@ export interface AnswerPart {
    */
   aliases?(payload: unknown): readonly string[] | undefined
   /**
-   * How an answer begins; asked only where `conversation` told a `history`. `payload` is the JSON answer, or the event of a
+   * How an answer begins; called only where `conversation` returned a `history`. `payload` is the JSON answer, or the event of a
    * stream that tells its tokens; `events` are the first ones of a stream, parsed one by one as they are asked for, and
    * `whole` tells whether they are all that came. @default as OpenAI's, Google's and Anthropic's APIs write it
    */
@@ -270,7 +270,7 @@ export interface PoolPart {
   readonly keepAlive?: {
     readonly afterMs: number
     readonly event: string
-    /** The event for a request whose client does not ignore that one; `''`: it reads no stream. @default `event` */
+    /** The event for a client that would not ignore `event`; `''` for a client that reads no stream. @default `event` */
     instead?(request: ClientRequest): string | undefined
   }
   /**
@@ -307,8 +307,8 @@ export interface SocketProtocol {
   /** Whether the response that runs is over with this message of the upstream. */
   ends(message: unknown): boolean
   /**
-   * Types (`type` field) of the upstream's messages that are always parsed. Of the others, those of a type that has been
-   * output before are parsed only if they hold an error.
+   * Types (`type` field) of the upstream's messages that are always parsed. A message of another type is parsed until one
+   * of its type was output, and later only if it holds an error.
    */
   readonly reads: ReadonlySet<string>
   /** Quota as a message tells it. */
@@ -333,7 +333,7 @@ export interface SocketProtocol {
   readonly reconnect: unknown
   /** "Every account is exhausted", in the client's own words. Not told without `reconnect`. */
   exhausted(exhaustion: Exhaustion): unknown
-  /** The protocol of a path that has another one than this. @default this one */
+  /** The protocol for a request whose path has another one. @default this one */
   instead?(request: ClientRequest): SocketProtocol | undefined
   /** Only messages of the client that contain this text are read; `false`: none. @default all */
   readonly asks?: string | false
@@ -374,7 +374,7 @@ export type RequestHead = Pick<ClientRequest, 'method' | 'path' | 'headers'>
 
 /** Which requests belong together, and whose account they need. */
 export interface Conversation {
-  /** Requests with the same id, or an alias of it, stay on one account. Empty beside a `history`, and else no id. */
+  /** Requests with the same id, or an alias of it, stay on one account. `''`: the client gives no name. */
   readonly id: string
   readonly aliases?: readonly string[]
   /** What the request repeats of the conversation, where the client gives it no name. */
@@ -404,7 +404,7 @@ export interface History {
   readonly names: readonly string[]
   /** What was said so far, oldest first. */
   readonly parts: readonly HistoryPart[]
-  /** Instructions and tools, or the beginnings of them: where histories are the same, they may tell which one goes on. */
+  /** Instructions and tools, or the beginnings of them: they tell conversations with the same history apart. */
   readonly setting: string
   /** Whether the client sends the same request once more. */
   readonly repeated: boolean
@@ -418,7 +418,7 @@ export interface HistoryPart {
 
 /** What the next request may repeat of an answer. */
 export interface Opening {
-  /** More `names` of the history. */
+  /** Names by which the next request may refer to the answer; see {@link History.names}. */
   readonly names: readonly string[]
   /** The `text` of the first part that the answer adds to the history, in each form that it may take there. */
   readonly texts: readonly string[]

@@ -14,8 +14,10 @@ import { forwardable } from './headers.js'
 export type Injected =
   | { readonly plan: AttemptPlan }
   | { readonly unfit: 'needs-login' | 'unavailable'; readonly reason: string }
-  /** The account's upstream knows nothing of the kind; see `Provider.adapt`. */
+  /** The account's upstream does not serve such a request; see `Provider.adapt`. */
   | { readonly refusal: Answer }
+
+type Unfit = Extract<Injected, { unfit: unknown }>
 
 export type InjectAuth = (exchange: Exchange, account: Account) => Promise<Injected>
 
@@ -28,13 +30,8 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
     if (network.closed) throw closed
     const adapted = await exchange.readingBody(() => adaptation(exchange, account))
     if (adapted && 'refusal' in adapted) return adapted
-    const token = await pool.tokens.ready(account)
-    if (token.kind === 'needs-login')
-      return { unfit: 'needs-login', reason: account.loginNeeded?.reason ?? '' }
-    if (token.kind === 'unavailable') return { unfit: 'unavailable', reason: token.reason }
-    const missing = await pool.facts.ready(account)
-    if (missing !== undefined)
-      return { unfit: account.loginNeeded ? 'needs-login' : 'unavailable', reason: missing }
+    const unfit = await prepare(pool, account)
+    if (unfit) return unfit
     const { credential } = account
     const authorized = await authorize(exchange, account)
     if (network.closed) throw closed
@@ -65,7 +62,17 @@ export function authInjection(pool: Pool, network: Network): InjectAuth {
   }
 }
 
-/** See `Provider.adapt`. The body must have been read. */
+/** Gets the account a fresh token and its facts. @returns why it has none */
+async function prepare(pool: Pool, account: Account): Promise<Unfit | undefined> {
+  const token = await pool.tokens.ready(account)
+  if (token.kind === 'needs-login') return { unfit: 'needs-login', reason: account.loginNeeded?.reason ?? '' }
+  if (token.kind === 'unavailable') return { unfit: 'unavailable', reason: token.reason }
+  const missing = await pool.facts.ready(account)
+  if (missing === undefined) return undefined
+  return { unfit: account.loginNeeded ? 'needs-login' : 'unavailable', reason: missing }
+}
+
+/** The request in the form that the account's upstream takes; see `Provider.adapt`. The body must have been read. */
 export function adaptation(exchange: Exchange, account: Account): Adaptation | undefined {
   const body = () => exchange.repaired ?? exchange.json()
   return exchange.provider.adapt?.(exchange, account.forProvider(), body)

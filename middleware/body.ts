@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http'
 import { Transform, type Readable } from 'node:stream'
 import type { RequestHandler } from 'express'
-import { exchangeOf } from './exchange.js'
+import { type Exchange, exchangeOf } from './exchange.js'
 import { stringify } from 'qs'
 import { GatewayFailure } from './failure.js'
 
-/** What takes up room and can be cut off for others. */
+/** Something that holds bytes of the budget, and can be ended to make room. */
 export interface Holder {
   /** Bytes that it holds now. */
   readonly held: number
@@ -26,7 +26,7 @@ export class ReplayBudget {
   constructor(private readonly limit: () => number) {}
 
   /**
-   * @param mine bytes that the asking one holds already: one that holds more than it would is cut off in its favour
+   * @param mine bytes that the caller holds already. A holder of more than the caller would hold is ended to make room.
    * @returns whether there is room
    */
   take(bytes: number, mine: number): boolean {
@@ -83,22 +83,23 @@ export function body(budget: ReplayBudget, tellOfParser: () => void): RequestHan
       return true
     })
     if (exchange.signal.aborted) return
-    if (read.complete) {
-      exchange.body = { kind: 'buffered', bytes: Buffer.concat(read.chunks) }
-      return next()
-    }
-    if (read.size > maxBodyBytes) throw tooLarge(maxBodyBytes)
-    if (!mustBuffer) {
-      exchange.body = {
-        kind: 'streaming',
-        begun: read.chunks,
-        rest: limited(request, read.size, maxBodyBytes, (failure) => (exchange.overflow = failure)),
-      }
-      return next()
-    }
-    throw new GatewayFailure(503, 'busy', 'too many large requests at once; try again', 2_000)
+    if (read.complete) exchange.body = { kind: 'buffered', bytes: Buffer.concat(read.chunks) }
+    else if (read.size > maxBodyBytes) throw tooLarge(maxBodyBytes)
+    else if (mustBuffer) throw busy()
+    else exchange.body = streamed(exchange, request, read)
+    next()
   }
 }
+
+/** A body that is too large to be kept: what has come, and the rest as it comes. */
+function streamed(exchange: Exchange, request: IncomingMessage, { chunks, size }: Read): Exchange['body'] {
+  const { maxBodyBytes } = exchange.snapshot
+  const rest = limited(request, size, maxBodyBytes, (failure) => (exchange.overflow = failure))
+  return { kind: 'streaming', begun: chunks, rest }
+}
+
+const busy = (): GatewayFailure =>
+  new GatewayFailure(503, 'busy', 'too many large requests at once; try again', 2_000)
 
 const tooLarge = (limit: number): GatewayFailure =>
   new GatewayFailure(413, 'body_too_large', `a request body may have at most ${limit} bytes (maxBodyBytes)`)

@@ -19,9 +19,9 @@ export class Delivery {
   readonly #tap: UsageTap
   readonly #adapted: AdaptedAnswer | undefined
   readonly #silence: { heard: () => void; stop: () => void }
-  /** Resolves when the chunks so far have been read, where they have to be decoded for that. */
+  /** Of a compressed answer: resolves when the chunks so far have been decoded and read. */
   #reading: Promise<void> | undefined
-  /** Of the answer to a request whose conversation has no name. */
+  /** For the trail of a conversation without a name. */
   readonly #first: FirstEvents | undefined
   #finished = false
   #cut = false
@@ -84,7 +84,7 @@ export class Delivery {
     }
   }
 
-  /** Thrown in a listener of a stream, an error would end the process: it costs this one answer. */
+  /** An error that leaves a listener of a stream ends the process; caught here, it ends this answer alone. */
   #failed = (error: Error): void => {
     this.#cut = true
     this.onUnexpected(error)
@@ -197,7 +197,7 @@ export class Delivery {
   }
 }
 
-/** Told in place of a whole answer. */
+/** The client's answer in place of a whole one whose upstream broke off. */
 const brokenOff = new GatewayFailure(
   502,
   'upstream_unavailable',

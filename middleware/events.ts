@@ -17,7 +17,7 @@ const FIELDS = ['data', 'event', 'id', 'retry', ':']
 export class Beginning {
   #bytes: Buffer = Buffer.alloc(0)
 
-  /** Adds a piece. @returns the form, and what has come from the first character on; `undefined` while it is too little */
+  /** Adds a piece. @returns the form, and what has come from the first character on; `undefined` while too little has come */
   add(chunk: Buffer): { readonly form: Form; readonly bytes: Buffer } | undefined {
     this.#bytes = withoutBlanks(Buffer.concat([this.#bytes, chunk]))
     const form = formOf(this.#bytes)
@@ -92,8 +92,8 @@ export function eventIn(bytes: Buffer): unknown {
 }
 
 /**
- * What the beginning of an event's bytes calls it: its `type`, which stands first where there is one, or else its first
- * field. A search of the whole would read large events to their end.
+ * The type of an event, as its first bytes tell it: its `type`, or else the name of its first field. A search of the whole
+ * would read large events to their end.
  */
 export function typeIn(bytes: Buffer): string {
   const begun = bytes.toString('latin1', 0, 256)
@@ -121,7 +121,7 @@ export function blockReader(onBlock: (block: Buffer) => void): EventReader {
       from = at + 1
       if (!ends) continue
       keep(chunk.subarray(start, from))
-      // Less than a field and its line feed: empty lines alone.
+      // Shorter than any field with its line feed: these are empty lines.
       if (size > 4 && size <= LONGEST) onBlock(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
       parts = []
       size = 0

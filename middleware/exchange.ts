@@ -65,9 +65,9 @@ export class Exchange implements ClientRequest {
   conversationKey: string | undefined
   /** Keys of the conversation and its aliases among the pins; empty if it is not to be kept together. */
   pinKeys: readonly string[] = []
-  /** Of a conversation that has no name: by what it was recognised. */
+  /** How a conversation without a name was recognised. */
   trail: Trail | undefined
-  /** Things that only one account has, each with the key of its pin; see `Provider.resources`. */
+  /** Resources that the request names, each with the key of its pin; see `Provider.resources`. */
   resources: ReadonlyMap<string, string> = new Map()
   /** The account that is known to have them. */
   home: Home | undefined
@@ -182,7 +182,7 @@ const pathOf = (url: string): string => split(url)[0]
 interface Parsed {
   readonly value: unknown
   readonly unreadable?: 'unknown_encoding'
-  /** It takes too long to write it at once. */
+  /** Other requests would have to wait while it is written at once. */
   readonly large?: true
 }
 

@@ -83,8 +83,8 @@ export function finalAnswer(
 }
 
 /**
- * OpenAI's SDKs repeat a 429 unless the first of these headers forbids it: nothing is to be had before the reset, which the
- * second one tells.
+ * Without the first of these headers OpenAI's SDKs repeat a 429, although the answer stays the same until the reset. The
+ * second one tells the time until then.
  */
 function final(answer: Answer, { resetsAt }: Exhaustion, now: number): Answer {
   const headers: Record<string, string> = { 'x-should-retry': 'false' }

@@ -196,6 +196,7 @@ export function forward(): Forward {
     signal.addEventListener('abort', leave, { once: true })
     attempt.response.once('close', () => signal.removeEventListener('abort', leave))
     const { request, response } = attempt
+    // The stand-ins have only what the proxy uses of Node's classes, which cannot be made without a socket.
     proxy(request as unknown as IncomingMessage, response as unknown as ServerResponse, (error) => {
       if (error) attempt.fail(error as Error)
     }).catch((error: Error) => attempt.fail(error))

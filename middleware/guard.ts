@@ -114,7 +114,7 @@ export function holdsKey(request: IncomingMessage, keys: Readonly<Record<string,
 
 /** A place of a request that may hold an access key. */
 interface Place {
-  /** `own`: of the gateway. `client`: for the client's own key for an upstream, which many tools have alone. */
+  /** `own`: a place of the gateway's. `client`: the place of the client's key for an upstream; many tools have no other. */
   readonly place: 'path' | 'own' | 'client'
   readonly key: string
   readonly remove: () => void

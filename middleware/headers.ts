@@ -48,7 +48,7 @@ const HARMLESS: readonly string[] = [
 const TELLTALE =
   /(^|-)(api-?key|key|auth|authorization|authenticated|assertion|attestation|cookies?2?|credentials?|jwt|password|secret|token|tokens|user-project|user-id|account-id|organization|project|forwarded|ip|from|via|origin|referer|host|country|residency|region)($|-)/
 
-/** Parts of a subprotocol's name behind which stands a credential, or the client's organization or project. */
+/** Parts of a subprotocol's name before a credential, or before the client's organization or project. */
 const TELLTALE_PROTOCOL =
   /^(.*-)?(api-?key|key|auth|authorization|bearer|token|jwt|secret|password|organization|project)$/i
 

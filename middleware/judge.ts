@@ -35,7 +35,7 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
     const generates = exchange.upgrades || (exchange.method === 'POST' && exchange.usesQuota)
     const elsewhere = status === 404 && verdict.kind === 'pass' && (generates || asksUnknown(exchange))
     if (elsewhere) return { answer: read, verdict: { kind: 'refused', reason: 'not_found' } }
-    // The account is not at fault if it does not know a thing of another account.
+    // An account that does not know another account's resource is not at fault.
     const ofThing = status === 403 && verdict.kind === 'refused' && asksUnknown(exchange)
     return { answer: read, verdict: ofThing ? { ...verdict, model: undefined } : verdict }
   }
@@ -58,7 +58,7 @@ export async function judge(answer: HeldAnswer, exchange: Exchange): Promise<Jud
   return exchange.usesQuota && type.includes('json') ? lookAtWhole(answer, exchange) : { answer, verdict }
 }
 
-/** Whether the request names things of which it is not known which account has them. */
+/** Whether the request names a resource whose account is not known. */
 const asksUnknown = ({ resources, home }: Exchange): boolean => resources.size > 0 && home === undefined
 
 /** How an error stands in a whole answer: as a field of its own, or as the first field. */
@@ -263,7 +263,7 @@ export function hold(answer: HeldAnswer, options: HoldOptions): Promise<Held> {
       if (size >= maxBytes) stop()
     }
     const timer = setTimeout(() => stop(true), maxMs ?? idleMs)
-    // Of an answer that an earlier hold has read, or that broke meanwhile, no event comes any more.
+    // An answer that has been read to its end, or that broke meanwhile, emits no further event.
     if (answer.ended || response.readableEnded || response.destroyed) return stop()
     response.on('data', onData).once('end', onEnd).once('close', onEnd)
   })

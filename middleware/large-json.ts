@@ -8,11 +8,11 @@ const TURN_MS = 5
 const STEPS = 64
 /** Values of one body: more fill the memory. */
 const MOST = 5 * MOST_VALUES
-/** Fields of one object: its table of names grows in one piece, which takes 20 ms for so many. */
+/** Fields of one object: the engine's table of them grows in one step, which takes 20 ms for so many. */
 const MOST_FIELDS = 100_000
 /** Bytes or characters of one text that are read or written in one step. */
 const PIECE = 64 * 1024
-/** Bytes. A longer number is none, and nobody writes more white space in one place. */
+/** Bytes of one number, or of white space in one place. A text with more is not taken for JSON. */
 const LONGEST_GAP = PIECE
 
 /** Bytes. `JSON.parse` takes 20 ms for so many. */
@@ -53,7 +53,7 @@ export async function writeLarge(value: unknown): Promise<Buffer> {
   return Buffer.concat([...written, Buffer.from(text)])
 }
 
-/** Runs work step by step. */
+/** Runs work in steps, and lets other requests have their turn in between. */
 async function inTurns<T>(work: Iterator<void, T>): Promise<T> {
   for (;;) {
     const until = performance.now() + TURN_MS

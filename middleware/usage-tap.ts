@@ -31,7 +31,7 @@ export interface Judging {
 
 /** Events that may be needed to read 80 characters, in the shortest pieces in which models write. */
 const FIRST_EVENTS = 64
-/** Bytes. A longer event is none that brings a piece of text: it repeats the request's instructions and tools. */
+/** Bytes. A longer event is no piece of the answer's text: it repeats the request's instructions and tools. */
 const LONGEST_FIRST_EVENT = 16 * 1024
 
 /** The first events of a stream, for what the next request may repeat of it. Parsed at its end, as far as needed. */

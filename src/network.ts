@@ -78,7 +78,7 @@ export function fetchThrough(socketPath: string): typeof globalThis.fetch {
 /** Bytes. Answers to the gateway's own calls, about tokens, quotas and projects, have a few KB. */
 const LARGEST_ANSWER = 4 * 1024 * 1024
 
-/** An answer whose body fails beyond a limit: each caller reads it as a whole. */
+/** An answer whose body fails beyond a limit: callers read the whole body into memory. */
 function bounded(response: Response, { host }: URL): Response {
   if (!response.body) return response
   let left = LARGEST_ANSWER

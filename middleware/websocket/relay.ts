@@ -24,7 +24,7 @@ export interface Watches {
 const HIGH_WATER = 1024 * 1024
 /** Frames that may wait: a frame of one byte costs hundreds in the queue. */
 const MOST_WAITING = 1_000
-/** Of pings and pongs. Only the latest has to be answered (RFC 6455 §5.5.3), so further ones are dropped. */
+/** Pings and pongs that may wait. Only the latest has to be answered (RFC 6455 §5.5.3), so further ones are dropped. */
 const MOST_PINGS = 500
 
 /** One of the two ends of a relay. */
@@ -59,11 +59,8 @@ export class Relay {
     this.#upstream = upstream
     this.closed = closing(client.socket).then(() => closing(this.#upstream.socket))
     const { budget, fromClient } = options
-    pump(
-      client,
-      () => this.#upstream.socket,
-      this.#bounded(fromClient),
-      new Held(budget, this.#cutOff),
+    const held = new Held(budget, this.#cutOff)
+    new Direction(client, () => this.#upstream.socket, this.#bounded(fromClient), held).start(
       new Line((error) => this.fail(error)),
       (event) => event(),
       (passOn) => passOn(),
@@ -89,7 +86,8 @@ export class Relay {
     }
     const line = new Line((error) => this.fail(error))
     const watch = this.#bounded(fromUpstream)
-    pump(upstream, () => this.client.socket, watch, new Held(budget, this.#cutOff), line, heard, ended)
+    const held = new Held(budget, this.#cutOff)
+    new Direction(upstream, () => this.client.socket, watch, held).start(line, heard, ended)
     upstream.socket.resume()
   }
 
@@ -105,7 +103,7 @@ export class Relay {
     }
   }
 
-  /** What has been sent here takes up the room of others: nothing more of it is read. */
+  /** Messages that wait here take up the memory of all connections: nothing more is read from either end. */
   #cutOff = (): void => {
     this.fail(tooMuchAtOnce)
     for (const { socket } of [this.client, this.#upstream]) {
@@ -243,67 +241,87 @@ class Line {
   }
 }
 
-/** `heard` runs an event of `from`, now or later, or drops it. `ended` passes the end of `from` on, or has it replaced. */
-function pump(
-  { socket: from, wire }: End,
-  target: () => WebSocket,
-  watch: Watch,
-  held: Held,
-  line: Line,
-  heard: (event: () => void) => void,
-  ended: (passOn: () => void, code: number, reason: string) => void,
-): void {
-  let broken = false
-  let waiting = 0
-  let pings = 0
-  const isFull = (part = 1) => target().bufferedAmount > HIGH_WATER * part || waiting > MOST_WAITING * part
-  const sent = () => {
-    if (!isFull(0.5)) from.resume()
-    if (broken && target().bufferedAmount === 0) target().terminate()
+/** One direction of a relay: what one end sends, the other end gets. */
+class Direction {
+  /** The connection of `from` broke while the target had something to read. */
+  #broken = false
+  #waiting = 0
+  #pings = 0
+
+  constructor(
+    private readonly from: End,
+    private readonly target: () => WebSocket,
+    private readonly watch: Watch,
+    private readonly held: Held,
+  ) {}
+
+  /**
+   * @param heard runs an event of `from`, now or later, or drops it
+   * @param ended passes the end of `from` on, or has `from` replaced
+   */
+  start(
+    line: Line,
+    heard: (event: () => void) => void,
+    ended: (passOn: () => void, code: number, reason: string) => void,
+  ): void {
+    const { socket, wire } = this.from
+    // In front of the listener of `ws`, which emits the messages that end in this chunk.
+    wire.prependListener('data', (chunk: Buffer) => this.held.arrived(chunk.length))
+    socket.on('message', (data: Buffer, binary) => {
+      const done = this.held.finished()
+      const isLarge = !binary && data.length > LARGE
+      line.add((large) => heard(() => this.#pass(data, binary, large, done)), isLarge ? data : undefined)
+    })
+    socket.on('ping', (data: Buffer) => this.#echo('ping', data))
+    socket.on('pong', (data: Buffer) => this.#echo('pong', data))
+    socket.once('close', (code: number, reason: Buffer) => {
+      this.held.close()
+      line.add(() => heard(() => ended(() => this.#end(code, reason), code, reason.toString('utf8'))))
+    })
+    // The `close` that follows an error is enough.
+    socket.on('error', () => {})
   }
-  // In front of the listener of `ws`, which emits the messages that end in this chunk.
-  wire.prependListener('data', (chunk: Buffer) => held.arrived(chunk.length))
-  from.on('message', (data: Buffer, binary) => {
-    const done = held.finished()
-    const pass = (large?: Parsed) => {
-      const message = watch(data, binary, large)
-      if (message === undefined) return done()
-      waiting++
-      target().send(message, { binary }, () => {
-        waiting--
-        done()
-        sent()
-      })
-      if (isFull()) from.pause()
-    }
-    const isLarge = !binary && data.length > LARGE
-    line.add((large) => heard(() => pass(large)), isLarge ? data : undefined)
-  })
-  const echo = (kind: 'ping' | 'pong') => (data: Buffer) => {
-    held.passed(data.length)
-    if (pings >= MOST_PINGS) return
-    pings++
-    target()[kind](data, undefined, () => {
-      pings--
-      sent()
+
+  #pass(data: Buffer, binary: boolean, large: Parsed | undefined, done: () => void): void {
+    const message = this.watch(data, binary, large)
+    if (message === undefined) return done()
+    this.#waiting++
+    this.target().send(message, { binary }, () => {
+      this.#waiting--
+      done()
+      this.#sent()
+    })
+    if (this.#isFull(1)) this.from.socket.pause()
+  }
+
+  #echo(kind: 'ping' | 'pong', data: Buffer): void {
+    this.held.passed(data.length)
+    if (this.#pings >= MOST_PINGS) return
+    this.#pings++
+    this.target()[kind](data, undefined, () => {
+      this.#pings--
+      this.#sent()
     })
   }
-  from.on('ping', echo('ping'))
-  from.on('pong', echo('pong'))
-  from.once('close', (code: number, reason: Buffer) => {
-    held.close()
-    const passOn = () => {
-      const to = target()
-      if (code === 1005) to.close()
-      else if (sendable(code)) to.close(code, reason)
-      // Terminated at once, a slow reader would lose messages that came before the break.
-      else if (to.bufferedAmount > 0) broken = true
-      else to.terminate()
-    }
-    line.add(() => heard(() => ended(passOn, code, reason.toString('utf8'))))
-  })
-  // The `close` that follows an error is enough.
-  from.on('error', () => {})
+
+  #sent(): void {
+    if (!this.#isFull(0.5)) this.from.socket.resume()
+    const to = this.target()
+    if (this.#broken && to.bufferedAmount === 0) to.terminate()
+  }
+
+  #isFull(part: number): boolean {
+    return this.target().bufferedAmount > HIGH_WATER * part || this.#waiting > MOST_WAITING * part
+  }
+
+  #end(code: number, reason: Buffer): void {
+    const to = this.target()
+    if (code === 1005) to.close()
+    else if (sendable(code)) to.close(code, reason)
+    // Terminated at once, a slow reader would lose messages that came before the break.
+    else if (to.bufferedAmount > 0) this.#broken = true
+    else to.terminate()
+  }
 }
 
 /** Whether a close frame may carry this code; 1005 and 1006 stand for an end without one (RFC 6455 §7.4). */

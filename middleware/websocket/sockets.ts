@@ -62,12 +62,13 @@ export function dial(
     socket.once('unexpected-response', (request: ClientRequest, response) => {
       finish({ kind: 'answered', answer: answerOf(response, () => request.destroy()) })
     })
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (/handshake has timed out/.test(error.message))
-        error.code = connected ? 'headers_timeout' : 'connect_timeout'
-      finish({ kind: 'failed', reason: reasonOf(error, plan.target), sent: connected, stale: false })
-    })
+    socket.on('error', (error) => finish(failed(error, plan.target, connected)))
   })
+}
+
+function failed(error: NodeJS.ErrnoException, target: URL, sent: boolean): Forwarded {
+  if (/handshake has timed out/.test(error.message)) error.code = sent ? 'headers_timeout' : 'connect_timeout'
+  return { kind: 'failed', reason: reasonOf(error, target), sent, stale: false }
 }
 
 /** Sends a handshake, and tells when its connection stands. */

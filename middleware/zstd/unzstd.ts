@@ -50,7 +50,7 @@ class Unpacker {
 const bodies = new Unpacker()
 let last: Promise<unknown> = Promise.resolve()
 
-/** Unpacks a body. One after the other: a thread for each would let strangers start any number. */
+/** Unpacks a body. Bodies wait for one another: with a thread for each, strangers could start any number of threads. */
 export function unzstd(bytes: Buffer, { maxOutputLength }: { maxOutputLength: number }): Promise<Buffer> {
   const unpacked = last.then(() => bodies.unpack({ bytes, limit: maxOutputLength, whole: true }))
   last = unpacked.catch(() => {})
@@ -80,7 +80,7 @@ export function zstdDecoder(): Transform {
 
 function started(): Worker {
   const started = new Worker(new URL('worker.js', import.meta.url), { execArgv: [] })
-  // An error comes to the body that the worker is at, too; without a listener it would end the process.
+  // Without a listener an error would end the process. The body that the worker unpacks gets the error as well.
   return started.on('error', () => {})
 }
 

@@ -21,7 +21,7 @@ function unpacked({ bytes, limit, whole }: Packed): Unpacked {
   }
 }
 
-/** Of a text that arrives in pieces. */
+/** Unpacks the stream of this thread, piece by piece. */
 let stream: Decoder | undefined
 
 class Decoder {

@@ -28,7 +28,7 @@ export function answer({ allow }: ResolvedCodexSettings): NonNullable<Provider['
 function isGoogles(request: ClientRequest, { open }: Place): boolean {
   if (!open) return false
   if (isGemini(request) || /^\/v1\/v1internal\b/.test(normalPath(request.path))) return true
-  // Codex's bodies are not parsed. In a text, the quotes would have backslashes in front.
+  // A search, so that Codex's bodies need not be parsed. Within a text, these quotes would have backslashes in front.
   const mayBe = !isCodexs(request) || request.contains?.('"parts"')
   if (request.method !== 'POST' || !mayBe) return false
   const body = fields(request.json())
@@ -229,7 +229,7 @@ export function streamFailure({ status, headers, body }: Answer, { path }: Clien
   if (isSdks(path)) return `data: ${JSON.stringify({ error })}\n\n`
   const code = text(error.code) ?? ''
   const message = text(error.message) ?? text(fields(body)?.detail) ?? `the upstream answered ${status}`
-  // Where nothing is to be had before a reset, the client must not wait for it silently.
+  // The answer stays the same until a reset: told to wait, Codex would do so without a word, for days perhaps.
   const isFinal = headers?.['x-should-retry'] === 'false'
   const wait = isFinal ? undefined : number(headers?.['retry-after'])
   if (KNOWN.has(code)) return failedEvent(code, message)

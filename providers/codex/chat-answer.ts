@@ -172,7 +172,7 @@ class ChatChunks {
     )
   }
 
-  /** What an item has in the end and no delta has told. */
+  /** The part of a finished item that no delta has brought. */
   #close(index: unknown, item: Fields): string {
     const opened = this.#open(index, item)
     const { sent } = this.#growing.get(index)!
@@ -199,7 +199,7 @@ class ChatChunks {
   #finish(response: Fields): string {
     if (this.#over) return ''
     const begun = this.#begin(response)
-    // Items of which no event has told.
+    // Items that only the last event has.
     const late =
       this.#growing.size > 0
         ? ''

@@ -1,6 +1,6 @@
 import { type Fields, fields, list, objects, text } from '../json.js'
 
-/** A part of a chat request that the Responses API has no word for. */
+/** A part of a chat request that the Responses API has no counterpart for. */
 export class Untranslatable extends Error {
   constructor(
     /** Where it stands: `messages[2].content[0]`. */
@@ -162,7 +162,7 @@ function toolOf(given: unknown): unknown {
   }
   const named = fields(tool?.function)
   if (tool?.type !== 'function' || !named) return given
-  // A schema counts as strict there unless it says otherwise, and as loose here.
+  // Without `strict`, a schema counts as strict in the Responses API, and as loose in chat completions.
   const { parameters, strict, ...rest } = named
   return {
     type: 'function',

@@ -19,12 +19,12 @@ const WORDS = new Set(['metadata', 'arguments', 'schema', 'parameters', 'logprob
 const MOST_IDS = 64
 /** A list of files may have ten thousand; its first page has a hundred. */
 const MOST_MADE = 1_000
-/** Of the parts of a response, each of which a later request may name in place of its content. */
+/** Ids of the parts of a response: a later request may name one in place of its content. */
 const ITEM = /^[a-z]{1,12}_[\w-]{1,128}$/
 
 const isId = (value: string): boolean => ID.test(value)
 
-/** Ids of the things that a request uses, in its path, its query and its body. */
+/** Ids of the resources that a request uses, in its path, its query and its body. */
 export function resourcesIn(request: ClientRequest): readonly string[] {
   const { area, rest } = placeOf(request.path)
   if (area !== 'responses') return []
@@ -45,14 +45,14 @@ function idsInBody(body: Fields): string[] {
       if (field === 'id' && parent.type === 'item_reference') return ITEM.test(id) ? id : undefined
       return isId(id) && FIELD.test(field) ? id : undefined
     },
-    // A call of a tool, and what a text cites, are told as they were: nothing is read from there again.
+    // Tool calls and citations only repeat ids of earlier turns: the upstream reads no resource for them.
     skips: (field, { type }) => WORDS.has(field) || field === 'annotations' || isCall(type),
   })
 }
 
 const isCall = (type: unknown): boolean => typeof type === 'string' && type.endsWith('_call')
 
-/** Ids of the things that an answer, or an event of one, says its account has. */
+/** Ids of the resources that an answer, or an event of one, shows its account to have. */
 export function resourcesMade(payload: unknown, headers: IncomingHttpHeaders = {}): readonly string[] {
   const location = header(headers, 'location') ?? ''
   return [
@@ -60,7 +60,7 @@ export function resourcesMade(payload: unknown, headers: IncomingHttpHeaders = {
     ...namesIn(payload, {
       most: MOST_MADE,
       nameIn: (id, field, parent) => {
-        // A response that is not stored is over with its answer.
+        // A response that is not stored exists no longer than its answer.
         if (field === 'id' && parent.store === false) return undefined
         return isId(id) && FIELD.test(field) ? id : undefined
       },

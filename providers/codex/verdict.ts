@@ -89,7 +89,7 @@ function isOfLogin(error: UpstreamError): boolean {
   return status === 401 || status === 403 || meanings.some((meaning) => codesSay(error, meaning))
 }
 
-/** What holds whatever else the error says: the login is over, or the error is no word of the upstream's own. */
+/** Verdicts that hold whatever else the error says: the login is over, or the error does not come from the upstream itself. */
 function overVerdict(error: UpstreamError, reason: string): Verdict | undefined {
   if (codesSay(error, 'login over')) return { kind: 'needs-login', reason }
   // The network in front challenges an address, not an account: another account would get the same page.

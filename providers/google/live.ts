@@ -33,7 +33,7 @@ export function liveSocket(classifyEvent: NonNullable<Provider['classifyEvent']>
     begins: (message) => {
       return setupOf(message) && { model: liveModel(message), counts: false }
     },
-    // What a session is resumed from, only its own account has.
+    // Only the account of a session has the state from which the session is resumed.
     isWhole: (message) => text(fields(setupOf(message)?.sessionResumption)?.handle) === undefined,
     answers: (message) => (usageOf(message) ? { counts: true } : undefined),
     ends: (message) => fields(message)?.setupComplete !== undefined || usageOf(message) !== undefined,

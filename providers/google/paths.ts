@@ -73,7 +73,7 @@ export function generationOf(request: Pick<ClientRequest, 'path'>): string | und
 export const modelInPath = ({ path }: Pick<ClientRequest, 'path'>): string | undefined =>
   CALL.exec(geminiPath(path))?.[1]
 
-/** Every method costs but the counting of tokens, also those that must not be sent twice, such as `predictLongRunning`. */
+/** Every method uses quota except for counting tokens; also those that must not be sent twice, such as `predictLongRunning`. */
 export function usesQuota(request: ClientRequest): boolean {
   const path = geminiPath(request.path)
   return request.method === 'POST' && (OPENAI_CALL.test(path) || /:(?!countTokens$)[a-zA-Z]+$/.test(path))

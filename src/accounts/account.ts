@@ -169,7 +169,7 @@ export class Account {
 
   /**
    * Why the account is asked only after others of its order, by the fullest window that counts for `model`. `reserve`: what
-   * is left of it is to be given out last. `full`: it is reported to be full; reports lag, so the account may serve all the
+   * is left of it is to be used last. `full`: it is reported to be full; reports lag, so the account may serve all the
    * same. `credits`: it serves on credits, which are money.
    */
   shortage(model: string | undefined, now: number): Shortage | undefined {

@@ -65,14 +65,34 @@ export class Accounts {
   }
 
   async #scan(poolDir: string, providers: Providers, declared: ResolvedConfig['accounts'] | undefined) {
-    const names = await fileNames(poolDir)
+    const { found, skipped, warnings } = await this.#find(poolDir, providers)
+    if (await isOpenToOthers(poolDir))
+      warnings.unshift({ file: poolDir, reason: 'others may put files there or replace them: chmod go-w' })
+    const declaring = declarations(declared)
+    for (const account of found.values()) account.declare(declaredFor(account.id, declaring))
+    warnings.push(
+      ...unmatched(
+        [...found.values()].map(({ id }) => id),
+        declaring,
+      ),
+    )
+    for (const account of found.values()) {
+      remember(account, account.credential)
+      rememberGiven(account, account.facts)
+    }
+    for (const [key, account] of this.#accounts) if (found.get(key) !== account) forget(account)
+    this.#accounts = found
+    this.skipped = skipped
+    this.warnings = warnings
+  }
+
+  /** The accounts of the folder's files, by their keys. */
+  async #find(poolDir: string, providers: Providers) {
     const found = new Map<string, Account>()
     const logins = new Map<string, Account>()
     const skipped: SkippedFile[] = []
-    const warnings: SkippedFile[] = (await isOpenToOthers(poolDir))
-      ? [{ file: poolDir, reason: 'others may put files there or replace them: chmod go-w' }]
-      : []
-    for (const name of names) {
+    const warnings: SkippedFile[] = []
+    for (const name of await fileNames(poolDir)) {
       const claimants = claimantsOf(name, providers)
       if (claimants.length === 0) {
         if (name.endsWith('.json'))
@@ -95,22 +115,7 @@ export class Accounts {
       found.set(result.account.key, result.account)
       if (result.warning) warnings.push({ file: name, reason: result.warning })
     }
-    const declaring = declarations(declared)
-    for (const account of found.values()) account.declare(declaredFor(account.id, declaring))
-    warnings.push(
-      ...unmatched(
-        [...found.values()].map(({ id }) => id),
-        declaring,
-      ),
-    )
-    for (const account of found.values()) {
-      remember(account, account.credential)
-      rememberGiven(account, account.facts)
-    }
-    for (const [key, account] of this.#accounts) if (found.get(key) !== account) forget(account)
-    this.#accounts = found
-    this.skipped = skipped
-    this.warnings = warnings
+    return { found, skipped, warnings }
   }
 
   async #read(

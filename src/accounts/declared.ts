@@ -47,7 +47,7 @@ export function unmatched(ids: readonly string[], all: Declarations): { file: st
     .map(({ pattern }) => ({ file: keyOf(['accounts', pattern]), reason: reasonFor(pattern, ids) }))
 }
 
-/** A message with more names than this is not read. */
+/** Names in one warning. */
 const MOST_NAMES = 20
 
 function reasonFor(pattern: string, ids: readonly string[]): string {

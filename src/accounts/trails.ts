@@ -156,7 +156,7 @@ export class Trails {
 
 type Found = Pick<Trail, 'conversation' | 'known'> | undefined
 
-/** In place of a conversation: the same was said in several. */
+/** Stands in place of a conversation where the same was said in several. */
 const SEVERAL = '-'
 
 /** The mark behind another one. */

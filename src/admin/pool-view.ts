@@ -295,52 +295,42 @@ function modelProblemsByName({ cooldowns }: Reported): Map<string, string> {
   )
 }
 
+/** No account is ready. */
 function waiting(provider: string, able: readonly Reported[]): ProviderView {
-  const without: ProviderView['without'] = []
-  const back = able.filter((report) => backAt(report) !== undefined)
-  const at = earliest(back.map(backAt))
+  type Told = Pick<ProviderView, 'at' | 'lookAt' | 'because' | 'command'>
+  const view = (works: ProviderView['works'], on: readonly Reported[], told: Told = {}): ProviderView => ({
+    provider,
+    works,
+    on: on.map(({ id }) => id),
+    without: [],
+    ...told,
+  })
+  const at = earliest(able.map(backAt))
   if (at !== undefined)
-    return {
-      provider,
-      works: 'later',
-      on: idsOf(back.filter((report) => backAt(report) === at)),
-      at,
-      without,
-    }
-  const asked = able.filter(({ state, availableAt }) => state === 'exhausted' && availableAt !== undefined)
-  const lookAt = earliest(asked.map(({ availableAt }) => availableAt))
+    return view(
+      'later',
+      able.filter((report) => backAt(report) === at),
+      { at },
+    )
+  const lookAt = earliest(able.map(lookedAt))
   if (lookAt !== undefined)
-    return {
-      provider,
-      works: 'later',
-      on: idsOf(asked.filter(({ availableAt }) => availableAt === lookAt)),
-      lookAt,
-      without,
-    }
+    return view(
+      'later',
+      able.filter((report) => lookedAt(report) === lookAt),
+      { lookAt },
+    )
   const ended = able.filter(({ state }) => state === 'needs-login')
   if (ended.length > 0)
-    return {
-      provider,
-      works: 'never',
-      on: idsOf(ended),
-      because: 'needs-login',
-      command: loginProblem(ended[0]!).command,
-      without,
-    }
-  const disabled = able.filter(({ state }) => state === 'disabled')
-  if (disabled.length === able.length)
-    return {
-      provider,
-      works: 'never',
-      on: idsOf(disabled),
-      because: 'disabled',
-      command: `codex-pool enable ${disabled[0]!.id}`,
-      without,
-    }
-  return { provider, works: 'later', on: idsOf(able.filter(({ state }) => state !== 'disabled')), without }
+    return view('never', ended, { because: 'needs-login', command: loginProblem(ended[0]!).command })
+  const enabled = able.filter(({ state }) => state !== 'disabled')
+  if (enabled.length > 0) return view('later', enabled)
+  return view('never', able, { because: 'disabled', command: `codex-pool enable ${able[0]!.id}` })
 }
 
-const idsOf = (reports: readonly Reported[]): string[] => reports.map(({ id }) => id)
+/** When an exhausted account is asked again, whether its quota is back or not. */
+function lookedAt({ state, availableAt }: Reported): string | undefined {
+  return state === 'exhausted' ? availableAt : undefined
+}
 
 function earliest(times: readonly (string | undefined)[]): string | undefined {
   return times.filter((time) => time !== undefined).toSorted()[0]

@@ -15,7 +15,7 @@ export interface AccountReport {
   readonly plan?: string | undefined
   /** Which accounts of its provider serve first; see {@link useOf}. */
   readonly order: number | 'when-needed' | 'when-alone'
-  /** Percent of each window that is given out last. */
+  /** Percent of each window that is used last. */
   readonly reserve?: number | undefined
   /** Requests that may run at once. */
   readonly concurrency?: number | undefined

@@ -57,7 +57,7 @@ export class Pool {
   readonly issued: Pins
   /** Conversations that have no name. */
   readonly trails: Trails
-  /** Things that one account alone has, such as files. Apart, for the same reason. */
+  /** Accounts of resources, such as files. Apart from the conversations for the same reason as `issued`. */
   readonly resources: Pins
   readonly now: () => number
   readonly settings: () => PoolSettings

@@ -83,6 +83,7 @@ async function load(file: string, onTorn?: (backup: string) => void): Promise<Da
  * @returns whether the file has been written anew
  */
 async function read(nedb: Nedb<Row>): Promise<boolean> {
+  // NeDB reads and writes anew in one call, and its types do not name the part that writes.
   const { persistence } = nedb as unknown as { persistence: { persistCachedDatabaseAsync?(): Promise<void> } }
   const writeAnew = persistence.persistCachedDatabaseAsync!.bind(persistence)
   let written = true
@@ -100,7 +101,7 @@ async function read(nedb: Nedb<Row>): Promise<boolean> {
   return written
 }
 
-/** A second name needs no room, and keeps the content: the file is written anew under another name before the next append. */
+/** A hard link needs no room, and keeps the content: before the next append the file is replaced by a new one. */
 async function keepOnFull(error: unknown, file: string, backup: string): Promise<void> {
   if (!isFull(error)) throw error
   await rm(backup, { force: true })
@@ -160,7 +161,7 @@ export class Datastore {
 
   /** Writes the file anew, one line per document, by a temporary file that is synced and renamed. */
   compact(): Promise<void> {
-    // The typed `persistence.compactDatafile` is deprecated, says so on stderr, and hides its errors.
+    // The types name `persistence.compactDatafile` alone, which is deprecated, says so on stderr, and hides its errors.
     return (this.nedb as unknown as { compactDatafileAsync(): Promise<void> }).compactDatafileAsync()
   }
 }

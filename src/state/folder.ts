@@ -30,6 +30,6 @@ export async function makeFolder(path: string): Promise<boolean> {
  * would take the logins.
  */
 export async function makePrivateFolder(path: string): Promise<void> {
-  // A disk that takes no file takes no login either; the write of a login tells the error.
+  // Not told here: on the same disk the write of a login fails too, and tells the error.
   if (await makeFolder(path)) await writeFile(join(path, '.gitignore'), '*\n', { flag: 'wx' }).catch(() => {})
 }

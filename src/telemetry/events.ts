@@ -38,7 +38,7 @@ export interface AttemptEvent {
   readonly durationMs: number
 }
 
-/** Listeners of the host app among them: one that throws or rejects stops neither the request nor the other listeners. */
+/** The host app may listen too: a listener that throws or rejects stops neither the request nor the other listeners. */
 export class Events extends EventEmitter<GatewayEvents> {
   constructor(private readonly onFailure: (event: string, error: unknown) => void = () => {}) {
     super()

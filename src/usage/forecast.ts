@@ -143,7 +143,7 @@ function percentPerHour(
   if (perUnit !== undefined) return pace.isKnown ? (time) => perUnit * pace.expectedAt(time) : undefined
   const elapsed = seenAt - (resetsAt - length)
   const isIdle = pace.used(-Infinity, now) === 0
-  // Used by others alone, or by nobody: then only the window itself tells a pace.
+  // The gateway has used nothing of it: then only the window's own report tells a pace.
   if (!isIdle || elapsed < Math.max(HOUR, length / 20)) return undefined
   return () => usedPercent / (elapsed / HOUR)
 }

@@ -89,7 +89,7 @@ export class Pace {
   #usualAt(time: number): number {
     let [sum, weights] = [0, 0]
     const first = hourOf(time)
-    // An hour to come has its nearest like one some days before the present; an hour of the past, the day before it.
+    // Days back to the last same hour of the day that is over: for an hour to come, one that lies before the present.
     const daysAhead = Math.ceil((first + HOUR - hourOf(this.now)) / (DAY_HOURS * HOUR))
     for (let day = Math.max(1, daysAhead); ; day++) {
       const hour = first - day * DAY_HOURS * HOUR

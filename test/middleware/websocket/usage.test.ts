@@ -40,7 +40,8 @@ test('each response has a record of its own, with its model and its conversation
   await socket.ask(create('and now', { model: 'gpt-6.1-sol' }))
   await pool.stop()
   const folder = join(pool.dir, 'data', 'proxy.db.requests')
-  const files = await Promise.all((await readdir(folder)).map((file) => readFile(join(folder, file), 'utf8')))
+  const days = (await readdir(folder)).filter((name) => name !== '.gitignore')
+  const files = await Promise.all(days.map((day) => readFile(join(folder, day), 'utf8')))
   const records = files
     .join('')
     .trim()
