@@ -42,13 +42,8 @@ export function adminRouter(parts: AdminParts): Router {
     }),
   )
   router.get('/admin/requests', read, async (request, response) => {
-    const { searchParams } = new URL(request.url, 'http://localhost')
-    const filter = {
-      account: searchParams.get('account') ?? undefined,
-      conversation: searchParams.get('conversation') ?? undefined,
-      limit: Math.min(Number(searchParams.get('limit')) || SHOWN, MOST_SHOWN),
-    }
-    answer(response, { status: 200, body: { requests: await parts.explanations.last(filter) } })
+    const requests = await parts.explanations.last(filterOf(request.url))
+    answer(response, { status: 200, body: { requests } })
   })
   router.get('/admin/requests/:id', read, async (request, response, next) => {
     const body = await parts.explanations.get(String(request.params.id))
@@ -73,8 +68,17 @@ function answer(response: Response, { status, body }: { status: number; body: ob
   sendJson(response, { status, body: redactAll(body) })
 }
 
-/** Explanations that are answered at once. */
+/** Explanations in one answer: as many as are asked for, within a bound. */
 const [SHOWN, MOST_SHOWN] = [20, 200]
+
+function filterOf(url: string) {
+  const { searchParams } = new URL(url, 'http://localhost')
+  return {
+    account: searchParams.get('account') ?? undefined,
+    conversation: searchParams.get('conversation') ?? undefined,
+    limit: Math.min(Number(searchParams.get('limit')) || SHOWN, MOST_SHOWN),
+  }
+}
 
 const NONCE = /^[\w-]{16,64}$/
 

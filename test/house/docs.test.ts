@@ -183,10 +183,10 @@ test('the life of a request in docs/architecture.md has the steps of middleware/
   assert.deepEqual(told, steps)
 })
 
-test('docs/architecture.md says for ten tasks which files to touch: three at most, and each is there', () => {
+test('docs/architecture.md says for each of its tasks which files to touch: three at most, and each is there', () => {
   const [, section = ''] = read('docs/architecture.md').split('## Where to change what')
   const rows = tableOf(section.split('## ')[0] ?? '')
-  assert.equal(rows.length, 10)
+  assert.ok(rows.length >= 10)
   for (const [task = '', files = ''] of rows) {
     const named = [...files.matchAll(/[\w/-]+\.ts/g)].map(([name]) => name)
     assert.ok(named.length > 0 && named.length <= 3, task)
