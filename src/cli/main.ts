@@ -41,7 +41,7 @@ Examples:
   codex-pool init                      set up accounts and clients
   codex-pool --listen 127.0.0.1:9000   run on another port
 
-Exit status: 0 done, 1 failed or refused, 2 a configuration that cannot be used, 3 another process has the database open.`,
+Exit status: 0 done, 1 failed or refused, 2 a configuration that cannot be used, 3 another process has the database open. doctor: 1 something does not work, 4 a warning.`,
   )
 
 // With an action, commander takes a misspelt command for an argument of that action, and suggests nothing.
@@ -120,6 +120,14 @@ program
   .option('--json', 'for a program')
   .action(command(async () => (await import('./explain.js')).explain))
 
+program
+  .command('doctor')
+  .description('tell what is wrong with the set-up, why it matters, and the command that mends it')
+  .option('--fix', 'mend what can be mended without a risk')
+  .option('--online', 'ask the upstreams too')
+  .option('--json', 'for a program')
+  .action(command(async () => (await import('./doctor/doctor.js')).doctor))
+
 const setup = program
   .command('setup')
   .description('point Codex CLI or Gemini CLI here, in its own configuration')
@@ -149,6 +157,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   disable: ['codex-pool disable alice'],
   enable: ['codex-pool enable alice'],
   clients: ['codex-pool clients'],
+  doctor: ['codex-pool doctor --fix', 'codex-pool doctor --online --json'],
   setup: ['codex-pool setup codex --print', 'codex-pool setup gemini', 'codex-pool setup codex --undo'],
   status: ['codex-pool status --watch', 'codex-pool status --json | jq .providers'],
   accounts: ['codex-pool accounts alice', 'codex-pool accounts retry alice'],

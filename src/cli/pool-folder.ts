@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import type { ResolvedConfig } from '../../config/config.js'
 import type { Account } from '../accounts/account.js'
 import type { Providers } from '../credentials/claim.js'
-import { Accounts } from '../accounts/accounts.js'
+import { Accounts, type SkippedFile } from '../accounts/accounts.js'
 import { lockCredential } from '../credentials/credential-file.js'
 import { type ConfigSource, CurrentSettings } from '../settings.js'
 import { homeOf } from './home.js'
@@ -29,6 +29,8 @@ export interface PoolFolder {
   readonly accounts: readonly Account[]
   /** Every file of the folder, accounts or not. */
   readonly fileNames: readonly string[]
+  /** Files that are not accounts, and why. */
+  readonly skipped: readonly SkippedFile[]
 }
 
 export async function readPoolFolder(options: CommonOptions): Promise<PoolFolder> {
@@ -36,7 +38,7 @@ export async function readPoolFolder(options: CommonOptions): Promise<PoolFolder
   const accounts = new Accounts()
   await accounts.scan(config.poolDir, providers, config.accounts)
   const fileNames = await readdir(config.poolDir).catch(() => [])
-  return { config, providers, accounts: accounts.all(), fileNames }
+  return { config, providers, accounts: accounts.all(), skipped: accounts.skipped, fileNames }
 }
 
 export function accountById({ accounts, config }: PoolFolder, id: string): Account {
