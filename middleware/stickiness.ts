@@ -32,15 +32,25 @@ export function identify(exchange: Exchange, trails: Trails): void {
   findConversation(exchange, exchange, trails)
 }
 
-/** Finds out the conversation of a request, or of a WebSocket by one of its messages. */
-export function findConversation(exchange: Exchange, request: ClientRequest, trails: Trails): void {
+/**
+ * Finds out the conversation of a request, or of a WebSocket by one of its messages.
+ * @param fresh the name of a conversation that begins
+ */
+export function findConversation(
+  exchange: Exchange,
+  request: ClientRequest,
+  trails: Trails,
+  fresh = exchange.id,
+): void {
   const { provider, route } = exchange
   const told = provider.conversation?.(request)
   exchange.conversation = typeof told === 'string' ? { id: told } : told
+  exchange.trail = undefined
+  exchange.pinKeys = []
   if (!exchange.conversation) return
   const { id, aliases = [], history } = exchange.conversation
   if (id === '' && !history) return
-  if (history) exchange.trail = trails.follow(keysOf(exchange, [''])[0]!, history, exchange.id)
+  if (history) exchange.trail = trails.follow(keysOf(exchange, [''])[0]!, history, fresh)
   const keys = exchange.trail ? [exchange.trail.conversation] : keysOf(exchange, [id, ...aliases])
   exchange.conversationKey = keys[0]
   if (route.sticky) exchange.pinKeys = keys

@@ -1,7 +1,7 @@
 import { excessOf, MOST_VALUES, parseJson } from '../../config/index.js'
 import type { Answer, ClientRequest, SocketProtocol, Usage, Verdict } from '../../config/provider.js'
 import type { Account } from '../../src/accounts/account.js'
-import { available, exhaustionOf, fit } from '../../src/accounts/selection.js'
+import { available, exhaustionOf, fit, free, mayStay } from '../../src/accounts/selection.js'
 import type { Pool } from '../../src/pool/pool.js'
 import { boundKey } from '../auth-injection.js'
 import { typeIn } from '../events.js'
@@ -11,7 +11,8 @@ import { type FailureOptions, finalAnswer, refusedByAll } from '../final-answer.
 import { isOfLogin } from '../judge.js'
 import { homeOfResources, rememberMade, resourcesOf } from '../resources.js'
 import { Tries } from '../search.js'
-import { findConversation, pin } from '../stickiness.js'
+import { findConversation, pin, pinOf } from '../stickiness.js'
+import { FirstEvents } from '../usage-tap.js'
 import type { Parsed } from './relay.js'
 import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
 
@@ -125,6 +126,10 @@ export class SocketWatch {
   #model: string | undefined
   /** The client's message that began the response, while it may have to be sent once more; as it came. */
   #asked: unknown
+  /** Whether the handshake names the conversation; else each message is looked at. */
+  readonly #isNamed: boolean
+  /** The first messages of the answer, for a conversation that is recognised by what its requests repeat. */
+  #first: FirstEvents | undefined
   /** What the accounts have met that were asked for this response. */
   #tries = new Tries()
   /** Messages before output that the client has not got; `undefined` once it gets them. */
@@ -138,6 +143,7 @@ export class SocketWatch {
   constructor(parts: WatchParts) {
     this.#parts = parts
     this.#protocol = protocolOf(parts.exchange)
+    this.#isNamed = parts.exchange.conversation !== undefined
   }
 
   /** Whether a response runs. */
@@ -154,7 +160,8 @@ export class SocketWatch {
     this.#turn = undefined
     this.#asked = message
     this.#tries = new Tries()
-    if (this.#goesHome(told)) return undefined
+    this.#findConversation()
+    if (this.#goesHome(told) || this.#followsConversation(told)) return undefined
     if (!this.#parts.account.hasRoom) {
       this.#waitForRoom(told).catch(this.#parts.onUnexpected)
       return undefined
@@ -165,8 +172,10 @@ export class SocketWatch {
 
   /** Begins a response. @returns the message that asks the upstream for it */
   #begin(told: Told): unknown {
+    const { exchange, account, pool } = this.#parts
     this.#turn = new Turn(this.#parts, ++this.#turns, told)
-    this.#nameConversation()
+    if (!this.#isNamed) pin(exchange, account, pool)
+    this.#first = exchange.trail && new FirstEvents()
     this.#hold()
     return this.#withoutForeign(this.#asked)
   }
@@ -181,20 +190,40 @@ export class SocketWatch {
       this.#fail(failureAnswer(failureOf(error as Error, onUnexpected), exchange))
       return true
     }
-    if (!exchange.home || exchange.home.account === account) return false
-    this.#moveTo(exchange.home.account, told).catch(onUnexpected)
+    const home = exchange.home?.account
+    if (!home || home === account) return false
+    const all = [home]
+    const nowhere = () => this.#fail(finalAnswer(exchange, { fitting: all, all }, undefined, pool.now()))
+    this.#moveTo(told, nowhere).catch(onUnexpected)
     return true
   }
 
-  async #moveTo(home: Account, told: Told): Promise<void> {
-    const { exchange, pool, ask } = this.#parts
+  /**
+   * Where the handshake names no conversation, a message may. Has the response made by the account that served it last, if
+   * that is not the account of this connection and can be asked.
+   */
+  #followsConversation(told: Told): boolean {
+    const { exchange, account, pool, ask, onUnexpected } = this.#parts
+    const pinned = this.#isNamed || exchange.home ? undefined : pinOf(exchange, pool)
+    if (pinned === undefined || pinned === account.key) return false
+    const now = pool.now()
+    const all = pool.accounts.of(account.provider)
+    const able = free(fit(all, exchange.provider, exchange), new Set(), told.model, now)
+    const home = able.find(({ key }) => key === pinned)
+    if (!home || !mayStay(home, able, told.model, now)) return false
+    this.#moveTo(told, () => ask(JSON.stringify(this.#begin(told)))).catch(onUnexpected)
+    return true
+  }
+
+  /** Connects to the account of what the message names. `otherwise` runs if that cannot be had. */
+  async #moveTo(told: Told, otherwise: () => void): Promise<void> {
+    const { exchange } = this.#parts
     const moved = await this.#parts.move(undefined, told.model ?? exchange.model, this.#tries)
     moved?.release()
-    if (!moved)
-      return this.#fail(finalAnswer(exchange, { fitting: [home], all: [home] }, undefined, pool.now()))
     if (this.#gone.signal.aborted) return
+    if (!moved) return otherwise()
     this.#parts = { ...this.#parts, ...moved }
-    ask(JSON.stringify(this.#begin(told)))
+    this.#parts.ask(JSON.stringify(this.#begin(told)))
   }
 
   /** Tells the client why there is no response. */
@@ -237,12 +266,19 @@ export class SocketWatch {
     return asks !== false && (!binary || readsBinary === true) && data.includes(asks)
   }
 
-  /** Where the handshake names no conversation, a message may: then later requests that name it go to this account. */
-  #nameConversation(): void {
-    const { exchange, account, pool } = this.#parts
-    if (exchange.conversation) return
-    findConversation(exchange, this.#asRequest(), pool.trails)
-    pin(exchange, account, pool)
+  /** Where the handshake names no conversation, each message may tell its own. */
+  #findConversation(): void {
+    const { exchange, pool } = this.#parts
+    if (this.#isNamed) return
+    findConversation(exchange, this.#asRequest(), pool.trails, `${exchange.id}-${this.#turns + 1}`)
+  }
+
+  /** Remembers how the answer begins, for a conversation that is recognised by what its requests repeat. */
+  #rememberOpening(message: unknown): void {
+    const { exchange, pool } = this.#parts
+    const opening = this.#first && exchange.provider.opening?.(message, this.#first, this.#first.whole)
+    if (opening && exchange.trail) pool.trails.answered(exchange.trail, opening)
+    this.#first = undefined
   }
 
   /** A value that another account issued must not reach this one. */
@@ -260,6 +296,7 @@ export class SocketWatch {
     if (!protocol || (binary && !protocol.binary)) return data
     const turn = this.#turn
     turn?.firstByte()
+    this.#first?.add(data)
     // Once output has begun most messages are deltas: only their type is read.
     if ((!turn || turn.output) && this.#isHarmless(protocol, data)) return data
     const message = large ? large.json : parseJson(data.toString('utf8'))
@@ -373,6 +410,7 @@ export class SocketWatch {
     }
     this.#parts = { ...this.#parts, ...moved }
     turn.moveTo(this.#parts, moved.release)
+    this.#first &&= new FirstEvents()
     this.#held = []
     this.#parts.ask(JSON.stringify(this.#withoutForeign(this.#asked)))
     return true
@@ -469,6 +507,7 @@ export class SocketWatch {
     if (!turn) return
     this.#turn = undefined
     this.#asked = undefined
+    this.#rememberOpening(message)
     const usage = exchange.provider.usage?.(message)
     if (usage && !turn.refused) pool.succeeded(account, turn.model, this.#parts.credential)
     turn.end(usage)

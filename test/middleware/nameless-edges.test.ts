@@ -284,6 +284,69 @@ test('what a message on a WebSocket names stays on its account over HTTP, too', 
   socket.raw.terminate()
 })
 
+const input = (role: 'user' | 'assistant', text: string) => ({
+  type: 'message',
+  role,
+  content: [{ type: role === 'user' ? 'input_text' : 'output_text', text }],
+})
+
+/** A pool whose accounts answer in their own words, and WebSockets whose handshakes name nothing. */
+async function startNamelessSockets(t: TestContext) {
+  const pool = await startPool(t, { codex: three, config: inTurn })
+  pool.sim.reply(({ account }) => `These are the telling words of ${account}.`)
+  const open = () => connect(`${pool.url}/v1/responses`, { headers: { ...clientHeaders(), ...CODEX_BETA } })
+  /** The second turn of a conversation that this account has begun. */
+  const second = (account: string) => ({
+    input: [
+      input('user', 'hi'),
+      input('assistant', `These are the telling words of ${account}.`),
+      input('user', 'Go on.'),
+    ],
+  })
+  return { pool, open, second }
+}
+
+test('a WebSocket without a name goes on with a conversation on its account, whatever began it', async (t) => {
+  const { pool, open, second } = await startNamelessSockets(t)
+  await pool.ask(undefined, { body: { input: [input('user', 'hi')] } }).expect(200)
+  const begun = pool.asked().at(-1)!
+  for (const message of [second(begun), { input: [...second(begun).input, input('user', 'More.')] }]) {
+    const socket = await open()
+    const answer = JSON.stringify(await socket.ask(create('', message)))
+    assert.ok(answer.includes(`telling words of ${begun}`), answer)
+    socket.raw.terminate()
+  }
+})
+
+test('conversations of the same first words on WebSockets are told apart by their answers', async (t) => {
+  const { pool, open, second } = await startNamelessSockets(t)
+  for (const _ of three) {
+    const socket = await open()
+    await socket.ask(create('hi'))
+    socket.raw.terminate()
+  }
+  const socket = await open()
+  for (const { id } of [...three, ...three]) {
+    const answer = JSON.stringify(await socket.ask(create('', second(id))))
+    assert.ok(answer.includes(`telling words of ${id}`), answer)
+  }
+  for (const { id } of three) assert.equal(await pool.servedBy(undefined, { body: second(id) }), id)
+  socket.raw.terminate()
+})
+
+test('a conversation on a WebSocket stays where the connection is while its own account cannot be asked', async (t) => {
+  const { pool, open, second } = await startNamelessSockets(t)
+  await pool.ask(undefined, { body: { input: [input('user', 'hi')] } }).expect(200)
+  const begun = pool.asked().at(-1)!
+  const socket = await open()
+  const connected = pool.asked().at(-1)!
+  assert.notEqual(connected, begun)
+  pool.gateway.setDisabled(begun, true)
+  const answer = JSON.stringify(await socket.ask(create('', second(begun))))
+  assert.ok(answer.includes(`telling words of ${connected}`), answer)
+  socket.raw.terminate()
+})
+
 test('a conversation that goes on from the response before stays on its account', async (t) => {
   const pool = await startPool(t, { codexApiKeys: three, config: inTurn })
   const ask = async (body: object) => {
