@@ -55,14 +55,19 @@ export function pooledAnswer(pool: Pool, attempt: AttemptOne): RequestHandler {
   }
 }
 
-/** The accounts to ask, exhausted ones included: a used-up quota does not change the list of models. */
+/**
+ * The accounts to ask, exhausted ones included: a used-up quota does not change the list of models. Accounts that stand
+ * behind the others by their kind are asked only where there are no others.
+ */
 function asked(exchange: Exchange, pool: Pool): Account[] {
   const all = pool.accounts.of(exchange.route.providerName)
   const now = pool.now()
-  return fit(all, exchange.provider, exchange).filter((account) => {
+  const able = fit(all, exchange.provider, exchange).filter((account) => {
     const hindrance = account.unavailable(undefined, now)
-    return account.inspection.order === undefined && (!hindrance || hindrance === 'exhausted')
+    return !hindrance || hindrance === 'exhausted'
   })
+  const foremost = able.filter(({ inspection }) => inspection.order === undefined)
+  return foremost.length > 0 ? foremost : able
 }
 
 /** The answers that come in time, parsed. */

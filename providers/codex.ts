@@ -1,10 +1,11 @@
 import { join } from 'node:path'
 import type { ClientRequest, Provider, ProviderAccount } from '../config/provider.js'
 import { adapt, apiOf } from './codex/adapt.js'
-import { answer, keepAlive, mergeModels, streamFailure, usageLimit } from './codex/answers.js'
+import { answer, keepAlive, streamFailure, usageLimit } from './codex/answers.js'
 import { authHeaders, inspect, type ResolvedCodexSettings } from './codex/credentials.js'
 import { AnsweredItems } from './codex/items.js'
 import { discover, login, refresh } from './codex/login.js'
+import { mergeModels } from './codex/models.js'
 import { poolHeaders } from './codex/pool-quota.js'
 import { pollQuota, quotaFromHeaders, quotaFromMessage, redeem, spending } from './codex/quota.js'
 import {

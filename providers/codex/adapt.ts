@@ -5,6 +5,7 @@ import { chatStream, chatWhole } from './chat-answer.js'
 import { toResponses, Untranslatable } from './chat-request.js'
 import { isApiKey, type ResolvedCodexSettings } from './credentials.js'
 import type { AnsweredItems, OwnItems } from './items.js'
+import { withoutModel } from './models.js'
 import { isCodexs, placeOf } from './requests.js'
 import { filledStream, refusalBody, wholeResponse } from './response-events.js'
 
@@ -15,8 +16,9 @@ export function adapt(
 ): NonNullable<Provider['adapt']> {
   return function adapt(request, account, body) {
     const api = apiOf(request)
+    if (api === undefined) return withoutModel(request, account)
     // Codex's own requests go byte for byte, and their bodies are not even parsed.
-    if (api === undefined || isApiKey(account.credential) || isCodexs(request)) return undefined
+    if (isApiKey(account.credential) || isCodexs(request)) return undefined
     const json = fields(body())
     try {
       if (api === 'responses') return json && adaptedResponses(json, items.of(request.client, account.id))

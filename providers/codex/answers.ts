@@ -6,7 +6,7 @@ import { exhaustedOnes, header, normalPath } from '../http.js'
 import { type Fields, fields, list, number, objects, text } from '../json.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './pool-quota.js'
-import { callerOf, isCodexs, isTools, namesVersion, type Place, placeOf } from './requests.js'
+import { callerOf, isCodexs, isTools, type Place, placeOf } from './requests.js'
 
 /** The parts of the ChatGPT backend that Codex calls, beside the model API. */
 const FAMILIES = ['wham', 'ps']
@@ -144,43 +144,6 @@ function foreignFamily(rest: string): Answer {
       : `/backend-api/${family} is not one of the paths that Codex uses, so it is not passed on to an account. ` +
         `To allow it, add '${family}/' to providers.codex.allow.`
   return openAiFailure({ status: 403, code: 'path_not_allowed', message })
-}
-
-/** `GET /models`: the pool may use each model that one of its accounts may use. */
-export const mergeModels: NonNullable<Provider['merge']> = (request, accounts = 2) => {
-  const { area, rest, open } = placeOf(request.path)
-  if (request.method !== 'GET' || area !== 'responses' || rest !== '/models') return undefined
-  if (open && !namesVersion(request.url) && !isCodexs(request)) return openAiList
-  return accounts > 1 ? union : undefined
-}
-
-/** The same models in the form of OpenAI's API: only Codex names its version, and reads its own form. */
-function openAiList(answers: readonly unknown[]): unknown {
-  const models = new Map<string, object>()
-  for (const model of answers.flatMap((answer) => objects(fields(answer)?.models ?? fields(answer)?.data))) {
-    const id = text(model.slug) ?? text(model.id)
-    if (id === undefined || models.has(id)) continue
-    const listed = model.object === 'model' ? model : { id, object: 'model', created: 0, owned_by: 'openai' }
-    models.set(id, listed)
-  }
-  return { object: 'list', data: [...models.values()] }
-}
-
-/**
- * The longest list in its order, and behind it the models that only other lists have. API keys list models in another
- * form, which Codex cannot read. An empty list makes Codex use the list that it came with, so it stands for every model.
- */
-function union(answers: readonly unknown[]): unknown {
-  const lists = answers.flatMap((answer) => {
-    const catalogue = fields(answer)
-    return Array.isArray(catalogue?.models) ? [{ ...catalogue, models: objects(catalogue.models) }] : []
-  })
-  const [longest, ...others] = lists.sort((a, b) => b.models.length - a.models.length)
-  if (!longest || others.at(-1)?.models.length === 0) return others.at(-1) ?? longest
-  const bySlug = new Map(longest.models.map((model) => [model.slug, model]))
-  for (const model of others.flatMap(({ models }) => models))
-    if (!bySlug.has(model.slug)) bySlug.set(model.slug, model)
-  return { ...longest, models: [...bySlug.values()] }
 }
 
 /** The error on which Codex stops at once and tells its user when to come back. It reads no `Retry-After` with it. */

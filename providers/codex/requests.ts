@@ -47,10 +47,18 @@ export function upstreamPath(settings: ResolvedCodexSettings): NonNullable<Provi
         ? settings.responsesBase
         : settings.whamBase
     const query = queryOf(request.url)
-    if (base !== settings.responsesBase || rest !== '/models' || namesVersion(query))
-      return join(base, rest) + query
-    return `${join(base, rest)}${query === '' ? '?' : `${query}&`}client_version=${CLIENT_VERSION}`
+    const listsModels = rest === '/models' || modelOfPath(request) !== undefined
+    if (base !== settings.responsesBase || !listsModels) return join(base, rest) + query
+    if (namesVersion(query)) return join(base, '/models') + query
+    return `${join(base, '/models')}${query === '' ? '?' : `${query}&`}client_version=${CLIENT_VERSION}`
   }
+}
+
+/** The name in `GET /v1/models/NAME`. The ChatGPT backend has the list of models alone. */
+export function modelOfPath(request: ClientRequest): string | undefined {
+  const { rest, open } = placeOf(request.path)
+  if (request.method !== 'GET' || !open || isCodexs(request)) return undefined
+  return /^\/models\/(.+)$/.exec(rest)?.[1]
 }
 
 /** The ChatGPT backend refuses `/models` without the version of a client, and lists the models that this one knows. */

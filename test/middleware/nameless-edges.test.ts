@@ -326,7 +326,8 @@ test('conversations of the same first words on WebSockets are told apart by thei
     socket.raw.terminate()
   }
   const socket = await open()
-  for (const { id } of [...three, ...three]) {
+  const inAnotherOrder = three.toReversed()
+  for (const { id } of [...inAnotherOrder, ...three]) {
     const answer = JSON.stringify(await socket.ask(create('', second(id))))
     assert.ok(answer.includes(`telling words of ${id}`), answer)
   }

@@ -374,3 +374,54 @@ test('an SDK gets the list of models in its own form, from one account or many',
   assert.deepEqual(await ids(), ['gpt-5.5'])
   for (const { url } of pool.sim.requests) assert.match(url, /\?client_version=\d+\.\d+\.\d+$/)
 })
+
+describe('an SDK that asks for one model', () => {
+  const codex = [
+    { id: 'alice', models: ['gpt-5.5'] },
+    { id: 'bob', models: ['gpt-6'] },
+  ]
+  const JSON_TYPE = { 'content-type': 'application/json' }
+  const embeds = { id: 'text-embedding-3-small', object: 'model', created: 1, owned_by: 'openai' }
+
+  test('gets it in its own form, whichever account has it', async (t) => {
+    const pool = await startPool(t, { ...two, codex })
+    for (const id of ['gpt-5.5', 'gpt-6']) {
+      const { body } = await pool.request.get(`/v1/models/${id}`).expect(200)
+      assert.deepEqual(body, { id, object: 'model', created: 0, owned_by: 'openai' })
+    }
+    for (const { url } of pool.sim.requests) assert.match(url, /\/models\?client_version=/)
+  })
+
+  test('hears in its own form that no account has it', async (t) => {
+    const pool = await startPool(t, { ...two, codex })
+    const { body } = await pool.request.get('/v1/models/gpt-9').expect(404)
+    assert.equal(codeOf(body), 'model_not_found')
+    assert.match(body.error.message, /"gpt-9" is not on the list/)
+  })
+
+  test('gets one that only the API keys beside ChatGPT accounts have', async (t) => {
+    const pool = await startPool(t, { ...two, codex, codexApiKeys: [{ id: 'key' }] })
+    pool.sim.fail({
+      account: 'key',
+      path: embeds.id,
+      times: 2,
+      with: { status: 200, headers: JSON_TYPE, body: embeds },
+    })
+    const { body } = await pool.request.get(`/v1/models/${embeds.id}`).expect(200)
+    assert.deepEqual(body, embeds)
+  })
+
+  test('gets it from an API key of several where one has no right to it', async (t) => {
+    const pool = await startPool(t, { codexApiKeys: [{ id: 'key' }, { id: 'other' }] })
+    pool.sim.fail({
+      account: 'other',
+      path: embeds.id,
+      times: 2,
+      with: { status: 200, headers: JSON_TYPE, body: embeds },
+    })
+    for (const _ of [1, 2]) {
+      const { body } = await pool.request.get(`/v1/models/${embeds.id}`).expect(200)
+      assert.deepEqual(body, embeds)
+    }
+  })
+})

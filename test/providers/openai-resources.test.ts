@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { codex } from '../../providers/codex.js'
 import { request } from '../kit/provider.js'
 import { inOrder, startPool, type PoolOptions, type TestPool } from '../kit/pool.js'
+import { refusal } from '../kit/websocket.js'
 
 const keys: PoolOptions = { codexApiKeys: [{ id: 'alice' }, { id: 'bob' }], config: inOrder }
 
@@ -247,4 +248,19 @@ test('a body of a session of Codex is not read for ids', () => {
   let reads = 0
   const asked = request({ url: '/v1/responses', headers: { 'session-id': 's1' }, onRead: () => reads++ })
   assert.deepEqual([resources!(asked), reads], [[], 0])
+})
+
+test('a spoken call stays with the key that took it, in its paths and on the WebSocket beside it', async (t) => {
+  const pool = await startPool(t, keys)
+  pool.gateway.setDisabled('alice', true)
+  pool.sim.fail({
+    account: 'bob',
+    with: { status: 201, headers: { location: '/v1/realtime/calls/rtc_1' }, body: 'v=0' },
+  })
+  await pool.request.post('/v1/realtime/calls').set('content-type', 'application/sdp').send('v=0').expect(201)
+  pool.gateway.setDisabled('alice', false)
+  await pool.request.post('/v1/realtime/calls/rtc_1/hangup').send({})
+  // The simulator has no calls: it refuses the handshake.
+  await refusal(`${pool.url}/v1/realtime?call_id=rtc_1`)
+  assert.deepEqual(asked(pool), ['bob', 'bob', 'bob'])
 })
