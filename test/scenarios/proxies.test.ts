@@ -188,14 +188,24 @@ test('a request and a token call that reach nobody name code, host and port in t
   assert.match(refused.text, new RegExp(`ECONNREFUSED 127\\.0\\.0\\.1:${port}`))
 })
 
-test('NODE_EXTRA_CA_CERTS counts for forwarded requests and own calls', async (t) => {
-  const certificate = selfSigned()
-  const port = await startTls(t, certificate)
-  const dir = await mkdtemp(join(tmpdir(), 'codex-pool-ca-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
-  const file = join(dir, 'ca.pem')
-  await writeFile(file, certificate.cert)
-  const script = `
+const systemCa = process.allowedNodeEnvironmentFlags.has('--use-system-ca')
+const trusts: Record<string, { env: (file: string) => Record<string, string>; skip: string | false }> = {
+  NODE_EXTRA_CA_CERTS: { env: (file) => ({ NODE_EXTRA_CA_CERTS: file }), skip: false },
+  // On Linux OpenSSL's variable says where the certificates of the system are.
+  '--use-system-ca': {
+    env: (file) => ({ NODE_OPTIONS: '--use-system-ca', SSL_CERT_FILE: file }),
+    skip: process.platform !== 'linux' ? 'not Linux' : !systemCa && 'this Node does not know the option',
+  },
+}
+for (const [name, { env, skip }] of Object.entries(trusts))
+  test(`${name} counts for forwarded requests and own calls`, { skip }, async (t) => {
+    const certificate = selfSigned()
+    const port = await startTls(t, certificate)
+    const dir = await mkdtemp(join(tmpdir(), 'codex-pool-ca-'))
+    t.after(() => rm(dir, { recursive: true, force: true }))
+    const file = join(dir, 'ca.pem')
+    await writeFile(file, certificate.cert)
+    const script = `
     import https from 'node:https'
     import { Network } from ${JSON.stringify(new URL('../../src/network.js', import.meta.url).href)}
     const network = new Network()
@@ -206,16 +216,16 @@ test('NODE_EXTRA_CA_CERTS counts for forwarded requests and own calls', async (t
       .on('error', ({ code }) => resolve(code)))
     console.log(own, sent)
     await network.close()`
-  const run = async (env: Record<string, string>) => {
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], { env })
-    let output = ''
-    child.stdout.on('data', (text: Buffer) => (output += text.toString()))
-    await once(child, 'close')
-    return output.trim()
-  }
-  assert.match(await run({}), /^DEPTH_ZERO_SELF_SIGNED_CERT .* DEPTH_ZERO_SELF_SIGNED_CERT$/)
-  assert.equal(await run({ NODE_EXTRA_CA_CERTS: file }), 'hello 200')
-})
+    const run = async (env: Record<string, string>) => {
+      const child = spawn(process.execPath, ['--input-type=module', '--eval', script], { env })
+      let output = ''
+      child.stdout.on('data', (text: Buffer) => (output += text.toString()))
+      await once(child, 'close')
+      return output.trim()
+    }
+    assert.match(await run({}), /^DEPTH_ZERO_SELF_SIGNED_CERT .* DEPTH_ZERO_SELF_SIGNED_CERT$/)
+    assert.equal(await run(env(file)), 'hello 200')
+  })
 
 async function startTls(t: TestContext, certificate = selfSigned()): Promise<number> {
   const server = https.createServer(certificate, (_request, response) => response.end('hello'))
