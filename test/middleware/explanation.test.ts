@@ -218,7 +218,9 @@ test('codex-pool explain says it in words', async (t) => {
   const unknown = await runCommand(t, ['explain', 'nothing', '--listen', new URL(url).host], { cwd: folder })
   assert.notEqual(unknown.status, 0)
   assert.match(unknown.output, /no request of this id is remembered/)
-  const nobody = await runCommand(t, ['explain', id, '--listen', '127.0.0.1:1'], { cwd: folder })
+  const nobody = await runCommand(t, ['explain', id, '--listen', '127.0.0.1:1'], {
+    cwd: await emptyFolder(t),
+  })
   assert.notEqual(nobody.status, 0)
   assert.match(nobody.output, /No gateway answers on /)
 })

@@ -40,7 +40,7 @@ test('each response has a record of its own, with its model and its conversation
   await socket.ask(create('and now', { model: 'gpt-6.1-sol' }))
   await pool.stop()
   const folder = join(pool.dir, 'data', 'proxy.db.requests')
-  const days = (await readdir(folder)).filter((name) => name !== '.gitignore')
+  const days = (await readdir(folder)).filter((name) => /^\d{4}-/.test(name))
   const files = await Promise.all(days.map((day) => readFile(join(folder, day), 'utf8')))
   const records = files
     .join('')
