@@ -4,9 +4,10 @@ import { googleFailure } from '../google/answers.js'
 import { isGemini } from '../google/paths.js'
 import { exhaustedOnes, header, normalPath } from '../http.js'
 import { type Fields, fields, list, number, objects, text } from '../json.js'
+import { isApps, noApps } from './apps.js'
 import type { ResolvedCodexSettings } from './credentials.js'
 import { usageAnswer } from './pool-quota.js'
-import { callerOf, isCodexs, isTools, type Place, placeOf } from './requests.js'
+import { callerOf, isCodexs, type Place, placeOf } from './requests.js'
 
 /** The parts of the ChatGPT backend that Codex calls, beside the model API. */
 const FAMILIES = ['wham', 'ps']
@@ -68,7 +69,7 @@ function backendAnswer(
   if (reads && rest === '/wham/usage') return usageAnswer(request, accounts, now)
   // The policy of a workspace: Codex does not start without it, and another workspace's does not concern the caller.
   if (reads && /^\/wham\/config(\/|$)/.test(rest)) return { status: 200, body: {} }
-  if (isTools(rest) && !hasOwner(request, accounts)) return noTools(request)
+  if (isApps(rest)) return hasOwner(request, accounts) ? undefined : noApps(request, rest)
   const passes = families.some((family) => rest === `/${family}` || rest.startsWith(`/${family}/`))
   return passes ? undefined : foreignFamily(rest)
 }
@@ -97,43 +98,6 @@ function hasOwner(request: ClientRequest, accounts: readonly PoolAccount[]): boo
   const { owner } = callerOf(request)
   const own = accounts.find(({ inspection }) => owner !== undefined && inspection.identity === owner)
   return own !== undefined && own.state !== 'needs-login' && own.state !== 'disabled'
-}
-
-/** The results of an MCP server without a tool (Model Context Protocol, streamable HTTP transport). */
-const NO_TOOLS: Readonly<Record<string, object>> = {
-  ping: {},
-  'tools/list': { tools: [] },
-  'resources/list': { resources: [] },
-  'resources/templates/list': { resourceTemplates: [] },
-  'prompts/list': { prompts: [] },
-}
-
-/** Codex prints an error at every start if this server is not there. */
-function noTools(request: ClientRequest): Answer | undefined {
-  // The transport's word for "no stream of events here", and for a session that cannot be ended.
-  if (request.method !== 'POST') return { status: 405, headers: { allow: 'POST' } }
-  const body = request.json()
-  // Not read yet: this answer is asked for once more when it is.
-  if (body === undefined) return undefined
-  const replies = (Array.isArray(body) ? body : [body]).flatMap((call) => replyTo(fields(call)) ?? [])
-  if (replies.length === 0) return { status: 202 }
-  return { status: 200, body: Array.isArray(body) ? replies : replies[0] }
-}
-
-/** A JSON-RPC response; none for a notification. */
-function replyTo(call: Fields | undefined): object | undefined {
-  if (call?.id === undefined || typeof call.method !== 'string') return undefined
-  const { id, method } = call
-  const result =
-    method === 'initialize'
-      ? {
-          protocolVersion: text(fields(call.params)?.protocolVersion) ?? '2025-06-18',
-          capabilities: { tools: {} },
-          serverInfo: { name: 'codex-pool', version: '1' },
-        }
-      : NO_TOOLS[method]
-  if (result) return { jsonrpc: '2.0', id, result }
-  return { jsonrpc: '2.0', id, error: { code: -32601, message: 'there are no tools here' } }
 }
 
 function foreignFamily(rest: string): Answer {

@@ -8,6 +8,7 @@ import type {
 import { conversationOf, nameInHeaders } from '../conversation.js'
 import { header, join, normalPath, queryOf } from '../http.js'
 import { fields, parseJson, text } from '../json.js'
+import { isApps } from './apps.js'
 import { identityOf, isApiKey, personOf, type ResolvedCodexSettings } from './credentials.js'
 import { isAllCompacted } from './encrypted.js'
 
@@ -169,13 +170,10 @@ function personal(request: ClientRequest, area: Place['area'], rest: string): Co
 }
 
 function changesAccount(method: string, rest: string): boolean {
-  // The tools of the person's connected apps: another person would read that person's mail with them.
-  if (isTools(rest)) return true
+  // The person's connected apps: another person would read that person's mail with their tools.
+  if (isApps(rest)) return true
   return method !== 'GET' && method !== 'HEAD'
 }
-
-/** The MCP server of connected apps; Codex 0.118 knows it under `wham/apps`. */
-export const isTools = (rest: string): boolean => /^\/(ps\/mcp|wham\/apps)\b/.test(rest)
 
 /**
  * Whether the request holds a summary that the account encrypted in place of all that was said. Codex counts its context

@@ -126,6 +126,10 @@ const foreign = [
   '/accounts',
   '/settings/user',
   '/whamx',
+  '/plugins',
+  '/plugins/list',
+  '/plugins/featured/x',
+  '/connectors/links',
   '/',
   '',
   '/WHAM/tasks',
@@ -260,6 +264,24 @@ test('without its owner in the pool, the server of a person’s tools is there a
   await call({ ...rpc, method: 'tools/list' }, { ...clientHeaders(), ...owned(pool, 'bob') })
   assert.deepEqual(served(pool), ['bob'])
 })
+
+const listed: [path: string, none: object][] = [
+  ['/backend-api/connectors/directory/list?tier=categorized&external_logos=true', { apps: [] }],
+  ['/backend-api/connectors/directory/list_workspace?external_logos=true', { apps: [] }],
+  ['/backend-api/plugins/featured?platform=codex', []],
+]
+for (const [path, none] of listed)
+  test(`without its owner in the pool, a person’s list of apps or plugins is empty: ${path}`, async (t) => {
+    const pool = await startPool(t, { codex: two, config: inOrder })
+    for (const headers of [clientHeaders(), {}]) {
+      const { body } = await pool.request.get(path).set(headers).expect(200)
+      assert.deepEqual(body, none)
+    }
+    await pool.request.post(path).set(clientHeaders()).send({}).expect(405)
+    assert.deepEqual(pool.sim.requests, [])
+    await pool.request.get(path).set(owned(pool, 'bob')).expect(200)
+    assert.deepEqual(served(pool), ['bob'])
+  })
 
 test('the policy of a workspace is empty: another workspace’s does not concern the caller', async (t) => {
   const pool = await startPool(t, { codex: two })

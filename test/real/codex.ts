@@ -38,15 +38,17 @@ interface Person {
   readonly plan?: string
   /** @default 'codex' */
   readonly version?: Client
+  /** More variables for the client. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** Signs a person in, and promises that the login is theirs alone and stays as it is. */
 export async function codex(
   stage: Stage,
   config: string,
-  { name = 'me', plan = 'free', version }: Person = {},
+  { name = 'me', plan = 'free', version, env }: Person = {},
 ): Promise<Codex> {
-  const me = await person(stage, config, { name, issuer: stage.outside.url, version })
+  const me = await person(stage, config, { name, issuer: stage.outside.url, version, env })
   await signIn(stage, join(me.home, 'auth.json'), { name, plan })
   stage.promises.push(() => {
     // It also asks ab.chatgpt.com which experiments run.
@@ -60,7 +62,12 @@ export async function codex(
 export async function person(
   stage: Stage,
   config: string,
-  { name, issuer, version = 'codex' }: { name: string; issuer: string; version?: Client | undefined },
+  {
+    name,
+    issuer,
+    version = 'codex',
+    env: more,
+  }: { name: string; issuer: string } & Pick<Person, 'version' | 'env'>,
 ): Promise<Codex> {
   const home = join(stage.folder, name, '.codex')
   const cwd = join(stage.folder, name, 'work')
@@ -78,6 +85,7 @@ export async function person(
     TERM: 'xterm-256color',
     CODEX_REFRESH_TOKEN_URL_OVERRIDE: `${issuer}/oauth/token`,
     ...stage.outside.env,
+    ...more,
   }
   async function exec(...args: string[]): Promise<Run> {
     const all = ['exec', '--skip-git-repo-check', '-s', 'danger-full-access', ...args]

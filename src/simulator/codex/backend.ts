@@ -112,7 +112,12 @@ const PAGES: Record<string, (account: CodexAccount, world: World) => unknown> = 
   'GET wham/tasks/list': () => ({ items: [], cursor: null }),
   'POST wham/tasks': ({ id }) => ({ task: { id: `task_sim_${id}`, title: 'Simulated task' } }),
   'GET ps/plugins/installed': () => ({ plugins: [], pagination: { limit: 200, next_page_token: null } }),
+  'GET ps/plugins/list': () => ({ plugins: [], pagination: { limit: 200, next_page_token: null } }),
+  'GET ps/plugins/suggested': () => ({ enabled: false, plugins: [] }),
   'GET ps/plugins/suggested/codex': () => ({ enabled: false, plugins: [] }),
+  'GET connectors/directory/list': () => ({ apps: [] }),
+  'GET connectors/directory/list_workspace': () => ({ apps: [] }),
+  'GET plugins/featured': () => [],
 }
 
 /** The owner of a personal access token. */
