@@ -103,7 +103,10 @@ export interface UserConfig<P extends string = string, S extends string = string
   refresh?: {
     /** `false`: never call a token endpoint. @default true (PROXY_DISABLE_REFRESH=1 turns it off) */
     enabled?: boolean
-    /** How long before its end a token is refreshed; ms. @default 300000 */
+    /**
+     * How long before its end a token is refreshed; ms. At least 7 minutes if the client has a copy of the login, which it
+     * refreshes 5 minutes before. @default 300000
+     */
     leadMs?: number
     /** Pause between two background refreshes at one token endpoint; ms. @default 5000 */
     spacingMs?: number

@@ -38,6 +38,8 @@ export class Account {
   unsaved: string | undefined
   /** Why the client's own copy of the login still holds the old, spent one. */
   unshared: string | undefined
+  /** Whether the client has a copy of the login, and refreshes it as well. */
+  copied = false
   facts: Readonly<Record<string, string>> = {}
   /** Whether the facts may be out of date, since the file has changed. */
   factsDoubted = false

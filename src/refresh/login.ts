@@ -8,6 +8,7 @@ import { readCredential, writeCredential } from '../credentials/credential-file.
 import { codeOf } from '../credentials/durable-file.js'
 import {
   changed,
+  type ClientCopy,
   clientCopiesOf,
   isLeftBehind,
   isNewer,
@@ -91,12 +92,13 @@ function isReplaceable(
 }
 
 /** Whether {@link reconcile} has anything to do. Takes no lock: every change of any file asks for every account. */
-export async function needsReconciling(account: Account, context: LoginContext): Promise<boolean> {
+export function needsReconciling(
+  account: Account,
+  copies: readonly ClientCopy[],
+  spent: SpentLogins,
+): boolean {
   if (account.unsaved !== undefined) return true
-  const copies = await clientCopiesOf(account, context.provider)
-  return copies.some(
-    (copy) => isNewer(copy, account, context.spent) || isLeftBehind(copy, account, context.spent),
-  )
+  return copies.some((copy) => isNewer(copy, account, spent) || isLeftBehind(copy, account, spent))
 }
 
 /**

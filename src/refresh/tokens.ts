@@ -3,6 +3,7 @@ import type { ResolvedConfig } from '../../config/config.js'
 import type { CallContext, Provider } from '../../config/provider.js'
 import type { SpentLogins } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
+import { clientCopiesOf } from './client-copy.js'
 import { LoginLocks } from './login-lock.js'
 import { type LoginContext, needsReconciling, reconcile } from './login.js'
 import { hasEnded, NotAttempted, refresh, type RefreshOutcome } from './refresh.js'
@@ -31,6 +32,13 @@ export interface TokensOptions {
  * in trouble; ms.
  */
 const AFTER_REFUSAL_MS = 15 * 60_000
+
+/**
+ * How long before its end a token is refreshed of which the client has a copy; ms. Codex (0.147, 0.169) refreshes its own
+ * copy from 5 minutes before. If both present the refresh token at one time, the issuer ends the login. The two minutes
+ * more are for tries after passing trouble.
+ */
+const COPIED_LEAD_MS = 7 * 60_000
 
 /**
  * Keeps access tokens fresh. A refresh token may be single use, and presenting a spent one can revoke the login. So
@@ -90,7 +98,8 @@ export class Tokens {
     const lifetime = this.#lifetimes.get(account) ?? Infinity
     if (lifetime <= 0) return undefined
     // A token that lives for less than the lead would otherwise be refreshed again and again.
-    const lead = Math.min(this.options.settings().leadMs, lifetime / 2)
+    const { leadMs } = this.options.settings()
+    const lead = Math.min(account.copied ? Math.max(leadMs, COPIED_LEAD_MS) : leadMs, lifetime / 2)
     return Math.max(expiresAt - lead, this.#backoff.retryAt(account))
   }
 
@@ -118,7 +127,9 @@ export class Tokens {
   }
 
   async #reconcile(account: Account, context: LoginContext): Promise<void> {
-    if (!(await needsReconciling(account, context))) return
+    const copies = await clientCopiesOf(account, context.provider)
+    account.copied = copies.length > 0
+    if (!needsReconciling(account, copies, context.spent)) return
     await this.#locks.under(account, { ...context, dead: true, onLost: () => {} }, async () => {
       const kind = await reconcile(account, context)
       if (kind) this.options.apply(account, { kind })

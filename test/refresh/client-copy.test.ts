@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { createGateway, startServer } from '../../src/index.js'
 import type { AuthJson, CodexAccount, Simulator } from '../../src/simulator/index.js'
+import { holdBackground } from '../kit/background.js'
 import { inOrder, startPool, until, within, type PoolOptions, type TestPool } from '../kit/pool.js'
 
 const MINUTE = 60_000
@@ -169,6 +170,28 @@ test('a copy that a crash or a backup has left behind is brought up to date at t
   await until(async () => (await tokenIn(ofClient(pool))) === pool.sim.account('alice').refreshToken)
   await together(pool)
   assert.equal(issuerCalls(pool.sim), 1)
+})
+
+test('a login that the client has as well is refreshed before the client does it, 5 minutes before its end', async (t) => {
+  const round = holdBackground(t)
+  const pool = await copied(t, 6 * MINUTE)
+  await pool.gateway.reload()
+  const refreshed = within(once(pool.gateway.events, 'refresh'))
+  round()
+  assert.deepEqual(await refreshed, [{ account: 'codex/alice', outcome: 'refreshed' }])
+  await together(pool)
+})
+
+test('a login that no client has keeps its lead of 5 minutes', async (t) => {
+  const round = holdBackground(t)
+  const pool = await copied(t, 6 * MINUTE, {
+    prepare: ({ poolDir }) => rm(join(poolDir, '..', 'codex-home', 'auth.json')),
+  })
+  await pool.gateway.reload()
+  round()
+  // Waits for what runs in the background.
+  await pool.gateway.close()
+  assert.equal(issuerCalls(pool.sim), 0)
 })
 
 test('two gateways with pools of their own and one client between them make one refresh', async (t) => {
