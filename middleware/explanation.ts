@@ -1,4 +1,5 @@
 import { kept } from '../config/index.js'
+import type { Usage } from '../config/provider.js'
 import { pressureOf } from '../src/accounts/strategies.js'
 import type { ExplanationLog } from '../src/usage/explanation-log.js'
 import type { AttemptRecord, Exchange, PickRecord } from './exchange.js'
@@ -22,6 +23,9 @@ export interface Explanation {
   readonly reason?: string | undefined
   readonly status?: number | undefined
   readonly durationMs?: number | undefined
+  readonly firstByteMs?: number | undefined
+  readonly client?: string | undefined
+  readonly usage?: Usage | undefined
 }
 
 /** One choice of an account. Where an account was kept, no others were looked at. */
@@ -118,7 +122,8 @@ const isOf =
     account === name || account.endsWith(`/${name}`)
 
 function endedOf(exchange: Exchange): Ended {
-  const { id, method, path, route, model, conversationKey, picks, servedBy } = exchange
+  const { id, method, path, route, model, conversationKey, picks, servedBy, usage } = exchange
+  const { firstByteAt, startedAt } = exchange
   return {
     id,
     state: 'running',
@@ -136,7 +141,19 @@ function endedOf(exchange: Exchange): Ended {
     })),
     servedBy: servedBy?.key,
     reason: reasonOf(exchange),
+    client: clientOf(exchange),
+    firstByteMs: firstByteAt === undefined ? undefined : firstByteAt - startedAt,
+    usage,
   }
+}
+
+/** Characters. */
+const LONGEST_CLIENT = 40
+
+/** The product that a `user-agent` begins with. */
+export function clientOf({ headers }: Exchange): string | undefined {
+  const [product = ''] = headers['user-agent']?.split(/[\s/]/, 1) ?? []
+  return product === '' ? undefined : kept(product, LONGEST_CLIENT)
 }
 
 /** The message of the gateway's own failure: all clients parse it at the same place. */

@@ -1,10 +1,10 @@
 import type { RequestHandler } from 'express'
 import type { Usage } from '../config/provider.js'
-import type { Events } from '../src/telemetry/events.js'
+import type { Events, RequestEvent } from '../src/telemetry/events.js'
 import type { Metrics } from '../src/telemetry/metrics.js'
 import type { Ledger } from '../src/usage/ledger.js'
 import { exchangeOf, type Exchange } from './exchange.js'
-import type { Explanations } from './explanation.js'
+import { clientOf, type Explanations, reasonOf } from './explanation.js'
 
 /** Shown for a request whose client left before it was answered; nginx's number for it. */
 export const CLIENT_LEFT = 499
@@ -22,20 +22,19 @@ export function metrics({ metrics: counters, ledger, events, explanations }: Met
     const exchange = exchangeOf(request)
     explanations.begin(exchange)
     response.once('close', () => {
-      const told = response.headersSent ? (exchange.toldStatus ?? response.statusCode) : undefined
-      const status = told ?? CLIENT_LEFT
-      explanations.end(exchange, told)
+      const toldStatus = response.headersSent ? (exchange.toldStatus ?? response.statusCode) : undefined
+      const status = toldStatus ?? CLIENT_LEFT
+      explanations.end(exchange, toldStatus)
       count(counters, exchange, status)
-      const { id, method, path, servedBy, attempts, startedAt } = exchange
+      const { id, method, path, servedBy, attempts, startedAt, model, firstByteAt, usage } = exchange
       const last = attempts.at(-1)
       if (last && !isPooled(exchange)) {
         const account = servedBy?.id ?? idOf(last.account)
         ledger.record(requestRecord(exchange, { ...exchange, account, status, attempts: attempts.length }))
         if (status < 400 && exchange.usesQuota) servedBy?.count(exchange.model, exchange.usage)
       }
-      const durationMs = Date.now() - startedAt
-      const account = servedBy?.key
-      events.emit('request', { id, method, path, status, account, attempts: attempts.length, durationMs })
+      const told = { id, method, path, status, account: servedBy?.key, attempts: attempts.length }
+      events.emit('request', requestEvent(exchange, { ...told, model, startedAt, firstByteAt, usage }))
     })
     next()
   }
@@ -97,5 +96,26 @@ export function requestRecord(
     durationMs: Date.now() - startedAt,
     firstByteMs: firstByteAt === undefined ? undefined : firstByteAt - startedAt,
     usage,
+  }
+}
+
+/** The same, as listeners are told it. */
+export function requestEvent(
+  exchange: Exchange,
+  told: Pick<
+    RequestEvent,
+    'id' | 'method' | 'path' | 'status' | 'account' | 'attempts' | 'model' | 'usage'
+  > & {
+    readonly startedAt: number
+    readonly firstByteAt: number | undefined
+  },
+): RequestEvent {
+  const { startedAt, firstByteAt, ...rest } = told
+  return {
+    ...rest,
+    durationMs: Date.now() - startedAt,
+    firstByteMs: firstByteAt === undefined ? undefined : firstByteAt - startedAt,
+    client: clientOf(exchange),
+    reason: reasonOf(exchange),
   }
 }

@@ -206,6 +206,7 @@ export class Gateway {
   /** Before a stop: WebSockets end as soon as no response runs on them, in a way that makes clients connect again. */
   drain(): void {
     this.#sockets.drain()
+    this.events.emit('drain')
   }
 
   /**

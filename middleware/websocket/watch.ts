@@ -14,7 +14,7 @@ import { Tries } from '../search.js'
 import { findConversation, pin, pinOf } from '../stickiness.js'
 import { FirstEvents } from '../usage-tap.js'
 import type { Parsed } from './relay.js'
-import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestRecord } from '../metrics.js'
+import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestEvent, requestRecord } from '../metrics.js'
 
 /** Two connected sockets that belong to one account. */
 export interface Connection {
@@ -66,7 +66,7 @@ class Turn {
   end(usage: Usage | undefined): void {
     this.#release()
     if (!this.told.counts) return
-    const { exchange, account, metrics, ledger } = this.on
+    const { exchange, account, metrics, ledger, events } = this.on
     if (usage) recordTokens(metrics, account.id, usage)
     if (usage && !this.refused) account.count(this.model, usage)
     const status = usage ? 200 : this.refused ? 429 : CLIENT_LEFT
@@ -82,6 +82,8 @@ class Turn {
       usage,
     }
     ledger.record(requestRecord(exchange, record))
+    const { path } = exchange
+    events.emit('request', requestEvent(exchange, { ...record, method: 'WS', path, account: account.key }))
   }
 }
 

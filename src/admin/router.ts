@@ -10,9 +10,11 @@ import { redactAll } from '../../config/index.js'
 import type { Explanations } from '../../middleware/explanation.js'
 import { GatewayFailure, sendJson } from '../../middleware/failure.js'
 import { answerFailure, type FailureOptions } from '../../middleware/final-answer.js'
+import type { Events } from '../telemetry/events.js'
 import type { Health, HealthReport } from '../telemetry/health.js'
 import type { Metrics } from '../telemetry/metrics.js'
 import { mayChange, mayRead, mayReadMetrics, maySeeNames, noForeignPages, proofOf } from './access.js'
+import { follow } from './follow.js'
 import { type AccountReport, type Administered, poolReport } from './reports.js'
 
 export interface AdminParts extends FailureOptions {
@@ -22,6 +24,7 @@ export interface AdminParts extends FailureOptions {
   readonly metrics: Metrics
   readonly gateway: Administered
   readonly explanations: Explanations
+  readonly events: Events
 }
 
 /** `/healthz`, `/metrics`, `/admin/…`. */
@@ -41,6 +44,7 @@ export function adminRouter(parts: AdminParts): Router {
       body: poolReport(gateway),
     }),
   )
+  router.get('/admin/log', read, follow(parts.events))
   router.get('/admin/requests', read, async (request, response) => {
     const requests = await parts.explanations.last(filterOf(request.url))
     answer(response, { status: 200, body: { requests } })

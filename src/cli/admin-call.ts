@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
 import type { ResolvedConfig } from '../../config/config.js'
 import { type ListenAddress, localAddress, reasonOf } from '../../config/index.js'
 import { fetchThrough } from '../network.js'
@@ -17,20 +19,13 @@ const TIMEOUT_MS = 5_000
  * @throws when the gateway refuses, with the gateway's message
  */
 export async function adminCall<T>(
-  { listen, database }: ResolvedConfig,
+  config: ResolvedConfig,
   method: string,
   path: string,
 ): Promise<T | undefined> {
-  const token = await readAdminToken(database)
-  const told = await lastTold(database)
-  const own = told && listenOf(told)
-  const places = own === undefined ? [listen] : [own, listen]
-  const found = await Promise.all(places.map((place) => findGateway(place, token)))
-  // An address that a gateway has told may be another program's since; where it listens by the configuration is asked anyway.
-  const gateway = found.find((one) => one?.isProven) ?? found.at(-1)
+  const gateway = await reach(config)
   if (gateway === undefined) return undefined
-  const { url, call } = gateway
-  const headers: Record<string, string> = gateway.isProven ? { authorization: `Bearer ${token}` } : {}
+  const { url, call, headers } = gateway
   const response = await call(url + path, {
     method,
     headers,
@@ -44,6 +39,27 @@ export async function adminCall<T>(
     body.error?.code ?? 'refused',
     body.error?.message ?? body.configProblem ?? `status ${response.status}`,
   )
+}
+
+/** The same for an answer that goes on. Its texts are not made harmless yet: see {@link onOneLine}. */
+export async function adminStream(config: ResolvedConfig, path: string): Promise<Readable | undefined> {
+  const gateway = await reach(config)
+  const response = await gateway?.call(gateway.url + path, { headers: gateway.headers })
+  return response?.ok && response.body ? Readable.fromWeb(response.body as ReadableStream) : undefined
+}
+
+/** The gateway that runs with this configuration, and the headers that it wants. */
+async function reach({ listen, database }: ResolvedConfig) {
+  const token = await readAdminToken(database)
+  const told = await lastTold(database)
+  const own = told && listenOf(told)
+  const places = own === undefined ? [listen] : [own, listen]
+  const found = await Promise.all(places.map((place) => findGateway(place, token)))
+  // An address that a gateway has told may be another program's since; where it listens by the configuration is asked anyway.
+  const gateway = found.find((one) => one?.isProven) ?? found.at(-1)
+  if (gateway === undefined) return undefined
+  const headers: Record<string, string> = gateway.isProven ? { authorization: `Bearer ${token}` } : {}
+  return { url: gateway.url, call: gateway.call, headers }
 }
 
 /** Makes every text of a report harmless to a terminal: texts of upstreams and file names may hold control characters. */

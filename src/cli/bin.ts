@@ -2,11 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/**
- * The entry of the program. A prompt asks for `status --line` at every key: it must not load the other commands, the
- * configuration and a gateway, which take half a second.
- */
-if (!(await answeredQuickly(process.argv.slice(2)))) await import('./main.js')
+const DEFAULT_ADDRESS = '127.0.0.1:8989'
 
 async function answeredQuickly(args: readonly string[]): Promise<boolean> {
   const [command, flag, option, listen, ...rest] = args
@@ -22,8 +18,6 @@ async function answeredQuickly(args: readonly string[]): Promise<boolean> {
   return true
 }
 
-const DEFAULT_ADDRESS = '127.0.0.1:8989'
-
 /** Where the gateway of the home has told that it listens; `undefined` if only a configuration can tell. */
 async function addressOfHome(): Promise<string | undefined> {
   const { homeOf } = await import('./home.js')
@@ -37,3 +31,9 @@ async function addressOfHome(): Promise<string | undefined> {
     return holdsConfig(folder) ? undefined : DEFAULT_ADDRESS
   }
 }
+
+/**
+ * The entry of the program. A prompt asks for `status --line` at every key: it must not load the other commands, the
+ * configuration and a gateway, which take half a second.
+ */
+if (!(await answeredQuickly(process.argv.slice(2)))) await import('./main.js')

@@ -8,7 +8,9 @@ import { createGateway } from '../create-gateway.js'
 import type { Gateway } from '../gateway.js'
 import { type Simulator, startSimulator } from '../simulator/index.js'
 import type { AttemptEvent } from '../telemetry/events.js'
+import { onOneLine } from './admin-call.js'
 import { clientLines } from './clients.js'
+import { lineOf } from './logs.js'
 import { print, printStyled } from './output.js'
 import { ownName } from './own-name.js'
 import type { CommonOptions } from './pool-folder.js'
@@ -42,6 +44,9 @@ export async function demo(options: CommonOptions): Promise<void> {
   const view = poolView(poolReport(gateway), screen.now)
   printStyled(`\n${statusLines(view, screen).join('\n')}`)
   print(clientLines(server.url, gateway.config.access))
+  gateway.on('request', (request) => {
+    printStyled(lineOf(onOneLine({ at: new Date().toISOString(), request })))
+  })
   print('It stays up: point a client here and try it. No real upstream is asked.')
   print(`With your own accounts: stop it (Ctrl-C), and run ${ownName()} init`)
 }

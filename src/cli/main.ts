@@ -128,6 +128,13 @@ program
   .option('--json', 'for a program')
   .action(command(async () => (await import('./doctor/doctor.js')).doctor))
 
+program
+  .command('logs')
+  .description('show the last requests, one a line')
+  .option('-f, --follow', 'and each further one as it ends, and what happens to accounts, until Ctrl-C')
+  .option('--json', 'one JSON document a line')
+  .action(command(async () => (await import('./logs.js')).showLogs))
+
 const setup = program
   .command('setup')
   .description('point Codex CLI or Gemini CLI here, in its own configuration')
@@ -161,6 +168,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   setup: ['codex-pool setup codex --print', 'codex-pool setup gemini', 'codex-pool setup codex --undo'],
   status: ['codex-pool status --watch', 'codex-pool status --json | jq .providers'],
   accounts: ['codex-pool accounts alice', 'codex-pool accounts retry alice'],
+  logs: ['codex-pool logs --follow'],
   explain: ['codex-pool explain --last', 'codex-pool explain --account alice'],
   complete: ['source <(codex-pool complete bash)', 'codex-pool complete zsh > ~/.zsh/_codex-pool'],
 }

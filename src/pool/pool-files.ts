@@ -34,6 +34,8 @@ export class PoolFiles {
     // The watch begins first: a change during the scan would be missed.
     if (config.watch) await this.#watcher.watch({ poolDir: config.poolDir, clientFiles: this.#clientFiles() })
     await accounts.scan(config.poolDir, providers, config.accounts)
+    // A new login in a file brings an account back.
+    for (const account of accounts.all()) this.options.pool.noteState(account)
     this.options.onScanned?.()
   }
 

@@ -1,6 +1,13 @@
 import type { ResolvedConfig } from '../../config/config.js'
-import { proxyOf, redact, rememberAnswer } from '../../config/index.js'
-import type { CallContext, PoolAccount, Provider, Quota, Verdict } from '../../config/provider.js'
+import { messageOf, proxyOf, redact, rememberAnswer } from '../../config/index.js'
+import type {
+  AccountState,
+  CallContext,
+  PoolAccount,
+  Provider,
+  Quota,
+  Verdict,
+} from '../../config/provider.js'
 import type { AccountStore } from '../accounts/account-store.js'
 import type { Account } from '../accounts/account.js'
 import { Accounts } from '../accounts/accounts.js'
@@ -62,6 +69,10 @@ export class Pool {
   readonly now: () => number
   readonly settings: () => PoolSettings
   readonly #unauthorized: Unauthorized
+  /** The last known state of each account: cooldowns end by the clock, which nothing tells. */
+  readonly #states = new WeakMap<Account, AccountState>()
+  /** Why each account could not be polled the last time. */
+  readonly #pollTrouble = new WeakMap<Account, string | undefined>()
 
   constructor(private readonly options: PoolOptions) {
     const { settings, store, now } = options
@@ -82,7 +93,7 @@ export class Pool {
       provider: (name) => this.#provider(name),
       call: (account, timeoutMs) => this.#call(account, timeoutMs),
       applyVerdict: (account, verdict, credential) => this.applyVerdict(account, verdict, credential),
-      found: (account) => store.saveAccount(account),
+      found: (account) => this.#save(account),
       now,
     })
     this.pins = store.openPins('pin', settings().config.pins, now)
@@ -120,7 +131,7 @@ export class Pool {
     if (!account.holds(credential)) return
     account.succeeded(model, this.now())
     this.#unauthorized.succeeded(account)
-    this.options.store.saveAccount(account)
+    this.#save(account)
   }
 
   /**
@@ -158,7 +169,7 @@ export class Pool {
     )
     const { forMs, most } = this.#unauthorized.refused(account, alike)
     if (most) {
-      for (const one of this.#unauthorized.acquit()) this.options.store.saveAccount(one)
+      for (const one of this.#unauthorized.acquit()) this.#save(one)
       return { kind: 'unavailable', reason: `the tokens of most accounts were refused: ${reason}` }
     }
     const ended = forMs >= NEW_LOOK_MS || hasEnded(account, this.now())
@@ -176,7 +187,7 @@ export class Pool {
   #cool(account: Account, verdict: CooldownVerdict, longestMs?: number): Cooldown {
     if (verdict.kind === 'exhausted' && verdict.plan) account.windows.plan = verdict.plan
     const cooldown = account.cool(verdict, this.now(), longestMs)
-    this.options.store.saveAccount(account)
+    this.#save(account)
     const { kind, reason, until } = cooldown
     this.options.events.emit('cooldown', { account: account.key, kind, reason, until, model: verdict.model })
     return cooldown
@@ -185,8 +196,22 @@ export class Pool {
   #applyRefresh(account: Account, told: RefreshOutcome): void {
     const outcome = 'reason' in told ? { ...told, reason: redact(told.reason) } : told
     if (outcome.kind === 'needs-login') account.loginNeeded = { reason: outcome.reason, since: this.now() }
-    this.options.store.saveAccount(account)
+    this.#save(account)
     this.options.events.emit('refreshOutcome', { account: account.key, outcome })
+  }
+
+  #save(account: Account): void {
+    this.options.store.saveAccount(account)
+    this.noteState(account)
+  }
+
+  /** Tells the state of an account if it has changed. */
+  noteState(account: Account): void {
+    const from = this.#states.get(account)
+    const to = account.state(this.now())
+    this.#states.set(account, to)
+    if (from !== undefined && from !== to)
+      this.options.events.emit('state', { account: account.key, from, to })
   }
 
   /** Only the user disables and enables an account. @returns whether there is an account of this id */
@@ -194,7 +219,7 @@ export class Pool {
     const account = this.accounts.all().find((candidate) => candidate.id === id)
     if (!account) return false
     account.disabled = disabled
-    this.options.store.saveAccount(account)
+    this.#save(account)
     return true
   }
 
@@ -202,7 +227,7 @@ export class Pool {
   doubtAll(): void {
     for (const account of this.accounts.all()) {
       account.doubt()
-      this.options.store.saveAccount(account)
+      this.#save(account)
     }
   }
 
@@ -212,7 +237,7 @@ export class Pool {
     this.tokens.forgetTrouble(account)
     this.facts.forgetTrouble(account)
     this.#unauthorized.succeeded(account)
-    this.options.store.saveAccount(account)
+    this.#save(account)
     void this.tokens.reconcile(account)
     void this.pollQuota(account).catch(() => {})
   }
@@ -221,7 +246,7 @@ export class Pool {
   observe(account: Account, quota: Quota, source: 'headers' | 'poll', credential: object): void {
     if (!account.holds(credential)) return
     account.observe(quota, source, this.now())
-    this.options.store.saveAccount(account)
+    this.#save(account)
   }
 
   /** Asks the upstream for an account's quota, if it can be asked. */
@@ -229,8 +254,20 @@ export class Pool {
     const provider = this.#provider(account.provider)
     if (!provider?.pollQuota || (await this.#whyNotReady(account)) !== undefined) return
     const { credential } = account
-    const quota = await provider.pollQuota(account.forProvider(), this.#call(account, POLL_MS))
+    const polled = provider.pollQuota(account.forProvider(), this.#call(account, POLL_MS))
+    const quota = await polled.catch((error: unknown) => {
+      this.#tellPoll(account, redact(messageOf(error)))
+      throw error
+    })
+    this.#tellPoll(account, undefined)
     if (quota) this.observe(account, quota, 'poll', credential)
+  }
+
+  /** Told once, and not at every poll. */
+  #tellPoll(account: Account, trouble: string | undefined): void {
+    if (this.#pollTrouble.get(account) === trouble || this.options.closing.aborted) return
+    this.#pollTrouble.set(account, trouble)
+    this.options.events.emit('poll', { account: account.key, trouble })
   }
 
   /**
@@ -246,7 +283,7 @@ export class Pool {
     const quota = await provider.redeem(account.forProvider(), this.#call(account, POLL_MS))
     account.redeemed()
     if (quota) this.observe(account, quota, 'poll', credential)
-    this.options.store.saveAccount(account)
+    this.#save(account)
     if (!quota) await this.pollQuota(account).catch(() => {})
   }
 

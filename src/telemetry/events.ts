@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import type { AccountState, Usage } from '../../config/provider.js'
 import type { RefreshOutcome } from '../refresh/refresh.js'
 
 /** The events of a gateway. None carries a secret. */
@@ -11,6 +12,12 @@ export interface GatewayEvents {
   refresh: [{ account: string; outcome: string }]
   /** An account is not asked until `until`, in ms since 1970; with `model`, not for that model. */
   cooldown: [{ account: string; kind: string; reason: string; until: number; model?: string | undefined }]
+  /** The state of an account has changed. */
+  state: [{ account: string; from: AccountState; to: AccountState }]
+  /** Why an account's quota cannot be polled; `undefined` once it can be again. */
+  poll: [{ account: string; trouble: string | undefined }]
+  /** @internal The gateway is about to stop: answers that have no end must end. */
+  drain: []
   /** @internal The source of `refresh`. */
   refreshOutcome: [{ account: string; outcome: RefreshOutcome }]
 }
@@ -25,6 +32,14 @@ export interface RequestEvent {
   readonly attempts: number
   /** ms */
   readonly durationMs: number
+  /** ms until the first byte of the answer. */
+  readonly firstByteMs?: number | undefined
+  /** As its `user-agent` begins. */
+  readonly client?: string | undefined
+  readonly model?: string | undefined
+  readonly usage?: Usage | undefined
+  /** Why the gateway gave an answer of its own, if that is a failure. */
+  readonly reason?: string | undefined
 }
 
 export interface AttemptEvent {
@@ -42,6 +57,8 @@ export interface AttemptEvent {
 export class Events extends EventEmitter<GatewayEvents> {
   constructor(private readonly onFailure: (event: string, error: unknown) => void = () => {}) {
     super()
+    // Each reader of the log listens.
+    this.setMaxListeners(0)
   }
 
   override emit<Name extends keyof GatewayEvents>(name: Name, ...told: GatewayEvents[Name]): boolean {

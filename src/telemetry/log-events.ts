@@ -23,15 +23,25 @@ export function logEvents(to: { events: Events; log: Log; health: Health; metric
     const what = model === undefined ? kind : `${kind} for ${model}`
     log.info(`${account}: ${what} until ${new Date(until).toISOString()} (${reason})`)
   })
+  events.on('state', ({ account, from, to }) => {
+    // The way into any other state has been told with its reason.
+    if (to === 'ready') log.info(`${account}: ready again, was ${from}`)
+    if (to === 'disabled') log.info(`${account}: disabled, was ${from}`)
+  })
+  events.on('poll', ({ account, trouble }) => {
+    if (trouble === undefined) log.info(`${account}: its quota is told again`)
+    else warn(`${account}: its quota cannot be asked: ${trouble}`)
+  })
   events.on('attempt', ({ id, account, status, outcome, durationMs }) => {
     if (outcome !== 'pass') health.error(`${account}: ${status ?? 'no answer'}: ${outcome}`)
     if (log.isDebugEnabled()) log.debug(`${id} ${account} ${status ?? '-'} ${outcome} ${durationMs} ms`)
   })
-  events.on('request', ({ id, method, path, status, account, attempts, durationMs }) => {
-    const failed = status >= 500
-    if (!failed && !log.isDebugEnabled()) return
+  events.on('request', ({ id, method, path, status, account, attempts, durationMs, reason }) => {
+    const level = status >= 500 ? 'warn' : reason !== undefined ? 'info' : 'debug'
+    if (level === 'debug' && !log.isDebugEnabled()) return
     const what = `${id} ${method} ${path} ${status} by ${account ?? 'the gateway'}`
-    log[failed ? 'warn' : 'debug'](`${what} after ${attempts} attempts, ${durationMs} ms`)
+    const why = reason === undefined ? '' : `: ${reason}`
+    log[level](`${what} after ${attempts} attempts, ${durationMs} ms${why}`)
   })
 }
 

@@ -27,9 +27,13 @@ test('an explanation tells who was asked, why, what came of it, and why not the 
   await pool.ask('s0').expect(200)
   pool.sim.fail({ account: 'bob', with: faults.serverError() })
   const { resetsAt: until } = await pool.account('alice')
-  const { id, at, durationMs, conversation, attempts, ...rest } = await askAndExplain(pool, 's1')
+  const { id, at, durationMs, firstByteMs, usage, conversation, attempts, ...rest } = await askAndExplain(
+    pool,
+    's1',
+  )
   assert.deepEqual(rest, {
     state: 'answered',
+    client: 'codex_exec',
     method: 'POST',
     path: '/v1/responses',
     route: '/v1',
@@ -79,7 +83,12 @@ test('an explanation tells who was asked, why, what came of it, and why not the 
   ])
   for (const time of [at, ...attempts.map((attempt: { at: string }) => attempt.at)])
     assert.equal(new Date(time).toISOString(), time)
-  for (const ms of [durationMs, ...attempts.map((attempt: { durationMs: number }) => attempt.durationMs)])
+  assert.ok(usage.totalTokens > 0)
+  for (const ms of [
+    durationMs,
+    firstByteMs,
+    ...attempts.map((attempt: { durationMs: number }) => attempt.durationMs),
+  ])
     assert.ok(ms >= 0)
   assert.match(conversation, /^[\w-]{20,}$/)
   assert.ok(id)

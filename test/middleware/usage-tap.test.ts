@@ -97,7 +97,7 @@ test('what was used is known after a restart, and each request is on record', as
   assert.equal(before?.last24h.totalTokens, 2140)
 
   const folder = join(pool.dir, 'data', 'proxy.db.requests')
-  const [file] = await readdir(folder)
+  const [file] = (await readdir(folder)).filter((name) => name.endsWith('.db'))
   assert.match(file ?? '', /^\d{4}-\d\d-\d\d\.db$/)
   const lines = (await readFile(join(folder, file ?? ''), 'utf8')).trim().split('\n')
   const records = lines.map((line) => JSON.parse(line)).filter(({ account }) => account === 'alice')

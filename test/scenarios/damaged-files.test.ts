@@ -12,7 +12,7 @@ const files: Record<string, (pool: TestPool) => Promise<string> | string> = {
   'the database': ({ dir }) => join(dir, 'data', 'proxy.db'),
   'the requests of a day': async ({ dir }) => {
     const folder = join(dir, 'data', 'proxy.db.requests')
-    const [day = ''] = await readdir(folder)
+    const [day = ''] = (await readdir(folder)).filter((name) => name.endsWith('.db'))
     return join(folder, day)
   },
   'the admin token': ({ dir }) => join(dir, 'data', 'admin-token'),

@@ -60,7 +60,7 @@ async function records(folder: string, name: string): Promise<Record<string, unk
 }
 
 async function names(folder: string): Promise<string[]> {
-  return (await readdir(folder)).sort()
+  return (await readdir(folder)).filter((name) => name !== '.gitignore').sort()
 }
 
 function sums(requests: number, failures = 0) {
