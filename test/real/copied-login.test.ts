@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { copyFile, readFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { UserConfig } from '../../src/index.js'
 import type { AuthJson } from '../../src/simulator/index.js'
 import { clientHeaders, turn } from '../kit/pool.js'
 import { person, type Codex } from './codex.js'
@@ -71,24 +72,50 @@ scenario('gateway and client on copies of one login both outlive its token', cop
   assert.deepEqual(stage.sim.issuer, { refreshes: 4, reuses: 0 })
 })
 
+const MINUTE = 60_000
+
+/** The token of both copies ends so soon from the start of the gateway; ms. */
+const ending = (expiresInMs: number, config: UserConfig = {}): StageOptions => ({
+  ...copied,
+  config: { ...copied.config, ...config },
+  prepare: async (sim, poolDir) => {
+    const auth = JSON.stringify(sim.account('alice').authJson({ expiresInMs }))
+    const home = join(poolDir, '..', 'me', '.codex')
+    await mkdir(home, { recursive: true })
+    for (const file of [join(home, 'auth.json'), join(poolDir, 'alice.json')])
+      await writeFile(file, auth, { mode: 0o600 })
+  },
+})
+
+// Codex refreshes from 5 minutes before the end of its token. Two programs that call the issuer at one time end the login,
+// and neither sees the lock of the other: so in each of these two scenarios one of them alone has a reason to call.
 scenario(
-  'a client whose token has ended by the clock refreshes it for the gateway as well',
-  copied,
+  'the gateway refreshes a copied login before the client would',
+  ending(6 * MINUTE),
   async (stage) => {
-    const me = await owner(stage)
-    const alice = stage.sim.account('alice')
-    alice.accessTokenLifetimeMs = 1000
-    alice.expireAccessToken()
-    await gatewayWorks(stage)
-    alice.accessTokenLifetimeMs = 3_600_000
+    const me = await person(stage, direct(stage.sim.url), { name: 'me', issuer: stage.sim.url })
     await until(
-      () => Date.now() > Date.parse(stage.gateway.accounts()[0]!.tokenExpiresAt!) || undefined,
-      () => 'the token does not end',
+      async () => renewals(stage).length > 0 || undefined,
+      () => 'the gateway does not refresh',
     )
+    await together(stage, me)
     said(await me.exec('say hi'), 'Hello from the simulator.')
     await gatewayWorks(stage)
+    assert.deepEqual(renewals(stage), ['gateway'])
+    assert.deepEqual(stage.sim.issuer, { refreshes: 1, reuses: 0 })
+  },
+)
+
+scenario(
+  'a client whose token ends by the clock refreshes it for the gateway as well',
+  ending(4 * MINUTE, { refresh: { enabled: false } }),
+  async (stage) => {
+    const me = await person(stage, direct(stage.sim.url), { name: 'me', issuer: stage.sim.url })
+    said(await me.exec('say hi'), 'Hello from the simulator.')
     await together(stage, me)
-    assert.equal(stage.sim.issuer.reuses, 0)
+    await gatewayWorks(stage)
+    assert.deepEqual(renewals(stage), ['client'])
+    assert.deepEqual(stage.sim.issuer, { refreshes: 1, reuses: 0 })
   },
 )
 
