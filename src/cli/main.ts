@@ -120,6 +120,39 @@ program
   .option('--json', 'for a program')
   .action(command(async () => (await import('./explain.js')).explain))
 
+const choices = ['new', 'copy', 'skip']
+program
+  .command('init')
+  .description('set up accounts, clients and service; each question is a flag')
+  .addOption(
+    new Option('--codex <how>', 'log in anew, copy the login of Codex CLI, or neither').choices(choices),
+  )
+  .addOption(new Option('--gemini <how>', 'the same for Gemini CLI').choices(choices))
+  .option('--clients', 'point the clients here')
+  .option('--no-clients', 'leave the configuration of the clients as it is')
+  .option('--service', 'run the gateway as a service')
+  .option('--no-service', 'install no service')
+  .action(command(async () => (await import('./init.js')).init))
+const service = program
+  .command('service')
+  .description('run the gateway for good: systemd (Linux), launchd (macOS)')
+service
+  .command('install')
+  .description('write the service for this configuration, start it, and start it at each login')
+  .option('--print', 'show the file, and write nothing')
+  .action(command(async () => (await import('./service.js')).install))
+service
+  .command('remove')
+  .description('stop the service and remove its file')
+  .action(command(async () => (await import('./service.js')).uninstall))
+service
+  .command('status')
+  .description('what the service manager tells')
+  .action(command(async () => (await import('./service.js')).status))
+service
+  .command('logs')
+  .description('follow the log')
+  .action(command(async () => (await import('./service.js')).logs))
 program
   .command('doctor')
   .description('tell what is wrong with the set-up, why it matters, and the command that mends it')
@@ -164,6 +197,8 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   disable: ['codex-pool disable alice'],
   enable: ['codex-pool enable alice'],
   clients: ['codex-pool clients'],
+  init: ['codex-pool init', 'codex-pool init --codex copy --gemini skip --service'],
+  service: ['codex-pool service install', 'codex-pool service install --print', 'codex-pool service logs'],
   doctor: ['codex-pool doctor --fix', 'codex-pool doctor --online --json'],
   setup: ['codex-pool setup codex --print', 'codex-pool setup gemini', 'codex-pool setup codex --undo'],
   status: ['codex-pool status --watch', 'codex-pool status --json | jq .providers'],

@@ -74,7 +74,7 @@ async function finish(
   }
   for (const note of notes) print(`note: ${note}`)
   if (show) print('Nothing was written.')
-  else if (!undo) print('To take it back, the same command with --undo.')
+  else if (!undo) print('To take it back: setup with --undo.')
 }
 
 function previewOf({ file, before, after }: Change): string {
