@@ -27,6 +27,7 @@ import type { PoolFiles } from './pool/pool-files.js'
 import type { CurrentSettings } from './settings.js'
 import { forecast, type Forecast } from './usage/forecast.js'
 import type { Stores } from './usage/ledger.js'
+import { type Grouping, usageBy, type UsageRow } from './usage/report.js'
 
 /**
  * What a gateway is made of; see `create-gateway.ts`.
@@ -136,6 +137,11 @@ export class Gateway {
       windows: account.windows.current(now),
     }))
     return forecast(accounts, stores.ledger.rollups(), now)
+  }
+
+  /** Requests and tokens since a time; ms since 1970. */
+  usage(by: Grouping, since: number): readonly UsageRow[] {
+    return usageBy(this.#parts.stores.ledger.rollups(), by, since)
   }
 
   /** Files of the pool folder that are not accounts, and why. */

@@ -2,6 +2,7 @@ import type { AccountState, Credits, QuotaWindow } from '../../config/provider.j
 import type { Account } from '../accounts/account.js'
 import type { SkippedFile } from '../accounts/accounts.js'
 import type { Forecast, Outlook } from '../usage/forecast.js'
+import type { Grouping, UsageRow } from '../usage/report.js'
 import type { AccountTotals } from '../usage/rollups.js'
 
 /** One account as `/admin/accounts` shows it. Times are ISO 8601. Never a secret. */
@@ -176,6 +177,7 @@ export function poolReport(gateway: Administered): PoolReport {
 export interface Administered {
   accounts(): readonly AccountReport[]
   forecast(): Forecast
+  usage(by: Grouping, since: number): readonly UsageRow[]
   skipped(): readonly SkippedFile[]
   warnings(): readonly SkippedFile[]
   setDisabled(id: string, disabled: boolean): AccountReport | undefined

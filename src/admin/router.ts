@@ -14,6 +14,7 @@ import type { Events } from '../telemetry/events.js'
 import type { Health, HealthReport } from '../telemetry/health.js'
 import type { Metrics } from '../telemetry/metrics.js'
 import { mayChange, mayRead, mayReadMetrics, maySeeNames, noForeignPages, proofOf } from './access.js'
+import { groupings } from '../usage/report.js'
 import { follow } from './follow.js'
 import { type AccountReport, type Administered, poolReport } from './reports.js'
 
@@ -44,6 +45,12 @@ export function adminRouter(parts: AdminParts): Router {
       body: poolReport(gateway),
     }),
   )
+  router.get('/admin/usage', read, (request, response) => {
+    const { searchParams } = new URL(request.url, 'http://localhost')
+    const by = groupings.find((one) => one === searchParams.get('by')) ?? 'account'
+    const since = Date.parse(searchParams.get('since') ?? '') || 0
+    answer(response, { status: 200, body: { by, usage: gateway.usage(by, since) } })
+  })
   router.get('/admin/log', read, follow(parts.events))
   router.get('/admin/requests', read, async (request, response) => {
     const requests = await parts.explanations.last(filterOf(request.url))

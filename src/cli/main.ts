@@ -162,6 +162,13 @@ program
   .action(command(async () => (await import('./doctor/doctor.js')).doctor))
 
 program
+  .command('usage')
+  .description('tell the requests and tokens of the last days, as the upstreams counted them')
+  .option('--since <time>', 'hours or days, such as 24h or 7d', '7d')
+  .option('--by <what>', 'day, hour, account, model or provider', 'day')
+  .option('--json', 'for a program')
+  .action(command(async () => (await import('./usage.js')).showUsage))
+program
   .command('logs')
   .description('show the last requests, one a line')
   .option('-f, --follow', 'and each further one as it ends, and what happens to accounts, until Ctrl-C')
@@ -203,6 +210,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   setup: ['codex-pool setup codex --print', 'codex-pool setup gemini', 'codex-pool setup codex --undo'],
   status: ['codex-pool status --watch', 'codex-pool status --json | jq .providers'],
   accounts: ['codex-pool accounts alice', 'codex-pool accounts retry alice'],
+  usage: ['codex-pool usage --since 24h --by model'],
   logs: ['codex-pool logs --follow'],
   explain: ['codex-pool explain --last', 'codex-pool explain --account alice'],
   complete: ['source <(codex-pool complete bash)', 'codex-pool complete zsh > ~/.zsh/_codex-pool'],

@@ -112,7 +112,7 @@ export interface Totals {
   readonly totalTokens: number
 }
 
-const NOTHING: Totals = {
+export const NOTHING: Totals = {
   requests: 0,
   failures: 0,
   inputTokens: 0,
@@ -134,7 +134,7 @@ function totalsOf({ status, usage = {} }: RequestRecord): Totals {
   }
 }
 
-function plus(a: Totals, b: Totals): Totals {
+export function plus(a: Totals, b: Totals): Totals {
   return {
     requests: a.requests + b.requests,
     failures: a.failures + b.failures,
