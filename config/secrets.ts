@@ -80,7 +80,7 @@ const ALONE = /(?<![\w.~+/=%-])[\w.~+/=%-]{3,5}(?![\w.~+/=%-])/g
 const TINIEST = 3
 
 interface Remembered {
-  /** What the owner holds: the newest and the ones before it. */
+  /** Secrets of the owner's credentials: of the newest one and of those before it. */
   held: { readonly source: unknown; readonly words: Words }[]
   /** What calls and hooks have given beside it, such as new tokens that no file has yet. */
   given: Words[]

@@ -15,7 +15,7 @@ export interface Holder {
   cutOff(): void
 }
 
-/** The parts of a message follow each other in less. Longer, its sender has vanished, or its receiver does not read; ms. */
+/** ms. Parts of one message follow each other in less time, unless the sender has vanished or the receiver does not read. */
 const IDLE_MS = 10_000
 
 /** Counts the bytes of kept bodies and of unfinished messages in the whole process. */
@@ -39,7 +39,7 @@ export class ReplayBudget {
     return true
   }
 
-  /** Many that hold a little each and say nothing more must not keep everyone else out. */
+  /** Many holders of a little each, none of which moves, would keep every other request out. */
   #idle(): Holder | undefined {
     const before = performance.now() - IDLE_MS
     return [...this.holders].find((one) => one.held > 0 && one.grownAt < before)

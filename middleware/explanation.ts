@@ -52,7 +52,7 @@ export interface Numbers {
   readonly pressure?: number | undefined
 }
 
-/** What is kept of a request until somebody asks: nothing of it is worked out before. */
+/** What is kept of a request. The explanation is made of it only when it is asked for. */
 type Ended = Omit<Explanation, 'picks'> & { readonly picks: readonly PickRecord[] }
 
 /** Characters. The paths of the APIs that are spoken here have about 100. */

@@ -223,7 +223,7 @@ export class Search {
     const { account, by, candidates = [] } = picked
     // A waiting request polls; only its last empty pick is kept.
     if (!account && exchange.picks.at(-1)?.account === undefined) exchange.picks.pop()
-    // An account that is kept was compared with no other.
+    // An account that the conversation stays on was compared with no other.
     const others = stays
       ? []
       : passedOver({ all: this.#all, fitting, offered, tried: tries.accounts, model, now })
@@ -362,7 +362,7 @@ interface Choice {
   readonly now: number
 }
 
-/** Why the accounts were not asked that no strategy was offered; for `explain`. */
+/** Why some accounts were not offered to the strategy; for `explain`. */
 function passedOver({ all, fitting, offered, tried, model, now }: Choice): PassedOver[] {
   const [fits, isOffered] = [new Set(fitting), new Set(offered)]
   const lowest = offered[0]?.order

@@ -79,7 +79,6 @@ export class WebSockets {
     socket: Socket,
     takeHead: () => Buffer,
   ): Promise<number> {
-    const { provider } = exchange
     this.#check(exchange, request)
     const offered = protocolsOf(request)
     const passed = forwardableProtocols(offered)
@@ -105,11 +104,12 @@ export class WebSockets {
       return CLIENT_LEFT
     }
     exchange.servedBy = outcome.account
+    // A client whose subprotocols were all kept back ends the connection unless it is told one of them.
+    const fallback = passed.length > 0 ? '' : (offered[0] ?? '')
     const chosen = {
-      // A client that has offered some ends the connection unless it is told one of them.
-      protocol: upstream.protocol || (passed.length > 0 ? '' : (offered[0] ?? '')),
+      protocol: upstream.protocol || fallback,
       maxPayload: exchange.snapshot.maxBodyBytes,
-      headers: deliverable(outcome.answer.response.rawHeaders, provider.hiddenHeaders),
+      headers: deliverable(outcome.answer.response.rawHeaders, exchange.provider.hiddenHeaders),
     }
     const client = await accept(request, socket, takeHead(), chosen).catch((error: Error) => {
       upstream.terminate()

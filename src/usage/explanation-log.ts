@@ -13,6 +13,8 @@ export interface Kept {
   readonly id: string
 }
 
+const isKept = (entry: unknown): entry is Kept => isRecord(entry) && typeof entry.id === 'string'
+
 /**
  * Keeps explanations of requests over a restart: one JSON document a line, in a file that begins anew when it is full. The
  * one before it is kept. Not in the database: an explanation is never changed, and read only when somebody asks.
@@ -38,10 +40,8 @@ export class ExplanationLog {
     return texts
       .join('\n')
       .split('\n')
-      .flatMap((line) => {
-        const entry = line === '' ? undefined : parseJson(line)
-        return isRecord(entry) && typeof entry.id === 'string' ? [entry as unknown as Kept] : []
-      })
+      .map((line) => (line === '' ? undefined : parseJson(line)))
+      .filter(isKept)
   }
 
   get failing(): string | undefined {

@@ -19,7 +19,7 @@ interface Codex {
   readonly backend: string | undefined
 }
 
-/** Every trap of Codex CLI. Nothing is said of a Codex that is not there. */
+/** Settings that keep Codex CLI from using the pool; none if it is not installed. */
 export const codexChecks: Check = async (scene) => {
   const { codexHome, name } = scene
   const file = join(codexHome, 'config.toml')

@@ -9,7 +9,7 @@ import { type Scene, textOf } from './scene.js'
 
 type Values = Readonly<Record<string, string | undefined>>
 
-/** What Gemini CLI goes by: its file, over which the shell wins. */
+/** Gemini CLI's settings: those of its file, over which the shell's variables go. */
 interface Gemini {
   readonly file: string
   readonly inFile: Values
@@ -19,7 +19,7 @@ interface Gemini {
   readonly enforced: unknown
 }
 
-/** Every trap of Gemini CLI. Nothing is said of a Gemini CLI that is not there. */
+/** Settings that keep Gemini CLI from using the pool; none if it is not installed. */
 export const geminiChecks: Check = async (scene) => {
   const { geminiFolder, env, name } = scene
   const settingsFile = join(geminiFolder, 'settings.json')
@@ -29,24 +29,9 @@ export const geminiChecks: Check = async (scene) => {
   const content = dotenv.read(await textOf(file))
   const inFile = (typeof content === 'string' ? {} : content.values) as Values
   const values = { ...inFile, ...env }
-  const settings = await textOf(settingsFile)
-  let auth: (key: string) => unknown
-  try {
-    const read = (key: string) => jsonValue(settingsFile, settings || '{}', ['security', 'auth', key])
-    read('selectedType')
-    auth = read
-  } catch (error) {
-    return [
-      {
-        code: 'gemini_settings',
-        severity: 'error',
-        what: (error as Error).message.replace('. Nothing was changed', ''),
-        why: 'Gemini CLI does not start with it',
-        command: `$EDITOR ${settingsFile}`,
-      },
-    ]
-  }
-  const [selected, enforced] = [auth('selectedType'), auth('enforcedType')]
+  const auth = authIn(settingsFile, await textOf(settingsFile))
+  if ('severity' in auth) return [auth]
+  const { selected, enforced } = auth
   const isApiKey = selected === 'gemini-api-key'
   const gemini: Gemini = { file, inFile, values, isApiKey, selected, enforced }
   const setup = `${name} setup gemini${isApiKey ? ' --api-key' : ''}`
@@ -64,7 +49,23 @@ export const geminiChecks: Check = async (scene) => {
   )
 }
 
-/** `name` of the scene is here the whole set-up command. */
+/** What the settings say of the kind of login. */
+function authIn(file: string, content: string): Pick<Gemini, 'selected' | 'enforced'> | Problem {
+  const read = (key: string) => jsonValue(file, content || '{}', ['security', 'auth', key])
+  try {
+    return { selected: read('selectedType'), enforced: read('enforcedType') }
+  } catch (error) {
+    return {
+      code: 'gemini_settings',
+      severity: 'error',
+      what: (error as Error).message.replace('. Nothing was changed', ''),
+      why: 'Gemini CLI does not start with it',
+      command: `$EDITOR ${file}`,
+    }
+  }
+}
+
+/** Looks for one kind of problem. `name` of the scene is the whole set-up command here. */
 type Trap = (gemini: Gemini, scene: Scene) => readonly Problem[]
 
 const leak: Trap = ({ values, inFile, file }) => {

@@ -14,7 +14,7 @@ export const oldNode: Check = ({ nodeVersion }) => {
   }))
 }
 
-/** Something else has the port. */
+/** Another program listens on the port. */
 export const takenPort: Check = ({ running, listener, config, name }) => {
   if (running || listener === 'nothing') return []
   const at = `${config.listen.host}:${config.listen.port}`

@@ -9,7 +9,7 @@ export interface Problem {
   readonly severity: Severity
   /** What is wrong, in one sentence. */
   readonly what: string
-  /** What comes of it. */
+  /** What happens if it stays as it is. */
   readonly why: string
   /** The command that mends it. */
   readonly command: string
