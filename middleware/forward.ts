@@ -91,6 +91,12 @@ class Attempt {
   /** The proxy has a socket for the request; it may still be connecting. */
   onSocket(upstream: ClientRequest): void {
     this.request.upstream = upstream
+    // Without a listener Node closes the connection and tells nothing: the attempt would last until its headers timeout.
+    upstream.once('upgrade', (_response, socket) => {
+      socket.destroy()
+      this.fail({}, 'the upstream answered 101, although no upgrade was asked for')
+      this.response.destroy()
+    })
     const socket = upstream.socket!
     if (upstream.reusedSocket) this.#onConnected()
     else whenConnected(socket, () => this.#onConnected())

@@ -1,8 +1,12 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 
-/** Whether a request offers to go on as a WebSocket. Java's clients and `curl --http2` offer HTTP/2 (`h2c`) instead. */
-export function offersWebSocket({ headers }: IncomingMessage): boolean {
+/**
+ * Whether a request offers to go on as a WebSocket, which only a GET of HTTP/1.1 can (RFC 6455 §4.1). Java's clients and
+ * `curl --http2` offer HTTP/2 (`h2c`) instead, and a proxy may write its own offer into every request.
+ */
+export function offersWebSocket({ method, httpVersion, headers }: IncomingMessage): boolean {
+  if (method !== 'GET' || httpVersion === '1.0') return false
   return (headers.upgrade ?? '').split(',').some((protocol) => protocol.trim().toLowerCase() === 'websocket')
 }
 

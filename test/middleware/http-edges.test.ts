@@ -94,6 +94,12 @@ const edges: Record<
     status: 200,
     body: /body$/,
   },
+  'an upgrade that nobody asked for': {
+    answer: 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n',
+    request: head('GET /mine/x HTTP/1.1'),
+    status: 502,
+    body: /answered 101/,
+  },
   'Expect: 100-continue': {
     answer: withLength,
     request: `${head('POST /mine/x HTTP/1.1', 'Expect: 100-continue', 'Content-Length: 2')}{}`,

@@ -53,6 +53,21 @@ test('a generation with an offer of HTTP/2 reaches the upstream with its body, a
   assert.deepEqual([asked?.headers.upgrade, asked?.headers['http2-settings']], [undefined, undefined])
 })
 
+for (const [method, version] of [
+  ['GET', '1.0'],
+  ['HEAD', '1.1'],
+  ['OPTIONS', '1.1'],
+])
+  test(`an offer of a WebSocket by ${method} over HTTP/${version} is ignored: it cannot be one`, async (t) => {
+    const pool = await startPool(t, { codex: [{ id: 'alice' }] })
+    for (const path of ['/healthz', '/v1/models', '/v1/responses']) {
+      const plain = await raw(pool.url, `${method} ${path} HTTP/${version}\r\n${last}`)
+      const offer = `${method} ${path} HTTP/${version}\r\nUpgrade: websocket\r\nHost: localhost\r\n`
+      const answer = await raw(pool.url, `${offer}Connection: upgrade, close\r\n\r\n`)
+      assert.deepEqual(statuses(answer), statuses(plain), path)
+    }
+  })
+
 test('an offer of HTTP/2 gets past no rule', async (t) => {
   const pool = await startPool(t, { codex: [{ id: 'alice' }] })
   for (const head of [

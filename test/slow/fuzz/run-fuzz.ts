@@ -36,7 +36,7 @@ const KINDS = ['request', 'answer', 'socket', 'credential', 'config'] as const
 type Kind = (typeof KINDS)[number]
 
 /** Every connection must have ended by then: the timeouts of the gateway under test are shorter; ms. */
-const END_MS = 20_000
+const END_MS = 6_000
 /** After so many cases a good request must be answered right. */
 const CHECK_EVERY = 25
 /** Cases that run at the same time. */
