@@ -40,10 +40,7 @@ export function adminRouter(parts: AdminParts): Router {
     response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
   })
   router.get('/admin/accounts', read, (_request, response) =>
-    answer(response, {
-      status: 200,
-      body: poolReport(gateway),
-    }),
+    answer(response, { status: 200, body: poolReport(gateway) }),
   )
   router.get('/admin/usage', read, (request, response) => {
     const { searchParams } = new URL(request.url, 'http://localhost')
