@@ -11,6 +11,9 @@ import { assertNoSecret, emptyFolder, runCommand, startCommand, type Ended } fro
 import { codeOf, inOrder, startPool, until, type TestPool } from '../kit/pool.js'
 import { enterCode, loginPages } from '../kit/simulator/login.js'
 
+/** No gateway is there: a developer's own may listen on the default address. */
+const NOWHERE = '127.0.0.1:45'
+
 interface Stage {
   readonly sim: Simulator
   readonly folder: string
@@ -32,7 +35,8 @@ async function stage(t: TestContext): Promise<Stage> {
   return {
     sim,
     folder,
-    run: (...args) => runCommand(t, args, { cwd: folder, env: sim.environment }),
+    run: (...args) =>
+      runCommand(t, args, { cwd: folder, env: { ...sim.environment, PROXY_LISTEN_ADDR: NOWHERE } }),
     file: (name, content) => writeIn(folder, name, content),
     pool: async () => (await readdir(join(folder, 'pool'))).filter((name) => !name.startsWith('.')).sort(),
     read: async (name) => JSON.parse(await readFile(join(folder, 'pool', name), 'utf8')),
