@@ -161,7 +161,11 @@ export class Search {
     if (!home) return fitting
     if (fitting.includes(home.account)) return [home.account]
     if (declining?.has(home.account)) return []
-    throw heldBackHome(home)
+    // An account that is kept for what no other one can serve: this is such a request.
+    const others = new Set(this.#all.filter((account) => account !== home.account))
+    const needed = fit(this.#all, exchange.provider, exchange, others)
+    if (needed.length === 0) throw heldBackHome(home)
+    return needed
   }
 
   /** A request that changes an account goes to its owner's account only. */

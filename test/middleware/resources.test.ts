@@ -6,7 +6,7 @@ import type { UserConfig } from '../../src/index.js'
 import { faults, type Fault, field } from '../../src/simulator/index.js'
 import { codeOf, inOrder, startPool, type PoolOptions, type TestPool, until } from '../kit/pool.js'
 import { EVENT_STREAM, frame, intercept } from '../kit/stream.js'
-import { connect, create, saidBy } from '../kit/websocket.js'
+import { CODEX_BETA, connect, create, saidBy } from '../kit/websocket.js'
 
 const keys: PoolOptions = { codexApiKeys: [{ id: 'alice' }, { id: 'bob' }], config: inOrder }
 
@@ -221,6 +221,27 @@ test('an id of a key that is held back beside subscriptions is refused in words'
   assert.equal(codeOf(body), 'resource_held_back')
   assert.match(body.error.message, /"file-1" belongs to the account bob, which is not used for this request/)
   assert.deepEqual(asked(pool), [])
+})
+
+test('an id of a key that is kept for what only it can serve goes to that key', async (t) => {
+  const pool = await startPool(t, { ...keys, config: {}, codex: [{ id: 'plan' }] })
+  pool.sim.fail({ with: { status: 200, body: { id: 'file-1' } } })
+  await pool.request.post('/v1/files').send({}).expect(200)
+  const [owner] = asked(pool)
+  for (const path of ['/v1/responses', '/v1/chat/completions']) {
+    const content = [{ type: 'file', file: { file_id: 'file-1' } }]
+    const body = path.endsWith('responses') ? using('file-1') : { messages: [{ role: 'user', content }] }
+    await pool.request
+      .post(path)
+      .send({ model: 'gpt-5.5', ...body })
+      .expect(200)
+  }
+  const socket = await connect(`${pool.url}/v1/responses`, { headers: CODEX_BETA })
+  await socket.ask(create('hi', using('file-1')))
+  socket.raw.terminate()
+  assert.deepEqual(asked(pool), [owner, owner, owner, 'plan', owner])
+  await ask(pool, { model: 'gpt-5.5', input: 'hi' }).expect(200)
+  assert.equal(asked(pool).at(-1), 'plan')
 })
 
 test('ids are learnt and found over WebSockets, and the turn goes to their account', async (t) => {
