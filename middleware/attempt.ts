@@ -8,7 +8,7 @@ import type { Exchange } from './exchange.js'
 import { troubleOf } from './final-answer.js'
 import { type Forward, type Forwarded, type HeldAnswer, whyAborted } from './forward.js'
 import { isOfLogin, judge, NO_OUTPUT, textOf } from './judge.js'
-import type { Refusal, Tries } from './search.js'
+import type { Refusal, Tries } from './tries.js'
 
 /** The outcome of asking one account. */
 export type Attempted =

@@ -11,7 +11,7 @@ import { exchangeOf, type Exchange } from './exchange.js'
 import { sendJson } from './failure.js'
 import type { HeldAnswer } from './forward.js'
 import { hold, textOf } from './judge.js'
-import { Tries } from './search.js'
+import { Tries } from './tries.js'
 
 /**
  * Sends the answers that the provider gives without an upstream. Runs before the body is read and once more after it,

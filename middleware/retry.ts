@@ -3,7 +3,8 @@ import type { Pool } from '../src/pool/pool.js'
 import type { Attempted, AttemptOne } from './attempt.js'
 import { type Exchange, exchangeOf, type Outcome } from './exchange.js'
 import { KeepAlive } from './keep-alive.js'
-import { Search, type Tries } from './search.js'
+import { Search } from './search.js'
+import type { Tries } from './tries.js'
 
 /** Tries accounts until one of them serves the request or none is left. Nothing reaches the client in here. */
 export function retry(pool: Pool, attempt: AttemptOne): RequestHandler {

@@ -244,6 +244,19 @@ test('an id of a key that is kept for what only it can serve goes to that key', 
   assert.equal(asked(pool).at(-1), 'plan')
 })
 
+test('a home that does not take the form of a request says so, and no other account is asked', async (t) => {
+  const pool = await startPool(t, { ...keys, config: {}, codex: [{ id: 'plan' }] })
+  pool.sim.fail({ account: 'plan', with: { status: 200, body: { id: 'file-1' } } })
+  await pool.request.post('/v1/files').set('originator', 'codex_cli_rs').send({}).expect(200)
+  forget(pool)
+  const background = { ...using('file-1'), background: true }
+  const { body } = await ask(pool, background).expect(400)
+  assert.equal(field(body, 'error', 'param'), 'background')
+  assert.deepEqual(asked(pool), [])
+  await ask(pool, { ...background, input: 'hi' }).expect(200)
+  assert.deepEqual(asked(pool).length, 1, 'without the file, an API key takes it')
+})
+
 test('ids are learnt and found over WebSockets, and the turn goes to their account', async (t) => {
   const pool = await startPool(t, keys)
   pool.sim.reply(({ account }) => `I am ${account}.`)
