@@ -57,10 +57,16 @@ async function chosen(
   const { requests } = await ask<{ requests: Explanation[] }>(`/admin/requests?${query}`)
   if (last && requests.length > 0) return requests[0]
   if (json) return void printJson({ requests })
-  if (requests.length === 0) return void print('no such request is remembered')
+  if (requests.length === 0) {
+    print('no such request is remembered')
+    return undefined
+  }
   const sorted = [...requests.filter(hasFailed), ...requests.filter((one) => !hasFailed(one))]
   printStyled(listOf(sorted))
-  if (!process.stdin.isTTY || !process.stdout.isTTY) return void print('To see one: codex-pool explain ID')
+  if (!process.stdin.isTTY || !process.stdout.isTTY) {
+    print('To see one: codex-pool explain ID')
+    return undefined
+  }
   return sorted[await choice(sorted.length)]
 }
 

@@ -152,7 +152,8 @@ const servers: Trap = async ({ file }) => {
   const stale = stdout.split('\n').some((line) => {
     // Sat Nov 28 21:31:23 2026 codex app-server …
     const [, start = '', command = ''] = /^\s*(\w{3} +\w{3} +\d+ [\d:]{8} \d{4}) +(.*)$/.exec(line) ?? []
-    return /(^|\/)codex(\.js)?\b.* app-server\b/.test(command) && Date.parse(start) + 1_000 < changed
+    const isServer = /(^|\/)codex(\.js)?\b/.test(command) && / app-server\b/.test(command)
+    return isServer && Date.parse(start) + 1_000 < changed
   })
   return when(stale, () => ({
     code: 'codex_stale_server',
