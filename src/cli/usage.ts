@@ -1,4 +1,5 @@
 import type { Grouping, UsageRow } from '../usage/report.js'
+import { plus } from '../usage/rollups.js'
 import { bar, columns } from './cells.js'
 import { print, printJson, refusal } from './output.js'
 import type { CommonOptions } from './pool-folder.js'
@@ -46,18 +47,7 @@ function byDay(rows: readonly UsageRow[]): UsageRow[] {
   return [...days.values()]
 }
 
-function added(a: UsageRow, b: UsageRow): UsageRow {
-  return {
-    key: a.key,
-    requests: a.requests + b.requests,
-    failures: a.failures + b.failures,
-    inputTokens: a.inputTokens + b.inputTokens,
-    cachedTokens: a.cachedTokens + b.cachedTokens,
-    outputTokens: a.outputTokens + b.outputTokens,
-    reasoningTokens: a.reasoningTokens + b.reasoningTokens,
-    totalTokens: a.totalTokens + b.totalTokens,
-  }
-}
+const added = (a: UsageRow, b: UsageRow): UsageRow => ({ key: a.key, ...plus(a, b) })
 
 function tableOf(rows: readonly UsageRow[], by: string): string[] {
   const most = Math.max(1, ...rows.map(({ totalTokens }) => totalTokens))
