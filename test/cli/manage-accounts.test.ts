@@ -7,12 +7,16 @@ import { recognise } from '../../src/cli/add.js'
 import { settingsOf } from '../../src/settings.js'
 import { builtinStrategies } from '../../src/accounts/strategies.js'
 import { field, startSimulator, type Simulator } from '../../src/simulator/index.js'
-import { assertNoSecret, emptyFolder, runCommand, startCommand, type Ended } from '../kit/command.js'
+import {
+  assertNoSecret,
+  emptyFolder,
+  NO_GATEWAY,
+  runCommand,
+  startCommand,
+  type Ended,
+} from '../kit/command.js'
 import { codeOf, inOrder, startPool, until, type TestPool } from '../kit/pool.js'
 import { enterCode, loginPages } from '../kit/simulator/login.js'
-
-/** No gateway is there: a developer's own may listen on the default address. */
-const NOWHERE = '127.0.0.1:45'
 
 interface Stage {
   readonly sim: Simulator
@@ -35,8 +39,7 @@ async function stage(t: TestContext): Promise<Stage> {
   return {
     sim,
     folder,
-    run: (...args) =>
-      runCommand(t, args, { cwd: folder, env: { ...sim.environment, PROXY_LISTEN_ADDR: NOWHERE } }),
+    run: (...args) => runCommand(t, args, { cwd: folder, env: { ...sim.environment, ...NO_GATEWAY } }),
     file: (name, content) => writeIn(folder, name, content),
     pool: async () => (await readdir(join(folder, 'pool'))).filter((name) => !name.startsWith('.')).sort(),
     read: async (name) => JSON.parse(await readFile(join(folder, 'pool', name), 'utf8')),

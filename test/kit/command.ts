@@ -8,6 +8,9 @@ import { fileURLToPath } from 'node:url'
 
 const program = fileURLToPath(new URL('../../src/cli/bin.js', import.meta.url))
 
+/** For commands that must find no gateway: a developer's own may listen on the default address. */
+export const NO_GATEWAY = { PROXY_LISTEN_ADDR: '127.0.0.1:45' }
+
 export interface CommandOptions {
   readonly cwd: string
   /** Beside PATH, HOME and CODEX_POOL_HOME, which are `cwd`; nothing else is inherited. */

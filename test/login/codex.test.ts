@@ -14,7 +14,7 @@ import {
   type Simulator,
   type SimulatorOptions,
 } from '../../src/simulator/index.js'
-import { assertNoSecret, emptyFolder, startCommand, type RunningCommand } from '../kit/command.js'
+import { assertNoSecret, emptyFolder, NO_GATEWAY, startCommand, type RunningCommand } from '../kit/command.js'
 import { enterCode, loginPages, visit } from '../kit/simulator/login.js'
 
 const CODE = /^ {2}([A-Z]{4}-[A-Z]{4})$/m
@@ -37,7 +37,11 @@ async function stage(
   return {
     sim,
     folder,
-    login: (...args) => startCommand(t, ['login', 'codex', ...args], { cwd: folder, env: sim.environment }),
+    login: (...args) =>
+      startCommand(t, ['login', 'codex', ...args], {
+        cwd: folder,
+        env: { ...sim.environment, ...NO_GATEWAY },
+      }),
     auth: async (id) => JSON.parse(await readFile(join(folder, 'pool', `${id}.json`), 'utf8')),
   }
 }
@@ -198,7 +202,7 @@ test('a login that is refused in the browser says so', async (t) => {
 test('with no port and nobody to paste, login ends at once', async (t) => {
   await takePort(t, 1455)
   const { sim, folder } = await stage(t)
-  const options = { cwd: folder, env: sim.environment, alone: true }
+  const options = { cwd: folder, env: { ...sim.environment, ...NO_GATEWAY }, alone: true }
   const { status, output } = await startCommand(t, ['login', 'codex', '--browser'], options).ended
   assert.equal(status, 1)
   assert.match(output, /no address came back/)
@@ -262,6 +266,7 @@ test('a second login of the same user replaces the file; another workspace is an
   await as('alice-at-work')
   await as('bob', '--name', 'colleague')
   assert.deepEqual((await readdir(join(folder, 'pool'))).sort(), [
+    '.gitignore',
     'alice-team.json',
     'alice.json',
     'colleague.json',

@@ -7,7 +7,7 @@ import { builtinProviders } from '../../config/index.js'
 import { createProvider } from '../../providers/index.js'
 import { browserFlow } from '../../src/login/browser-flow.js'
 import { field, startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/index.js'
-import { assertNoSecret, emptyFolder, startCommand, type RunningCommand } from '../kit/command.js'
+import { assertNoSecret, emptyFolder, NO_GATEWAY, startCommand, type RunningCommand } from '../kit/command.js'
 import { loginPages, visit } from '../kit/simulator/login.js'
 
 const PAGE = /^ {2}(http\S+\/o\/oauth2\/v2\/auth\S+)$/m
@@ -29,7 +29,8 @@ async function stage(t: TestContext, options: SimulatorOptions = {}): Promise<St
   return {
     sim,
     folder,
-    login: (...args) => startCommand(t, ['login', 'gemini', ...args], { cwd: folder, env }),
+    login: (...args) =>
+      startCommand(t, ['login', 'gemini', ...args], { cwd: folder, env: { ...env, ...NO_GATEWAY } }),
   }
 }
 
@@ -116,12 +117,16 @@ test('with the browser elsewhere, the address is pasted', async (t) => {
   command.type(`  ${callback}  `)
   const { status, output } = await command.ended
   assert.equal(status, 0, output)
-  assert.deepEqual(await readdir(join(folder, 'pool')), ['gemini_work.json'])
+  assert.deepEqual(await readdir(join(folder, 'pool')), ['.gitignore', 'gemini_work.json'])
 })
 
 test('with nobody at the terminal it waits for the browser all the same', async (t) => {
   const { sim, folder } = await stage(t, { geminiClient: undefined })
-  const command = startCommand(t, ['login', 'gemini'], { cwd: folder, env: sim.environment, alone: true })
+  const command = startCommand(t, ['login', 'gemini'], {
+    cwd: folder,
+    env: { ...sim.environment, ...NO_GATEWAY },
+    alone: true,
+  })
   await fetch(await visit(await command.printed(PAGE), { account: 'g1' }))
   assert.equal((await command.ended).status, 0)
 })
@@ -192,13 +197,13 @@ test("a provider of one's own says how to log in, and its logins work the same w
   } } }`
   const file = join(folder, 'codex-pool.config.mjs')
   await writeFile(file, configuration(`tokenUrl: '${sim.url}/token',`))
-  const command = startCommand(t, ['login', 'mine'], { cwd: folder, env: {} })
+  const command = startCommand(t, ['login', 'mine'], { cwd: folder, env: NO_GATEWAY })
   await fetch(await visit(await command.printed(PAGE), { account: 'g1' }))
   const { status, output } = await command.ended
   assert.equal(status, 0, output)
-  assert.deepEqual(await readdir(join(folder, 'pool')), ['mine_me.json'])
+  assert.deepEqual(await readdir(join(folder, 'pool')), ['.gitignore', 'mine_me.json'])
   await writeFile(file, configuration(''))
-  const bad = await startCommand(t, ['login', 'mine'], { cwd: folder, env: {} }).ended
+  const bad = await startCommand(t, ['login', 'mine'], { cwd: folder, env: NO_GATEWAY }).ended
   assert.equal(bad.status, 2)
   assert.match(bad.output, /providers\.mine\.login.*tokenUrl/)
   assertNoSecret(bad.output, [CLIENT.secret])
