@@ -12,6 +12,8 @@ import { FirstEvents, type LateEvent, type UsageTap, usageTap } from './usage-ta
 export type FromUpstream = Extract<Outcome, { kind: 'upstream' }>
 
 const NOTHING = Buffer.alloc(0)
+/** Bytes. An event that tells a refusal is shorter. */
+const LONGEST_REFUSAL = 16 * 1024
 
 /** Passes the body of one answer to the client, byte for byte unless it is adapted, and reads it on its way. */
 export class Delivery {
@@ -23,8 +25,12 @@ export class Delivery {
   #reading: Promise<void> | undefined
   /** For the trail of a conversation without a name. */
   readonly #first: FirstEvents | undefined
+  /** The begun part of an event: once it is whole, it may tell a refusal that the client must not hear. */
+  #begunEvent: Buffer = NOTHING
   #finished = false
   #cut = false
+  /** The answer has told that the account's login or rights are refused. */
+  #refused = false
 
   constructor(
     private readonly exchange: Exchange,
@@ -106,12 +112,22 @@ export class Delivery {
   #pass(chunk: Buffer, mayPass: boolean): void {
     if (this.#cut) return
     if (!mayPass) return this.#breakOff()
-    const shown = this.#adapted ? this.#adapted.write(chunk) : chunk
+    const shown = this.#adapted ? this.#adapted.write(chunk) : this.#wholeEvents(chunk)
     if (shown.length === 0) return
     this.exchange.firstByteAt ??= Date.now()
     if (!this.response.write(shown)) this.#upstream.pause()
     // `compression()` in front would keep events until its block is full.
     this.response.flush?.()
+  }
+
+  /** Holds the end of a chunk back where it is the beginning of an event. */
+  #wholeEvents(chunk: Buffer): Buffer {
+    if (this.#tap.form !== 'events') return chunk
+    const bytes = this.#begunEvent.length > 0 ? Buffer.concat([this.#begunEvent, chunk]) : chunk
+    const end = endOfEvents(bytes)
+    const isLong = bytes.length - end > LONGEST_REFUSAL
+    this.#begunEvent = isLong ? NOTHING : bytes.subarray(end)
+    return isLong ? bytes : bytes.subarray(0, end)
   }
 
   /** Applies a failure that comes after the first output. */
@@ -120,7 +136,9 @@ export class Delivery {
     if (typeof verdict !== 'object') return verdict ?? 'nothing'
     const { account, credential } = this.outcome
     this.pool.applyVerdict(account, verdict, credential).catch(this.onUnexpected)
-    return isOfLogin(200, verdict) ? 'private' : 'failure'
+    if (!isOfLogin(200, verdict)) return 'failure'
+    this.#refused = true
+    return 'private'
   }
 
   /** The client asks again, and may be served by another account. */
@@ -141,7 +159,10 @@ export class Delivery {
 
   #endClient = (): void => {
     if (this.#cut) return
+    // The last event may lack its empty line, and is read at the end only.
+    if (this.#refused) return this.#breakOff()
     try {
+      if (this.#begunEvent.length > 0) this.response.write(this.#begunEvent)
       const last = this.#adapted?.end()
       if (last === undefined) passTrailers(this.#upstream, this.response)
       if (typeof last === 'object') sendJson(this.response, last)
@@ -204,6 +225,12 @@ const brokenOff = new GatewayFailure(
   'the upstream broke off its answer; this is no limit of an account',
   1_000,
 )
+
+/** The offset behind the last event that is whole: behind its empty line, whose end may be LF or CRLF. */
+function endOfEvents(bytes: Buffer): number {
+  const [plain, withReturn] = [bytes.lastIndexOf('\n\n'), bytes.lastIndexOf('\n\r\n')]
+  return Math.max(plain < 0 ? 0 : plain + 2, withReturn < 0 ? 0 : withReturn + 3)
+}
 
 /** Calls back after a silence of `ms` between two chunks; there is no limit on the whole. */
 function silenceLimit(ms: number, onSilence: () => void): { heard: () => void; stop: () => void } {

@@ -7,6 +7,8 @@ import { LARGE, parseLarge } from './large-json.js'
 
 /** Reads an answer on its way through: the part that tells the tokens used, and failures after the first output. */
 export interface UsageTap {
+  /** The form of an answer that is not compressed, once it has begun. */
+  readonly form?: Form | undefined
   /** Returns whether the chunk may reach the client. A promise where the answer has to be decoded first. */
   write(chunk: Buffer): boolean | Promise<boolean>
   /**
@@ -76,6 +78,7 @@ export function usageTap(
 
 /** Reads a plain answer. The body tells its form itself: its `Content-Type` may be missing or wrong. */
 class Tap implements UsageTap {
+  form: Form | undefined
   readonly #beginning = new Beginning()
   #read: ((chunk: Buffer) => void) | undefined
   /** The last event that holds the marker; its JSON, if it has been parsed. */
@@ -105,6 +108,7 @@ class Tap implements UsageTap {
   }
 
   #begin(form: Form, bytes: Buffer): void {
+    this.form = form
     if (form === 'events') this.#read = blockReader((event) => this.#onEvent(event))
     else if (form === 'array') this.#read = elementReader((event) => this.#onEvent(event))
     else this.#read = form === 'object' ? (chunk) => this.#keep(chunk) : () => {}

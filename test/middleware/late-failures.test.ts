@@ -178,6 +178,47 @@ for (const [carrier, compress] of Object.entries(carriers))
       await outcome(pool, late)
     })
 
+const pieces: Record<string, string[]> = {
+  'an event without its empty line': ['data: {"detail":"Unauthorized"}'],
+  'an event in pieces': ['data: {"deta', 'il":"Unauthorized"}\n', '\n'],
+  'an event in pieces with CRLF': ['data: {"detail":"Unauthorized"}\r\n', '\r', '\n'],
+}
+for (const [name, parts] of Object.entries(pieces))
+  test(`no byte of a 401 in ${name} after output reaches the client`, async (t) => {
+    const pool = await startPool(t, codex)
+    const taken = intercept(pool.sim)
+    const opened = open(pool)
+    const { response } = await taken
+    response.writeHead(200, EVENT_STREAM).write(BEGUN)
+    const drained = drain(await opened)
+    for (const part of parts) {
+      response.write(part)
+      // Each part is a chunk of its own.
+      await new Promise((done) => setTimeout(done, 20))
+    }
+    response.end()
+    const { bytes, broken } = await drained
+    assert.deepEqual([bytes.length, broken], [BEGUN.length, true])
+    await outcome(pool, login({}))
+  })
+
+test('output in pieces, with a last event that lacks its empty line, arrives whole', async (t) => {
+  const pool = await startPool(t, codex)
+  const taken = intercept(pool.sim)
+  const opened = open(pool)
+  const { response } = await taken
+  const parts = [OUTPUT.slice(0, 20), OUTPUT.slice(20), `data: {"x":"${'y'.repeat(40_000)}`, '"}']
+  response.writeHead(200, EVENT_STREAM).write(BEGUN)
+  const drained = drain(await opened)
+  for (const part of parts) {
+    response.write(part)
+    await new Promise((done) => setTimeout(done, 20))
+  }
+  response.end()
+  const { bytes, broken } = await drained
+  assert.deepEqual([bytes.length, broken], [(BEGUN + parts.join('')).length, false])
+})
+
 test('a refusal of the login behind output in one piece cuts that piece off', async (t) => {
   const pool = await startPool(t, codex)
   pool.sim.fail({
