@@ -187,6 +187,7 @@ interface Choice {
 
 /** Why some accounts were not offered to the strategy; for `explain`. */
 function passedOver({ all, fitting, offered, tried, model, now }: Choice): PassedOver[] {
+  if (offered.length === all.length && all.every(({ hasRoom }) => hasRoom)) return []
   const [fits, isOffered] = [new Set(fitting), new Set(offered)]
   const lowest = offered[0]?.order
   const others: PassedOver[] = []

@@ -89,7 +89,7 @@ export function homeOf(
   const own = ownAccounts(exchange.conversation, all).find((account) => offered.includes(account))
   if (own) return { account: own, by: 'owner' }
   const pinned = pinOf(exchange, pool)
-  const home = offered.find(({ key }) => key === pinned)
+  const home = pinned === undefined ? undefined : offered.find(({ key }) => key === pinned)
   return home && { account: home, by: 'conversation' }
 }
 

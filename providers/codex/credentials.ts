@@ -75,8 +75,24 @@ const PLACES: readonly Place[] = [
   { field: undefined, ...SHORT },
 ]
 
-/** Reads the credential that Codex would use. Of tokens and a key `auth_mode` chooses; without it, the tokens win. */
-export function readAuth(credential: Credential): Login | ApiKey | AccessToken | undefined {
+type Auth = Login | ApiKey | AccessToken
+
+/** What was read, by credential: every request asks it of every account, and the tokens' claims are JSON to parse. */
+const known = new WeakMap<Credential, Auth>()
+
+/**
+ * Reads the credential that Codex would use. Of tokens and a key `auth_mode` chooses; without it, the tokens win. It is
+ * read once: a change of the login is another credential.
+ */
+export function readAuth(credential: Credential): Auth | undefined {
+  const before = known.get(credential)
+  if (before) return before
+  const auth = authIn(credential)
+  if (auth) known.set(credential, auth)
+  return auth
+}
+
+function authIn(credential: Credential): Auth | undefined {
   const file = fields(credential) ?? {}
   const key = text(file.OPENAI_API_KEY)
   const login = file.auth_mode === 'apikey' && key !== undefined ? undefined : loginIn(file)
@@ -240,7 +256,7 @@ interface Key {
   readonly fedramp?: boolean
 }
 
-function keyOf(auth: Login | ApiKey | AccessToken, facts: ProviderAccount['facts']): Key {
+function keyOf(auth: Auth, facts: ProviderAccount['facts']): Key {
   if (auth.kind === 'api-key') return { token: auth.key }
   if (auth.kind === 'chatgpt')
     return { token: auth.accessToken, accountId: auth.accountId, fedramp: auth.person.fedramp }

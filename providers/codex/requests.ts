@@ -31,7 +31,15 @@ const PREFIXES: readonly (readonly [prefix: string, area: Place['area'], rest: s
   ['/v1', 'responses', '', true],
 ]
 
+let last: { readonly path: string; readonly place: Place } = { path: '', place: placeIn('') }
+
+/** The last place is kept: it is asked for once per account of the pool, and at several steps of one request. */
 export function placeOf(path: string): Place {
+  if (path !== last.path) last = { path, place: placeIn(path) }
+  return last.place
+}
+
+function placeIn(path: string): Place {
   const clean = normalPath(path)
   const found = PREFIXES.find(([prefix]) => clean === prefix || clean.startsWith(`${prefix}/`))
   if (!found) return { area: 'responses', rest: clean, open: true }

@@ -50,6 +50,10 @@ export class Account {
   /** All credentials of the login that the account has: each refresh makes a new one. */
   #ofLogin: WeakSet<object>
   #loginNeeded: LoginNeeded | undefined
+  /** The last one that {@link Account.candidate} made. */
+  #candidate: Candidate | undefined
+  /** Unique in the pool. */
+  readonly key: string
 
   constructor(
     /** File name without `.json`. */
@@ -62,13 +66,9 @@ export class Account {
     /** Of the file as last read or written by us: our own writes are no changes. */
     public digest: string,
   ) {
+    this.key = `${provider}/${id}`
     this.written = credential
     this.#ofLogin = new WeakSet([credential])
-  }
-
-  /** Unique in the pool. */
-  get key(): string {
-    return `${this.provider}/${this.id}`
   }
 
   get plan(): string | undefined {
@@ -291,12 +291,34 @@ export class Account {
     return this.#cooldowns.all()
   }
 
-  /** The account as a strategy sees it. */
+  /**
+   * The account as a strategy sees it. While nothing changes it is the same object: explanations keep the candidates of
+   * many requests, and a copy for each request would fill the memory where a pool has thousands of accounts.
+   */
   candidate(model: string | undefined, now: number): Candidate {
-    const { id, provider, plan, inFlight, lastUsedAt } = this
+    const { id, provider, plan, order, inFlight, lastUsedAt } = this
     const { usedPercent, windows } = this.windows.view(now, model)
     const { group } = this.declared
-    return { id, provider, plan, group, order: this.order, inFlight, usedPercent, windows, lastUsedAt }
+    const last = this.#candidate
+    const isSame =
+      last?.windows === windows &&
+      last.inFlight === inFlight &&
+      last.lastUsedAt === lastUsedAt &&
+      last.plan === plan &&
+      last.group === group &&
+      last.order === order
+    if (isSame) return last
+    return (this.#candidate = {
+      id,
+      provider,
+      plan,
+      group,
+      order,
+      inFlight,
+      usedPercent,
+      windows,
+      lastUsedAt,
+    })
   }
 
   /** The account as a provider's calls see it. */

@@ -31,6 +31,8 @@ const IN_MEMORY: AccountsStore = {
 /** The accounts of the pool, by the files of its folder. An account keeps its state as long as its file exists. */
 export class Accounts {
   #accounts = new Map<string, Account>()
+  /** By provider, until the next scan: every request asks for those of its own. */
+  #byProvider = new Map<string, readonly Account[]>()
   /** Files that are not accounts, and why. */
   skipped: readonly SkippedFile[] = []
   /** Files that are accounts although something is wrong with them, and what. */
@@ -43,8 +45,12 @@ export class Accounts {
     return [...this.#accounts.values()]
   }
 
-  of(provider: string): Account[] {
-    return this.all().filter((account) => account.provider === provider)
+  of(provider: string): readonly Account[] {
+    const known = this.#byProvider.get(provider)
+    if (known) return known
+    const accounts = this.all().filter((account) => account.provider === provider)
+    this.#byProvider.set(provider, accounts)
+    return accounts
   }
 
   get(key: string): Account | undefined {
@@ -82,6 +88,7 @@ export class Accounts {
     }
     for (const [key, account] of this.#accounts) if (found.get(key) !== account) forget(account)
     this.#accounts = found
+    this.#byProvider.clear()
     this.skipped = skipped
     this.warnings = warnings
   }

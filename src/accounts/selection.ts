@@ -66,9 +66,11 @@ export function free(
   model: string | undefined,
   now: number,
 ): Account[] {
-  const untried = fitting.filter((account) => !tried.has(account))
-  const ready = untried.filter((account) => account.unavailable(model, now) === undefined)
-  return ready.length > 0 ? ready : untried.filter((account) => account.mayBeProbed(model, now))
+  const ready = fitting.filter(
+    (account) => !tried.has(account) && account.unavailable(model, now) === undefined,
+  )
+  if (ready.length > 0) return ready
+  return fitting.filter((account) => !tried.has(account) && account.mayBeProbed(model, now))
 }
 
 /** Same, for a request that uses no quota: exhausted accounts serve it as well as others. */
@@ -91,13 +93,21 @@ export function freeWithoutQuota(
  * An account that has said that it cannot serve the model comes after all orders.
  */
 export function first(accounts: readonly Account[], model: string | undefined, now: number): Account[] {
-  return leastBy(
-    leastBy(
-      leastBy(accounts, (account) => Number(account.refuses(model, now))),
-      ({ order }) => order,
-    ),
-    (account) => shortageRank(account, model, now),
-  )
+  let found: Account[] = []
+  let [leastRefusal, leastOrder, leastShortage] = [Infinity, Infinity, Infinity]
+  for (const account of accounts) {
+    const refusal = Number(account.refuses(model, now))
+    if (refusal > leastRefusal) continue
+    const { order } = account
+    if (refusal === leastRefusal && order > leastOrder) continue
+    const shortage = shortageRank(account, model, now)
+    const isEqual = refusal === leastRefusal && order === leastOrder
+    if (isEqual && shortage > leastShortage) continue
+    if (!isEqual || shortage < leastShortage) found = []
+    ;[leastRefusal, leastOrder, leastShortage] = [refusal, order, shortage]
+    found.push(account)
+  }
+  return found
 }
 
 /** Those that can be leased now and that come first. */
@@ -129,12 +139,6 @@ const SHORTAGES = [undefined, 'reserve', 'full', 'credits', 'forbidden-credits']
 
 const shortageRank = (account: Account, model: string | undefined, now: number): number =>
   SHORTAGES.indexOf(account.shortage(model, now))
-
-function leastBy(accounts: readonly Account[], rank: (account: Account) => number): Account[] {
-  const ranks = accounts.map(rank)
-  const least = ranks.reduce((low, one) => Math.min(low, one), Infinity)
-  return accounts.filter((_, index) => ranks[index] === least)
-}
 
 /** Whether an exhaustion of the account stands, also one that may be probed. */
 export function isExhausted(account: Account): boolean {
@@ -178,8 +182,9 @@ export function choose(
     throw new StrategyFailed(strategy.name, 'failed', error)
   }
   if (picked === undefined) return offered[0]!
-  // A copy of an account is recognised by its id.
-  const account = offered.find(({ id }) => id === picked?.id)
+  // A copy of an account is recognised by its id. So is an account of a list that the strategy has sorted.
+  const inPlace = offered[candidates.indexOf(picked)]
+  const account = inPlace?.id === picked?.id ? inPlace : offered.find(({ id }) => id === picked?.id)
   if (account) return account
   const what = returned(picked, offered)
   throw new StrategyFailed(
