@@ -50,9 +50,8 @@ const individualQuota = google(
 )
 
 const exact = (fault: WireFault) => () => fault
-/** Google's form of a limit. Another upstream's provider reads at most the words in it: `inWords`. */
-const googleOnly = (outcome: ReturnType<typeof moves>, inWords = wait(1)) =>
-  perForm(inWords, outcome, wait(1))
+/** Google's form of a limit. Codex's provider reads its times and its words, for a gateway in front may write them. */
+const googleForm = (google: ReturnType<typeof moves>, codex = wait(1)) => perForm(codex, google, wait(1))
 
 /** The ways of saying "not now". */
 export const limits: readonly Row[] = [
@@ -85,47 +84,47 @@ export const limits: readonly Row[] = [
   {
     fault: '429 RATE_LIMIT_EXCEEDED with RetryInfo',
     does: exact(geminiFaults.rateLimited(2.5)),
-    outcome: googleOnly(wait(2.5, MODEL)),
+    outcome: googleForm(wait(2.5, MODEL), wait(2.5)),
   },
   {
     fault: '429 RATE_LIMIT_EXCEEDED, as a list',
     does: exact(geminiFaults.asList(geminiFaults.rateLimited(2.5))),
-    outcome: googleOnly(wait(2.5, MODEL)),
+    outcome: googleForm(wait(2.5, MODEL), wait(2.5)),
   },
   {
     fault: '429 RetryInfo beyond 300 s',
     does: exact(google('Resource has been exhausted.', info('RATE_LIMIT_EXCEEDED'), retryInfo('400s'))),
-    outcome: googleOnly(limit(400, MODEL)),
+    outcome: googleForm(limit(400, MODEL), wait(400)),
   },
   {
     fault: '429 QUOTA_EXHAUSTED, "exhausted your capacity"',
     does: exact(geminiFaults.quotaExhausted({ now: NOW })),
-    outcome: googleOnly(limit(900, MODEL), limit(900)),
+    outcome: googleForm(limit(900, MODEL), limit(900)),
   },
   {
     fault: '429 QUOTA_EXHAUSTED, "Individual quota reached"',
     does: exact(individualQuota),
-    outcome: googleOnly(limit(900, MODEL), limit(900)),
+    outcome: googleForm(limit(900, MODEL), limit(900)),
   },
   {
     fault: '429 with a quota per day',
     does: exact(geminiFaults.dailyQuota()),
-    outcome: googleOnly(limit(900, MODEL)),
+    outcome: googleForm(limit(900, MODEL)),
   },
   {
     fault: '429 "Please retry in 3s", no details',
     does: exact(geminiFaults.bare()),
-    outcome: googleOnly(wait(3, MODEL), wait(3)),
+    outcome: googleForm(wait(3, MODEL), wait(3)),
   },
   {
     fault: '429 "limit: 0"',
     does: exact(google('Quota exceeded for metric: free_tier_requests, limit: 0, model: x')),
-    outcome: googleOnly(moves('theirs 429', 'refused 900 s for the model'), limit(900)),
+    outcome: googleForm(moves('theirs 429', 'refused 900 s for the model'), limit(900)),
   },
   {
     fault: '429 MODEL_CAPACITY_EXHAUSTED',
     does: exact(geminiFaults.capacity()),
-    outcome: googleOnly(trouble(502)),
+    outcome: googleForm(trouble(502)),
   },
   {
     fault: '503 MODEL_CAPACITY_EXHAUSTED',
