@@ -31,6 +31,8 @@ export async function serve(options: CommonOptions): Promise<void> {
 
 /** Starts the server, says where (one line that programs can read), and stops it on a signal. */
 export async function listen(gateway: Gateway): Promise<RunningServer> {
+  // A terminal that is closed sends it to all its programs; the clients of this one may be elsewhere.
+  process.on('SIGHUP', () => gateway.log.info('SIGHUP: the terminal is gone, the gateway goes on'))
   const server = await startServer(gateway).catch(async (error: unknown) => {
     await gateway.close()
     throw error
@@ -54,8 +56,6 @@ export async function listen(gateway: Gateway): Promise<RunningServer> {
     process.exit(0)
   }
   process.on('SIGTERM', stop).on('SIGINT', stop)
-  // A terminal that is closed sends it to all its programs; the clients of this one may be elsewhere.
-  process.on('SIGHUP', () => gateway.log.info('SIGHUP: the terminal is gone, the gateway goes on'))
   return server
 }
 

@@ -17,7 +17,7 @@ const NOON = Date.parse('2026-03-10T12:00:00Z')
 
 async function place(t: TestContext) {
   const path = await mkdtemp(join(tmpdir(), 'usage-ledger-'))
-  t.after(() => rm(path, { recursive: true, force: true }))
+  t.after(() => rm(path, { recursive: true, force: true, maxRetries: 5 }))
   const database = join(path, 'proxy.db')
   return { database, requests: `${database}.requests` }
 }
