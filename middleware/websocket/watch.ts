@@ -1,91 +1,19 @@
 import { excessOf, MOST_VALUES, parseJson } from '../../config/index.js'
-import type { Answer, ClientRequest, SocketProtocol, Usage, Verdict } from '../../config/provider.js'
-import type { Account } from '../../src/accounts/account.js'
-import { available, exhaustionOf, fit, free, mayStay } from '../../src/accounts/selection.js'
-import type { Pool } from '../../src/pool/pool.js'
+import type { Answer, ClientRequest, SocketProtocol, Verdict } from '../../config/provider.js'
+import { fit, free, mayStay } from '../../src/accounts/selection.js'
 import { boundKey } from '../auth-injection.js'
 import { typeIn } from '../events.js'
 import type { Exchange } from '../exchange.js'
 import { failureAnswer, failureOf, GatewayFailure } from '../failure.js'
-import { type FailureOptions, finalAnswer, refusedByAll } from '../final-answer.js'
-import { isOfLogin } from '../judge.js'
+import { type FailureOptions, finalAnswer } from '../final-answer.js'
+import type { MetricsOptions } from '../metrics.js'
 import { homeOfResources, rememberMade, resourcesOf } from '../resources.js'
 import { Tries } from '../tries.js'
 import { findConversation, pin, pinOf } from '../stickiness.js'
 import { FirstEvents } from '../usage-tap.js'
 import type { Parsed } from './relay.js'
-import { CLIENT_LEFT, type MetricsOptions, recordTokens, requestEvent, requestRecord } from '../metrics.js'
-
-/** Two connected sockets that belong to one account. */
-export interface Connection {
-  readonly exchange: Exchange
-  readonly account: Account
-  /** The one that the upstream accepted at the handshake. */
-  readonly credential: object
-  readonly pool: Pool
-}
-
-/** What a message tells of the response that it asks for. */
-type Told = NonNullable<ReturnType<SocketProtocol['begins']>>
-
-/** One response on a WebSocket, from the client's request for it to its end. */
-class Turn {
-  output = false
-  refused: string | undefined
-  readonly model: string | undefined
-  readonly #startedAt = Date.now()
-  #firstByteAt: number | undefined
-  #release: () => void
-  #attempts = 1
-
-  constructor(
-    private on: Connection & MetricsOptions,
-    private readonly number: number,
-    private readonly told: Told,
-  ) {
-    this.model = told.model ?? on.exchange.model
-    this.#release = on.account.lease(this.model, on.pool.now())
-  }
-
-  firstByte(): void {
-    this.#firstByteAt ??= Date.now()
-  }
-
-  /** Goes on with another account. */
-  moveTo(connection: Connection & MetricsOptions, releaseHandshake: () => void): void {
-    this.#release()
-    // In one step with the lease below: a waiting request would find room in between.
-    releaseHandshake()
-    this.on = connection
-    this.refused = undefined
-    this.#attempts++
-    this.#release = connection.account.lease(this.model, connection.pool.now())
-  }
-
-  /** Releases the account and writes the record. A warm-up is no use of the account. */
-  end(usage: Usage | undefined): void {
-    this.#release()
-    if (!this.told.counts) return
-    const { exchange, account, metrics, ledger, events } = this.on
-    if (usage) recordTokens(metrics, account.id, usage)
-    if (usage && !this.refused) account.count(this.model, usage)
-    const status = usage ? 200 : this.refused ? 429 : CLIENT_LEFT
-    const id = `${exchange.id}-${this.number}`
-    const times = { startedAt: this.#startedAt, firstByteAt: this.#firstByteAt }
-    const record = {
-      id,
-      account: account.id,
-      model: this.model,
-      status,
-      attempts: this.#attempts,
-      ...times,
-      usage,
-    }
-    ledger.record(requestRecord(exchange, record))
-    const { path } = exchange
-    events.emit('request', requestEvent(exchange, { ...record, method: 'WS', path, account: account.key }))
-  }
-}
+import { replacementMessage } from './replacement.js'
+import { type Connection, type Told, Turn } from './turn.js'
 
 export interface WatchParts extends Connection, MetricsOptions, FailureOptions {
   /** Sends the upstream a message that the client has not sent. */
@@ -544,58 +472,3 @@ function parsedOf(data: Buffer, large: Parsed | undefined): unknown {
 
 /** The field of a failure, whose type may stand behind it. In a text that quotes one, the quotes are escaped. */
 const ERROR = '"error"'
-
-/** The message that the client gets in place of an account's refusal; `undefined`: the refusal itself. */
-type Replacement = { readonly message: unknown; readonly reconnects: boolean } | undefined
-
-/**
- * Where the response cannot be asked of another account unseen, the client must send everything once more. It is told
- * what makes it connect again by itself, even after output, which it then drops. Its next handshake finds an account, or
- * answers for a pool that is cooling.
- */
-function replacementMessage(
-  protocol: SocketProtocol,
-  verdict: Verdict,
-  { exchange, account, credential, pool, onUnexpected }: Connection & FailureOptions,
-  turn: Turn | undefined,
-  { trouble }: Tries,
-): Replacement {
-  const { kind } = verdict
-  const model = turn?.model
-  if (
-    protocol.reconnect === undefined ||
-    kind === 'pass' ||
-    kind === 'repair' ||
-    exchange.route.retry.attempts === 1
-  )
-    return undefined
-  const now = pool.now()
-  const all = pool.accounts.of(account.provider)
-  const fitting = fit(all, exchange.provider, exchange)
-  const reconnect: Replacement = { message: protocol.reconnect, reconnects: true }
-  if (kind === 'refused' || kind === 'unavailable') {
-    if (kind === 'unavailable' && (!turn || turn.output)) return undefined
-    const others = available(fitting, new Set([account]), model, now)
-    if (others.some((other) => !other.refuses(model, now))) {
-      // The next handshake must not come to this account.
-      if (kind === 'unavailable')
-        pool
-          .applyVerdict(account, { kind: 'cooling', reason: verdict.reason }, credential)
-          .catch(onUnexpected)
-      return reconnect
-    }
-    if (kind === 'unavailable') return undefined
-    if (verdict.replacement) return { message: verdict.replacement.body, reconnects: false }
-    if (!isOfLogin(200, verdict)) return undefined
-    const { status, body } = failureAnswer(refusedByAll(exchange, verdict.reason), exchange)
-    return { message: { type: 'error', status, ...(body as object) }, reconnects: false }
-  }
-  const exhaustion = exhaustionOf(fitting, model, now)
-  // Most accounts are refused alike: on `reconnect` the client would come again without end.
-  if (!exhaustion && kind === 'unauthorized' && trouble) {
-    const { status, body } = finalAnswer(exchange, { fitting, all }, trouble, now)
-    return { message: { type: 'error', status, ...(body as object) }, reconnects: false }
-  }
-  if (!exhaustion) return reconnect
-  return { message: protocol.exhausted({ ...exhaustion, plan: account.plan }), reconnects: false }
-}

@@ -178,6 +178,21 @@ for (const [carrier, compress] of Object.entries(carriers))
       await outcome(pool, late)
     })
 
+/** Answers alice with the begin of a stream and these parts, each a chunk of its own. */
+async function answeredInParts(pool: TestPool, parts: readonly string[]) {
+  const taken = intercept(pool.sim)
+  const opened = open(pool)
+  const { response } = await taken
+  response.writeHead(200, EVENT_STREAM).write(BEGUN)
+  const drained = drain(await opened)
+  for (const part of parts) {
+    response.write(part)
+    await new Promise((done) => setTimeout(done, 20))
+  }
+  response.end()
+  return drained
+}
+
 const pieces: Record<string, string[]> = {
   'an event without its empty line': ['data: {"detail":"Unauthorized"}'],
   'an event in pieces': ['data: {"deta', 'il":"Unauthorized"}\n', '\n'],
@@ -186,36 +201,15 @@ const pieces: Record<string, string[]> = {
 for (const [name, parts] of Object.entries(pieces))
   test(`no byte of a 401 in ${name} after output reaches the client`, async (t) => {
     const pool = await startPool(t, codex)
-    const taken = intercept(pool.sim)
-    const opened = open(pool)
-    const { response } = await taken
-    response.writeHead(200, EVENT_STREAM).write(BEGUN)
-    const drained = drain(await opened)
-    for (const part of parts) {
-      response.write(part)
-      // Each part is a chunk of its own.
-      await new Promise((done) => setTimeout(done, 20))
-    }
-    response.end()
-    const { bytes, broken } = await drained
+    const { bytes, broken } = await answeredInParts(pool, parts)
     assert.deepEqual([bytes.length, broken], [BEGUN.length, true])
     await outcome(pool, login({}))
   })
 
 test('output in pieces, with a last event that lacks its empty line, arrives whole', async (t) => {
   const pool = await startPool(t, codex)
-  const taken = intercept(pool.sim)
-  const opened = open(pool)
-  const { response } = await taken
   const parts = [OUTPUT.slice(0, 20), OUTPUT.slice(20), `data: {"x":"${'y'.repeat(40_000)}`, '"}']
-  response.writeHead(200, EVENT_STREAM).write(BEGUN)
-  const drained = drain(await opened)
-  for (const part of parts) {
-    response.write(part)
-    await new Promise((done) => setTimeout(done, 20))
-  }
-  response.end()
-  const { bytes, broken } = await drained
+  const { bytes, broken } = await answeredInParts(pool, parts)
   assert.deepEqual([bytes.length, broken], [(BEGUN + parts.join('')).length, false])
 })
 
