@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs'
 import type { ResolvedConfig } from '../../config/config.js'
 import type { Flags } from '../../config/index.js'
 import { type PoolReport, poolReport } from '../admin/reports.js'
-import { createGateway } from '../create-gateway.js'
 import type { Gateway } from '../gateway.js'
 import { readConfig } from '../settings.js'
 import { adminCall, onOneLine } from './admin-call.js'
@@ -55,6 +54,8 @@ export async function inGateway<T>(
   const env = { ...process.env, PROXY_DISABLE_REFRESH: '1' }
   const source = sourceOf(options)
   const { cwd, home } = source
+  // Loaded only here: a command that asks a running gateway would start a quarter of a second later.
+  const { createGateway } = await import('../create-gateway.js')
   const gateway = await createGateway(options.config, {
     cwd,
     home,
